@@ -1,0 +1,97 @@
+/**
+ * The checked, typed form of a pipeline file: what every other room sees of it.
+ *
+ * Only `pipeline/spec/` makes one, out of a file that has passed every check; nobody edits it afterwards.
+ * Types only: this file must not hold code, so that rooms that may import "spec (types)" can import it.
+ */
+
+/** Where a secret is found. Secrets stand in a pipeline file by reference only. */
+export interface SecretReference {
+  /** Name of the environment variable that holds the secret, base64 or hex of at least 32 bytes. */
+  readonly env: string;
+}
+
+/** What happens to one top-level field of a raw record. A field without a rule never leaves `desensitize`. */
+export type DesensitizeRule =
+  | { readonly field: string; readonly action: "keep" }
+  | { readonly field: string; readonly action: "drop" }
+  | {
+      readonly field: string;
+      readonly action: "mask";
+      /** Unicode code points kept at either end; everything between becomes `with`, one for one. */
+      readonly keepFirst: number;
+      readonly keepLast: number;
+      readonly with: string;
+    }
+  | { readonly field: string; readonly action: "replace"; readonly with: string }
+  | { readonly field: string; readonly action: "pseudonymize"; readonly key: SecretReference };
+
+export interface FeatureInput {
+  readonly field: string;
+  /** Numbers the field holds: 1 for a number, else an array of exactly this length. */
+  readonly length: number;
+  /** Public fixed range; values are scaled to 0..1, values outside are refused. */
+  readonly range: readonly [number, number];
+}
+
+export interface DenseLayerSpec {
+  readonly dense: number;
+  /** `square` is z^2; the last layer has none. */
+  readonly activation: "square" | "none";
+}
+
+export type ZoneName = "owner" | "training" | "prediction" | "consumer";
+
+export interface PipelineSpec {
+  readonly name: string;
+  /** Absolute path of the pipeline file. */
+  readonly file: string;
+  readonly kafka: {
+    /** `host:port` each; empty: the embedded broker. */
+    readonly brokers: readonly string[];
+    readonly partitions: number;
+    readonly replicationFactor: number;
+    readonly compression: "none" | "gzip" | "zstd";
+    readonly sessionTimeoutMs: number;
+    readonly transactionTimeoutMs: number;
+    readonly shutdownTimeoutMs: number;
+  };
+  readonly record: {
+    /** JSON Schema of a raw record, already read and parsed. */
+    readonly schema: Readonly<Record<string, unknown>>;
+    /** Field that names the record; must be kept or pseudonymized. */
+    readonly id: string;
+    /** Field that names the person; null: every record is its own subject. Must be kept or pseudonymized. */
+    readonly subject: string | null;
+    readonly maxBytes: number;
+  };
+  /** One rule a field, in file order; fields of the schema that are not here are dropped. */
+  readonly desensitize: readonly DesensitizeRule[];
+  readonly features: {
+    readonly inputs: readonly FeatureInput[];
+    /** An absent or null label makes the record one to predict. Labels are integers 0..classes-1. */
+    readonly label: { readonly field: string; readonly classes: number };
+    /** Shares of the labelled records; they sum to 1. */
+    readonly split: { readonly train: number; readonly validate: number; readonly test: number };
+  };
+  readonly encrypt: {
+    readonly examples: { readonly rotateAfterRecords: number };
+    readonly packs: { readonly lingerMs: number; readonly maxBytesPerRecord: number };
+  };
+  readonly train: {
+    readonly network: readonly DenseLayerSpec[];
+    readonly microBatchRecords: number;
+    readonly updateBatchRecords: number;
+    readonly l2ClipNorm: number;
+    readonly learningRate: number;
+    readonly backend: "auto" | "wasm" | "cpu";
+    readonly protect: "sealed";
+    readonly maxStalenessUpdates: number;
+    /** Cut a zero-filled micro-batch after this many ms without enough records; null: wait for ever. */
+    readonly tailAfterMs: number | null;
+  };
+  readonly privacy: { readonly epsilon: number; readonly delta: number };
+  readonly predict: { readonly packing: "auto" | "batch" };
+  /** Pinned Ed25519 identities, 32 raw bytes each; null until `sealstream keys create` has written them. */
+  readonly zones: Readonly<Record<ZoneName, Uint8Array>> | null;
+}

@@ -1,0 +1,200 @@
+/**
+ * Reads one partition through kafkajs from an explicit offset, read_committed.
+ *
+ * One reader has its own connections: a broker answers one request of a connection at a time, so a long poll would
+ * hold up everything behind it. Retries what a moved leader or a cut connection causes; anything else is thrown.
+ */
+import type { Kafka } from "kafkajs";
+import { isSealstreamError, SealstreamError } from "../errors.ts";
+import type { Headers, StreamRecord } from "./contract.ts";
+import {
+  createCluster,
+  type RawCluster,
+  type RawRecord,
+  READ_COMMITTED,
+} from "./kafkajs-internals.ts";
+import type { FetchedRecords, PartitionReader } from "./port.ts";
+import { readCommitted } from "./read-committed.ts";
+
+const NO_HEADERS: Headers = Object.freeze({});
+const RETRY_FIRST_MS = 50;
+const RETRY_MOST_MS = 2_000;
+/** About half a minute of retries: longer than a leader election at Kafka's default settings. */
+const MAX_RETRIES = 20;
+
+interface Entry {
+  readonly offset: number;
+  readonly key: Uint8Array | null;
+  readonly isControl: boolean;
+  readonly inTransaction: boolean;
+  readonly producerId: string;
+  readonly raw: RawRecord;
+}
+
+function plainHeaders(raw: RawRecord["headers"]): Headers {
+  if (raw === undefined) {
+    return NO_HEADERS;
+  }
+  let result: Record<string, Uint8Array> | null = null;
+  for (const [name, value] of Object.entries(raw)) {
+    const last = Array.isArray(value) ? value.at(-1) : value;
+    if (last !== undefined) {
+      // Because a header may be called `__proto__`: the object must have no prototype.
+      result ??= Object.create(null) as Record<string, Uint8Array>;
+      result[name] = last;
+    }
+  }
+  return result ?? NO_HEADERS;
+}
+
+function toEntry(raw: RawRecord): Entry {
+  return {
+    offset: Number(raw.offset),
+    key: raw.key,
+    isControl: raw.isControlRecord === true,
+    inTransaction: raw.batchContext?.inTransaction === true,
+    producerId: String(raw.batchContext?.producerId ?? ""),
+    raw,
+  };
+}
+
+function toRecord({ offset, raw }: Entry): StreamRecord {
+  return {
+    offset,
+    timestampMs: Number(raw.timestamp),
+    key: raw.key,
+    value: raw.value,
+    headers: plainHeaders(raw.headers),
+  };
+}
+
+/** Offset after the last record batch: a compacted batch ends beyond its last kept record. */
+function endOf(entries: readonly Entry[], position: number): number {
+  const last = entries.at(-1);
+  if (last === undefined) {
+    return position;
+  }
+  const context = last.raw.batchContext;
+  const batchEnd =
+    context === undefined ? last.offset : Number(context.firstOffset) + context.lastOffsetDelta;
+  return Math.max(position, last.offset + 1, batchEnd + 1);
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** The little of kafkajs's errors that decides about a retry. */
+interface ClientError {
+  readonly name?: string;
+  readonly type?: string;
+  readonly host?: string;
+  readonly port?: number;
+}
+
+export async function createKafkajsReader(
+  kafka: Kafka,
+  topic: string,
+  partition: number,
+  offset: number,
+): Promise<PartitionReader> {
+  const cluster: RawCluster = createCluster(kafka);
+  let position = offset;
+  let closed = false;
+  await cluster.connect();
+  await cluster.addTargetTopic(topic);
+
+  async function fetchOnce(maxBytes: number, maxWaitMs: number): Promise<FetchedRecords> {
+    await cluster.refreshMetadataIfNecessary();
+    const nodeId = Object.keys(cluster.findLeaderForPartitions(topic, [partition])).at(0);
+    if (nodeId === undefined) {
+      throw new SealstreamError("topic-missing", `Topic ${topic} has no partition ${partition}.`);
+    }
+    const broker = await cluster.findBroker({ nodeId });
+    const { responses } = await broker.fetch({
+      isolationLevel: READ_COMMITTED,
+      maxWaitTime: maxWaitMs,
+      minBytes: 1,
+      maxBytes,
+      topics: [{ topic, partitions: [{ partition, fetchOffset: String(position), maxBytes }] }],
+    });
+    const answer = responses
+      .find(({ topicName }) => topicName === topic)
+      ?.partitions.find((candidate) => candidate.partition === partition);
+    if (answer === undefined) {
+      throw new SealstreamError(
+        "kafka-failed",
+        `The broker did not answer for ${topic}/${partition}.`,
+      );
+    }
+    const entries = answer.messages.map(toEntry);
+    const aborted = answer.abortedTransactions.map((transaction) => ({
+      producerId: String(transaction.producerId),
+      firstOffset: Number(transaction.firstOffset),
+    }));
+    const from = position;
+    const records = readCommitted(entries, aborted)
+      .filter((entry) => entry.offset >= from)
+      .map(toRecord);
+    position = endOf(entries, from);
+    return {
+      records,
+      nextOffset: position,
+      lastStableOffset: Number(answer.lastStableOffset),
+      highWatermark: Number(answer.highWatermark),
+    };
+  }
+
+  async function recover(error: unknown, attempt: number): Promise<void> {
+    if (isSealstreamError(error) && error.code !== "kafka-failed") {
+      throw error;
+    }
+    // Because everything kafkajs throws is an Error object whose fields are all optional here.
+    const client = error as ClientError;
+    if (client.type === "OFFSET_OUT_OF_RANGE" || client.name === "KafkaJSOffsetOutOfRange") {
+      throw new SealstreamError(
+        "state-mismatch",
+        `Offset ${position} of ${topic}/${partition} is no longer in the log: its records expired or the topic was made anew. Check retention, then start a new generation of the pipeline.`,
+      );
+    }
+    if (attempt >= MAX_RETRIES) {
+      throw new SealstreamError(
+        "kafka-failed",
+        `Reading ${topic}/${partition} failed ${attempt} times.`,
+        {
+          cause: error,
+        },
+      );
+    }
+    if (client.host !== undefined && client.port !== undefined) {
+      cluster.removeBroker({ host: client.host, port: client.port });
+    }
+    await sleep(Math.min(RETRY_FIRST_MS * 2 ** attempt, RETRY_MOST_MS));
+    try {
+      await cluster.connect();
+      await cluster.refreshMetadata();
+    } catch {
+      // Because the next fetch fails the same way and is counted there.
+    }
+  }
+
+  return {
+    async fetch({ maxBytes, maxWaitMs }) {
+      for (let attempt = 0; ; attempt += 1) {
+        try {
+          return await fetchOnce(maxBytes, maxWaitMs);
+        } catch (error) {
+          if (closed) {
+            throw new SealstreamError("kafka-failed", "The reader was closed.");
+          }
+          await recover(error, attempt);
+        }
+      }
+    },
+    position: () => position,
+    async close() {
+      closed = true;
+      await cluster.disconnect();
+    },
+  };
+}

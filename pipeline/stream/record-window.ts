@@ -1,0 +1,66 @@
+/**
+ * The records a lane holds that are not final yet, within a bound of records and bytes.
+ *
+ * Must not drop or reorder anything: what is pushed stays until the lane says it is final.
+ */
+import type { LaneBounds, StreamRecord } from "./contract.ts";
+
+function sizeOf(record: StreamRecord): number {
+  let bytes = (record.key?.byteLength ?? 0) + (record.value?.byteLength ?? 0);
+  for (const value of Object.values(record.headers)) {
+    bytes += value.byteLength;
+  }
+  return bytes;
+}
+
+export class RecordWindow {
+  readonly #bounds: LaneBounds;
+  #records: StreamRecord[] = [];
+  #bytes = 0;
+
+  constructor(bounds: LaneBounds) {
+    this.#bounds = bounds;
+  }
+
+  get length(): number {
+    return this.#records.length;
+  }
+
+  /** Offset of the first held record; null when none is held. */
+  get position(): number | null {
+    return this.#records.at(0)?.offset ?? null;
+  }
+
+  /** Whether another fetch may be asked for. One fetch may overshoot the bound by its own size. */
+  get hasRoom(): boolean {
+    return this.#bytes < this.#bounds.maxBytes && this.#records.length < this.#bounds.maxRecords;
+  }
+
+  /** Whether the stage has been shown all that the lane may ever hold. */
+  get isStuck(): boolean {
+    return !this.hasRoom;
+  }
+
+  push(records: readonly StreamRecord[]): void {
+    for (const record of records) {
+      this.#records.push(record);
+      this.#bytes += sizeOf(record);
+    }
+  }
+
+  /** What the stage is handed: at most `maxRecords`, in order. */
+  view(): readonly StreamRecord[] {
+    return this.#records.slice(0, this.#bounds.maxRecords);
+  }
+
+  /** Forgets every record before `offset`; returns how many. */
+  drop(offset: number): number {
+    const index = this.#records.findIndex((record) => record.offset >= offset);
+    const count = index === -1 ? this.#records.length : index;
+    for (const record of this.#records.slice(0, count)) {
+      this.#bytes -= sizeOf(record);
+    }
+    this.#records = this.#records.slice(count);
+    return count;
+  }
+}

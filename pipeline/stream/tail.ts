@@ -1,0 +1,137 @@
+/**
+ * Follows one partition from its start for as long as the process lives: how stages see `keys`, `ledger`, `models`.
+ *
+ * A tail has no group and commits nothing: every instance reads the whole topic. It applies records in order and says
+ * when it has caught up with what was there when it started.
+ */
+import { isSealstreamError } from "../errors.ts";
+import type { StreamRecord } from "./contract.ts";
+import { errorName } from "./lane.ts";
+import type { FetchedRecords, KafkaClient, Logger } from "./port.ts";
+
+const FETCH_BYTES = 4 * 1024 * 1024;
+const FETCH_WAIT_MS = 250;
+const RESTART_MS = 500;
+
+export interface Tail {
+  /** Resolves when everything that was committed at the start has been applied. */
+  readonly caughtUp: Promise<void>;
+  /** Settles when the tail has ended; rejects when `apply` threw, since a view with a hole must not be used. */
+  readonly done: Promise<void>;
+  stop(): Promise<void>;
+}
+
+export interface TailOptions {
+  readonly client: KafkaClient;
+  readonly topic: string;
+  readonly partition?: number;
+  readonly logger: Logger;
+  readonly apply: (record: StreamRecord) => void;
+  /** Called after each non-empty batch was applied. */
+  readonly onChange?: () => void;
+}
+
+/** Starts following a topic. */
+export async function followTopic(options: TailOptions): Promise<Tail> {
+  const { client, topic, logger } = options;
+  const partition = options.partition ?? 0;
+  const caughtUp = Promise.withResolvers<void>();
+  caughtUp.promise.catch(() => undefined);
+  const { earliest, latest } = await client.offsets(topic, partition);
+  let reader = await client.createReader(topic, partition, earliest);
+  let stopping = false;
+
+  /** One fetch; null after a failure that trying again may mend. */
+  async function fetchOrReopen(): Promise<FetchedRecords | null> {
+    try {
+      return await reader.fetch({ maxBytes: FETCH_BYTES, maxWaitMs: FETCH_WAIT_MS });
+    } catch (error) {
+      if (stopping || (isSealstreamError(error) && !error.retriable)) {
+        throw error;
+      }
+      logger.warn({ topic, error: errorName(error) }, "tail reads again after a failure");
+      const position = reader.position();
+      await reader.close();
+      await new Promise((resolve) => setTimeout(resolve, RESTART_MS));
+      reader = await client.createReader(topic, partition, position);
+      return null;
+    }
+  }
+
+  async function step(): Promise<void> {
+    const before = reader.position();
+    const fetched = await fetchOrReopen();
+    if (fetched === null) {
+      return;
+    }
+    for (const record of fetched.records) {
+      options.apply(record);
+    }
+    if (fetched.records.length > 0) {
+      options.onChange?.();
+    }
+    const idle = fetched.nextOffset === before && fetched.lastStableOffset >= latest;
+    if (fetched.nextOffset >= latest || idle) {
+      caughtUp.resolve();
+    }
+  }
+
+  async function run(): Promise<void> {
+    try {
+      while (!stopping) {
+        await step();
+      }
+    } catch (error) {
+      caughtUp.reject(error);
+      if (!stopping) {
+        throw error;
+      }
+    } finally {
+      await reader.close();
+    }
+  }
+
+  const done = run();
+  // Because a tail may fail before anybody waits on it; whoever waits later still sees the failure.
+  done.catch(() => undefined);
+  return {
+    caughtUp: caughtUp.promise,
+    done,
+    async stop() {
+      stopping = true;
+      await reader.close();
+      await done.catch(() => undefined);
+    },
+  };
+}
+
+/** Reads a whole partition once, up to what is committed now. */
+export async function readTopic(options: {
+  readonly client: KafkaClient;
+  readonly topic: string;
+  readonly partition?: number;
+  readonly apply: (record: StreamRecord) => void;
+}): Promise<void> {
+  const { client, topic } = options;
+  const partition = options.partition ?? 0;
+  const { earliest, latest } = await client.offsets(topic, partition);
+  if (latest === earliest) {
+    return;
+  }
+  const reader = await client.createReader(topic, partition, earliest);
+  try {
+    while (reader.position() < latest) {
+      const before = reader.position();
+      const fetched = await reader.fetch({ maxBytes: FETCH_BYTES, maxWaitMs: FETCH_WAIT_MS });
+      for (const record of fetched.records) {
+        options.apply(record);
+      }
+      // An open transaction, or an end that compaction emptied: nothing more is committed now.
+      if (fetched.nextOffset === before) {
+        return;
+      }
+    }
+  } finally {
+    await reader.close();
+  }
+}

@@ -1,0 +1,35 @@
+import { defineConfig } from "vitest/config";
+
+if (Number(process.versions.node.split(".")[0]) < 24) {
+  throw new Error(`needs Node.js 24, this is ${process.version}: run npm rebuild node`);
+}
+
+export default defineConfig({
+  test: {
+    pool: "forks",
+    reporters: ["default"],
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: "unit",
+          include: ["test/**/*.test.ts"],
+          exclude: ["test/integration/**", "test/chaos/**"],
+          testTimeout: 60_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "integration",
+          include: ["test/integration/**/*.test.ts", "test/chaos/**/*.test.ts"],
+          globalSetup: ["test/integration/global-setup.ts"],
+          fileParallelism: false,
+          testTimeout: 180_000,
+          hookTimeout: 120_000,
+          sequence: { groupOrder: 1 },
+        },
+      },
+    ],
+  },
+});
