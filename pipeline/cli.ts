@@ -1,0 +1,144 @@
+/**
+ * The command line: names, arguments and help of every command; each is in `commands/`.
+ *
+ * Exit codes: 0 done, 1 failed with one sentence, 2 the command line or the pipeline file is not valid.
+ */
+import { type CAC, cac } from "cac";
+import { type CommandContext, EXIT } from "./commands/context.ts";
+import type { Options } from "./commands/options.ts";
+import { isSealstreamError } from "./errors.ts";
+
+const VERSION = "0.1.0";
+
+function createContext(signal: AbortSignal): CommandContext {
+  return {
+    environment: process.env,
+    clock: Date.now,
+    print: (line) => process.stdout.write(`${line}\n`),
+    tell: (line) => process.stderr.write(`${line}\n`),
+    signal,
+    inputEnds,
+    isTerminal: process.stderr.isTTY === true,
+  };
+}
+
+function inputEnds(): AbortSignal {
+  const ended = new AbortController();
+  process.stdin.once("close", () => ended.abort());
+  process.stdin.once("error", () => ended.abort());
+  process.stdin.resume();
+  return ended.signal;
+}
+
+/** Says what went wrong in one sentence; an unknown error is a bug and says so without quoting what it may hold. */
+function explain(error: unknown): { message: string; code: number } {
+  if (isSealstreamError(error)) {
+    const invalid = error.code === "usage" || error.code === "spec-invalid";
+    return { message: error.message, code: invalid ? EXIT.invalid : EXIT.failed };
+  }
+  // Because cac marks its complaints about the command line by this name.
+  const { name, message } = error as Error;
+  if (name === "CACError") {
+    return { message: `${message}; see "sealstream --help".`, code: EXIT.invalid };
+  }
+  return {
+    message: `sealstream failed (${name}); run it with SEALSTREAM_LOG=debug.`,
+    code: EXIT.failed,
+  };
+}
+
+type Command<A extends unknown[]> = (context: CommandContext, ...args: A) => Promise<number>;
+
+/** Runs a command when it is chosen; its module is loaded only then, since TensorFlow and SEAL are large. */
+type Runner = <A extends unknown[]>(load: () => Promise<Command<A>>) => (...args: A) => void;
+
+function declareCommands(cli: CAC, run: Runner): void {
+  cli
+    .command("check <file>", "Check a pipeline file and say what it does")
+    .option("--json", "Complaints as JSON")
+    .action(run<[string, Options]>(async () => (await import("./commands/check.ts")).check));
+  cli
+    .command("broker", "Run an embedded Apache Kafka in the foreground")
+    .option("--port <port>", "Port to listen on (default: any free one)")
+    .option("--data <dir>", "Keep the data in this folder (default: a temporary one)")
+    .action(run<[Options]>(async () => (await import("./commands/broker.ts")).broker));
+  cli
+    .command("topics <file>", "Create the topics that are missing and check all")
+    .option("--json", "Topics as JSON")
+    .action(run<[string, Options]>(async () => (await import("./commands/topics.ts")).topics));
+  cli
+    .command(
+      "keys <action> <file>",
+      "keys create FILE: make every zone's keys, pin and publish them",
+    )
+    .option("--keys <dir>", "Folder for the keys (default: keys beside the pipeline file)")
+    .action(run<[string, string, Options]>(async () => (await import("./commands/keys.ts")).keys));
+  cli
+    .command("run <file>", "Run all stages as supervised processes, or one of them")
+    .option("--stage <name>", "Only this stage")
+    .option("--instances <count>", "Processes of each stage (default: 1)")
+    .option("--keys <dir>", "Folder of the keys (default: keys beside the pipeline file)")
+    .option(
+      "--metrics-port <port>",
+      "Serve /ping, /ready and /metrics; several processes take ports from this one on",
+    )
+    .option("--json", "Progress as JSON lines on standard output")
+    .option("--in-process", "Run the one stage in this process, without a supervisor")
+    .option("--instance <number>", "Number of this instance in its reports")
+    .option("--supervised", "End when standard input closes (set by the supervisor)")
+    .action(run<[string, Options]>(async () => (await import("./commands/run.ts")).run));
+  cli
+    .command(
+      "produce <file> <input>",
+      "Write the lines of an NDJSON file (- is standard input) to raw",
+    )
+    .action(
+      run<[string, string, Options]>(async () => (await import("./commands/produce.ts")).produce),
+    );
+  cli
+    .command("predictions <file>", "Decrypt predictions and print them as NDJSON")
+    .option("--keys <dir>", "Folder of the keys (default: keys beside the pipeline file)")
+    .option("--follow", "Wait for more until stopped")
+    .action(
+      run<[string, Options]>(async () => (await import("./commands/predictions.ts")).predictions),
+    );
+  cli
+    .command("ledger <file>", "Show the privacy ledger")
+    .option("--verify", "Recompute every entry; exit 1 on any edit, gap or fork")
+    .option("--json", "Entries as JSON lines")
+    .action(run<[string, Options]>(async () => (await import("./commands/ledger.ts")).ledger));
+}
+
+/** Runs one command. @returns the exit code */
+export async function main(argv: readonly string[]): Promise<number> {
+  const stop = new AbortController();
+  process.once("SIGTERM", () => stop.abort());
+  process.once("SIGINT", () => stop.abort());
+  const context = createContext(stop.signal);
+  const cli = cac("sealstream");
+  let running: Promise<number> | null = null;
+  declareCommands(cli, (load) => (...args) => {
+    running = load().then((command) => command(context, ...args));
+  });
+  cli.help();
+  cli.version(VERSION);
+  try {
+    const parsed = cli.parse([...argv], { run: false });
+    if (cli.matchedCommand === undefined) {
+      if (parsed.options["help"] === true || parsed.options["version"] === true) {
+        return EXIT.ok;
+      }
+      cli.outputHelp();
+      return EXIT.invalid;
+    }
+    cli.runMatchedCommand();
+    return await (running ?? Promise.resolve(EXIT.ok));
+  } catch (error) {
+    const { message, code } = explain(error);
+    context.tell(message);
+    if (context.environment["SEALSTREAM_LOG"] === "debug") {
+      process.stderr.write(`${error instanceof Error ? error.stack : ""}\n`);
+    }
+    return code;
+  }
+}

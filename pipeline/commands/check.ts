@@ -1,0 +1,69 @@
+/** `sealstream check FILE`: every complaint about a pipeline file with line and path, or what the file does. */
+import { readFileSync } from "node:fs";
+import { bytesPerRecord, DEFAULT_PARAMETERS } from "../ckks/parameters.ts";
+import { analyticGaussianNoiseMultiplier } from "../privacy/gaussian.ts";
+import { loadPipelineSpec } from "../spec/load.ts";
+import type { PipelineSpec } from "../spec/pipeline-spec.ts";
+import { type CommandContext, complaintLine, EXIT } from "./context.ts";
+import type { Options } from "./options.ts";
+
+function summary(spec: PipelineSpec): string[] {
+  const actions = spec.desensitize.map(({ field, action }) => `${field}: ${action}`);
+  const layers = spec.train.network.map(
+    ({ dense, activation }) => `${dense}${activation === "none" ? "" : ` ${activation}`}`,
+  );
+  const features = spec.features.inputs.reduce((sum, { length }) => sum + length, 0);
+  const noise = analyticGaussianNoiseMultiplier(spec.privacy.epsilon, spec.privacy.delta);
+  return [
+    `pipeline    ${spec.name}, ${spec.kafka.partitions} lanes`,
+    `desensitize ${actions.join(", ")}`,
+    `features    ${features} numbers; label ${spec.features.label.field}, ${spec.features.label.classes} classes`,
+    `network     ${[features, ...layers].join(" -> ")}`,
+    `privacy     epsilon ${spec.privacy.epsilon} at delta ${spec.privacy.delta} for each record: noise multiplier ${noise.toFixed(3)}`,
+    `prediction  ${DEFAULT_PARAMETERS.id}, ${Math.ceil(bytesPerRecord(DEFAULT_PARAMETERS, features)).toLocaleString("en")} bytes a record in full packs`,
+    `zones       ${spec.zones === null ? 'none pinned yet: run "sealstream keys create" before "run"' : "pinned"}`,
+  ];
+}
+
+export async function check(
+  context: CommandContext,
+  file: string,
+  options: Options,
+): Promise<number> {
+  const result = loadPipelineSpec({ path: file, readFile: readFileSync, env: context.environment });
+  const complaints = result.status === "invalid" ? [...result.complaints] : [];
+  if (result.status === "ok") {
+    const { inputs } = result.spec.features;
+    const bytes = bytesPerRecord(
+      DEFAULT_PARAMETERS,
+      inputs.reduce((sum, { length }) => sum + length, 0),
+    );
+    const limit = result.spec.encrypt.packs.maxBytesPerRecord;
+    if (bytes > limit) {
+      const message = `a record takes ${Math.ceil(bytes)} bytes in a full pack, more than ${limit}`;
+      complaints.push({
+        file,
+        line: 1,
+        column: 1,
+        path: "encrypt.packs.maxBytesPerRecord",
+        message,
+      });
+    }
+  }
+  if (options["json"] === true) {
+    context.print(JSON.stringify({ valid: complaints.length === 0, complaints }));
+  } else {
+    for (const complaint of complaints) {
+      context.tell(complaintLine(complaint));
+    }
+    for (const warning of result.status === "ok" ? result.warnings : []) {
+      context.tell(`warning: ${complaintLine(warning)}`);
+    }
+    if (complaints.length === 0 && result.status === "ok") {
+      for (const line of summary(result.spec)) {
+        context.print(line);
+      }
+    }
+  }
+  return complaints.length === 0 ? EXIT.ok : EXIT.invalid;
+}

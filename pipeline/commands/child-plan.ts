@@ -1,0 +1,76 @@
+/** What a supervised stage process is started with: its arguments, its permissions, its environment. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { StageName } from "../../schemas/topics.ts";
+import type { PipelineSpec } from "../spec/pipeline-spec.ts";
+import { permissionArguments, programPath } from "./child-permissions.ts";
+import type { CommandContext } from "./context.ts";
+import type { ChildPlan } from "./supervisor.ts";
+
+/** Environment that every program needs to start, and that names no secret of ours. */
+const COMMON_ENVIRONMENT = [
+  "PATH",
+  "HOME",
+  "TZ",
+  "LANG",
+  "LC_ALL",
+  "TMPDIR",
+  "KAFKA_BROKERS",
+  "SEALSTREAM_LOG",
+];
+
+/** Names of the environment variables that a pipeline file interpolates. */
+function interpolated(file: string): string[] {
+  return [...readFileSync(file, "utf8").matchAll(/\$\{([A-Za-z_][A-Za-z0-9_]*)/g)].flatMap(
+    ([, name]) => name ?? [],
+  );
+}
+
+/** Only what this stage needs: secrets that rules name go to `desensitize` alone. */
+function childEnvironment(
+  context: CommandContext,
+  spec: PipelineSpec,
+  stage: StageName,
+): Record<string, string> {
+  const secrets =
+    stage === "desensitize"
+      ? spec.desensitize.flatMap((rule) => (rule.action === "pseudonymize" ? [rule.key.env] : []))
+      : [];
+  const names = [...COMMON_ENVIRONMENT, ...interpolated(spec.file), ...secrets];
+  return Object.fromEntries(
+    names.flatMap((name) => {
+      const value = context.environment[name];
+      return value === undefined ? [] : [[name, value]];
+    }),
+  );
+}
+
+export interface ChildChoice {
+  readonly name: StageName;
+  readonly instance: number;
+  readonly keysRoot: string;
+  readonly metricsPort: number | null;
+  readonly files: readonly string[];
+}
+
+/** Plans one stage process. */
+export function planChild(
+  context: CommandContext,
+  spec: PipelineSpec,
+  choice: ChildChoice,
+): ChildPlan {
+  const { name, instance, keysRoot, metricsPort } = choice;
+  return {
+    stage: name,
+    instance,
+    command: process.execPath,
+    arguments: [
+      ...permissionArguments([...choice.files, join(keysRoot, name)]),
+      programPath(),
+      ...["run", spec.file, "--stage", name, "--in-process", "--json", "--supervised"],
+      ...["--instance", String(instance), "--keys", keysRoot],
+      ...(metricsPort === null ? [] : ["--metrics-port", String(metricsPort)]),
+    ],
+    environment: childEnvironment(context, spec, name),
+  };
+}

@@ -1,0 +1,126 @@
+/**
+ * What a command is handed: the only door to the environment, the clock and the terminal.
+ *
+ * Commands print results to standard output and everything about the work to standard error.
+ */
+import { readFileSync } from "node:fs";
+import { SealstreamError } from "../errors.ts";
+import { createLogger } from "../observe/logger.ts";
+import type { Complaint } from "../spec/complaint.ts";
+import { loadPipelineSpec } from "../spec/load.ts";
+import type { PipelineSpec } from "../spec/pipeline-spec.ts";
+import { createKafkajsClient } from "../stream/kafkajs-client.ts";
+import type { Clock, KafkaClient, Logger } from "../stream/port.ts";
+
+export interface CommandContext {
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly clock: Clock;
+  /** Writes one line of result. */
+  readonly print: (line: string) => void;
+  /** Writes one line about the work. */
+  readonly tell: (line: string) => void;
+  /** Aborts when the process is asked to end. */
+  readonly signal: AbortSignal;
+  /** Aborts when standard input closes. */
+  readonly inputEnds: () => AbortSignal;
+  /** Whether a person is watching standard error. */
+  readonly isTerminal: boolean;
+}
+
+/** Exit codes of every command. */
+export const EXIT = { ok: 0, failed: 1, invalid: 2 } as const;
+
+/** A checked pipeline, and every file that was read for it (for the permissions of child processes). */
+export interface LoadedSpec {
+  readonly spec: PipelineSpec;
+  readonly files: readonly string[];
+}
+
+/**
+ * Loads and checks a pipeline file.
+ * @throws SealstreamError `spec-invalid` whose message has one line per complaint
+ */
+export function loadSpecFiles(context: CommandContext, file: string): LoadedSpec {
+  const files: string[] = [];
+  const result = loadPipelineSpec({
+    path: file,
+    readFile: (path) => {
+      const bytes = readFileSync(path);
+      files.push(path);
+      return bytes;
+    },
+    env: context.environment,
+  });
+  if (result.status === "invalid") {
+    throw new SealstreamError("spec-invalid", result.complaints.map(complaintLine).join("\n"));
+  }
+  return { spec: result.spec, files };
+}
+
+/** The pipeline of {@link loadSpecFiles}. */
+export function loadSpec(context: CommandContext, file: string): PipelineSpec {
+  return loadSpecFiles(context, file).spec;
+}
+
+/** `file:line:column: path: message`, as compilers print it. */
+export function complaintLine({ file, line, column, path, message }: Complaint): string {
+  return `${file}:${line}:${column}: ${path === "" ? "" : `${path}: `}${message}`;
+}
+
+/** The pipeline's pinned identities. @throws SealstreamError `key-missing` when none are pinned yet */
+export function pinnedZones(spec: PipelineSpec): NonNullable<PipelineSpec["zones"]> {
+  if (spec.zones === null) {
+    throw new SealstreamError(
+      "key-missing",
+      `${spec.file} pins no zone identities: run "sealstream keys create ${spec.file}" first.`,
+    );
+  }
+  return spec.zones;
+}
+
+/** Log level from SEALSTREAM_LOG; quiet unless asked. */
+export function openLogger(context: CommandContext, base: Record<string, unknown>): Logger {
+  const wanted = context.environment["SEALSTREAM_LOG"] ?? "warn";
+  const level = (["silent", "error", "warn", "info", "debug"] as const).find(
+    (name) => name === wanted,
+  );
+  return createLogger(level ?? "warn", base);
+}
+
+/** Brokers of the pipeline file, else of KAFKA_BROKERS. */
+export function namedBrokers(
+  context: CommandContext,
+  spec: PipelineSpec | null,
+): readonly string[] {
+  if (spec !== null && spec.kafka.brokers.length > 0) {
+    return spec.kafka.brokers;
+  }
+  const named = context.environment["KAFKA_BROKERS"] ?? "";
+  return named
+    .split(",")
+    .map((broker) => broker.trim())
+    .filter((broker) => broker !== "");
+}
+
+/** Connects to the pipeline's cluster. @throws SealstreamError `broker-unavailable` */
+export function openKafka(
+  context: CommandContext,
+  spec: PipelineSpec,
+  logger: Logger,
+): Promise<KafkaClient> {
+  const brokers = namedBrokers(context, spec);
+  if (brokers.length === 0) {
+    throw new SealstreamError(
+      "broker-unavailable",
+      'No Kafka broker is named: set KAFKA_BROKERS, or start one with "sealstream broker" and set what it prints.',
+    );
+  }
+  return createKafkajsClient({
+    brokers,
+    clientId: `sealstream-${spec.name}`,
+    compression: spec.kafka.compression,
+    sessionTimeoutMs: spec.kafka.sessionTimeoutMs,
+    transactionTimeoutMs: spec.kafka.transactionTimeoutMs,
+    logger,
+  });
+}

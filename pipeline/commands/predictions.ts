@@ -1,0 +1,61 @@
+/** `sealstream predictions FILE`: decrypts predictions as the downstream consumer; NDJSON on standard output. */
+import { join } from "node:path";
+import { topicName } from "../../schemas/topics.ts";
+import { readPredictions } from "../client/predictions.ts";
+import { createKeyDirectory } from "../crypto/directory.ts";
+import { openKeyStore } from "../crypto/key-store.ts";
+import { readTopic } from "../stream/tail.ts";
+import {
+  type CommandContext,
+  EXIT,
+  loadSpec,
+  openKafka,
+  openLogger,
+  pinnedZones,
+} from "./context.ts";
+import { keysFolder, type Options } from "./options.ts";
+
+export async function predictions(
+  context: CommandContext,
+  file: string,
+  options: Options,
+): Promise<number> {
+  const spec = loadSpec(context, file);
+  const zones = pinnedZones(spec);
+  const keys = openKeyStore({
+    folder: join(keysFolder(file, options), "consumer"),
+    holder: "consumer",
+  });
+  const client = await openKafka(context, spec, openLogger(context, { command: "predictions" }));
+  try {
+    const directory = createKeyDirectory({ pipeline: spec.name, zones });
+    await readTopic({
+      client,
+      topic: topicName(spec.name, "keys"),
+      apply: ({ key, value }) => directory.apply(key, value),
+    });
+    let count = 0;
+    let refused = 0;
+    const found = readPredictions({
+      client,
+      pipeline: spec.name,
+      partitions: spec.kafka.partitions,
+      directory,
+      keys,
+      follow: options["follow"] === true,
+      signal: context.signal,
+      onRefused: ({ lane, offset, reason }) => {
+        refused += 1;
+        context.tell(`refused a bundle at lane ${lane}, offset ${offset}: ${reason}`);
+      },
+    });
+    for await (const prediction of found) {
+      count += 1;
+      context.print(JSON.stringify(prediction));
+    }
+    context.tell(`${count.toLocaleString("en")} predictions, ${refused} refused bundles`);
+    return refused === 0 ? EXIT.ok : EXIT.failed;
+  } finally {
+    await client.close();
+  }
+}

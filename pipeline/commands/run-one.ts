@@ -1,0 +1,137 @@
+/** One stage instance in this process: opens its world, runs its lanes, reports, and ends on a signal or a failure. */
+
+import { join } from "node:path";
+import { setInterval } from "node:timers";
+import type { StageName } from "../../schemas/topics.ts";
+import { assertNothingForbiddenInReach } from "../crypto/key-store.ts";
+import { startHealthServer } from "../observe/health.ts";
+import { createStageMetrics } from "../observe/metrics.ts";
+import { ProgressCounter, progressLine } from "../observe/progress.ts";
+import { runStage } from "../stream/stage-runner.ts";
+import { checkTopics } from "../stream/topics.ts";
+import { type CommandContext, EXIT, loadSpec, openKafka, openLogger } from "./context.ts";
+import { createDeadLetterSealer } from "./dead-letter-sealer.ts";
+import { openWorld, type WireStage } from "./stages/world.ts";
+
+const REPORT_EVERY_MS = 1_000;
+
+/** Loads one stage's module only: TensorFlow and SEAL are large, and no stage needs both. */
+const WIRING: Readonly<Record<StageName, () => Promise<{ wire: WireStage }>>> = {
+  desensitize: () => import("./stages/desensitize.ts"),
+  encrypt: () => import("./stages/encrypt.ts"),
+  train: () => import("./stages/train.ts"),
+  aggregate: () => import("./stages/aggregate.ts"),
+  predict: () => import("./stages/predict.ts"),
+};
+
+export interface RunOneOptions {
+  readonly file: string;
+  readonly stage: StageName;
+  readonly instance: number;
+  readonly keysRoot: string;
+  readonly metricsPort: number | null;
+  readonly json: boolean;
+}
+
+function memory(): { rssBytes: number; rssMaxBytes: number } {
+  // maxRSS is in kibibytes on every platform (libuv).
+  return {
+    rssBytes: process.memoryUsage.rss(),
+    rssMaxBytes: process.resourceUsage().maxRSS * 1024,
+  };
+}
+
+export async function runOne(context: CommandContext, options: RunOneOptions): Promise<number> {
+  const { stage: name, keysRoot } = options;
+  if (name === "predict") {
+    assertNothingForbiddenInReach({
+      folder: join(keysRoot, name),
+      environment: context.environment,
+    });
+  }
+  const spec = loadSpec(context, options.file);
+  const logger = openLogger(context, {
+    pipeline: spec.name,
+    stage: name,
+    instance: options.instance,
+  });
+  const counter = new ProgressCounter(name, options.instance);
+  const metrics = createStageMetrics(name);
+  let notReady: string | null = "starting";
+  const health =
+    options.metricsPort === null
+      ? null
+      : await startHealthServer({
+          port: options.metricsPort,
+          host: "0.0.0.0",
+          notReady: () => notReady,
+          metrics: metrics.text,
+        });
+  const report = (): void => {
+    const current = counter.report(memory());
+    (options.json ? context.print : context.tell)(
+      options.json ? JSON.stringify(current) : progressLine(current),
+    );
+  };
+  const client = await openKafka(context, spec, logger);
+  try {
+    const { partitions, replicationFactor } = spec.kafka;
+    await checkTopics(client, { pipeline: spec.name, partitions, replicationFactor });
+    const world = await openWorld({
+      context,
+      spec,
+      client,
+      logger,
+      stage: name,
+      keysRoot,
+      counter,
+    });
+    const { wire } = await WIRING[name]();
+    const runner = await runStage({
+      client,
+      pipeline: spec.name,
+      stage: await wire(world),
+      sealDeadLetter: createDeadLetterSealer(world.directory, name),
+      clock: context.clock,
+      logger,
+      onProgress: (progress) => {
+        counter.record(progress);
+        metrics.record(progress);
+      },
+      onAssignment: (lanes) => {
+        counter.assign(lanes);
+        notReady = null;
+        report();
+      },
+    });
+    world.onChange = () => runner.wake();
+    const timer = setInterval(report, REPORT_EVERY_MS);
+    const asked = new Promise<void>((resolve) => {
+      if (context.signal.aborted) {
+        resolve();
+      }
+      context.signal.addEventListener("abort", () => resolve(), { once: true });
+    });
+    try {
+      await Promise.race([asked, runner.done, world.failed]);
+      notReady = "stopping";
+    } finally {
+      clearInterval(timer);
+      await withDeadline(runner.stop(), spec.kafka.shutdownTimeoutMs);
+      await withDeadline(world.close(), spec.kafka.shutdownTimeoutMs);
+      report();
+    }
+    return EXIT.ok;
+  } finally {
+    await health?.close();
+    await client.close();
+  }
+}
+
+/** Waits for work, but no longer than `ms`: what is left open then is fenced by the next owner. */
+async function withDeadline(work: Promise<unknown>, ms: number): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, ms);
+  await Promise.race([work.catch(() => undefined), promise]);
+  clearTimeout(timer);
+}

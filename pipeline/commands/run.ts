@@ -1,0 +1,66 @@
+/** `sealstream run FILE`: all stages, or one, as supervised processes with live progress. */
+import { STAGES } from "../../schemas/topics.ts";
+import { SealstreamError } from "../errors.ts";
+import { planChild } from "./child-plan.ts";
+import { type CommandContext, EXIT, loadSpecFiles, pinnedZones } from "./context.ts";
+import { createDisplay } from "./display.ts";
+import { countOption, keysFolder, type Options, portOption, stageOption } from "./options.ts";
+import { supervise } from "./supervisor.ts";
+
+export async function run(
+  context: CommandContext,
+  file: string,
+  options: Options,
+): Promise<number> {
+  const stage = stageOption(options);
+  const keysRoot = keysFolder(file, options);
+  const metricsPort = portOption(options["metricsPort"], "metrics-port");
+  const json = options["json"] === true;
+  if (options["inProcess"] === true) {
+    if (stage === null) {
+      throw new SealstreamError("usage", "--in-process needs --stage NAME.");
+    }
+    const { runOne } = await import("./run-one.ts");
+    // A supervised process ends with its supervisor, whose death closes this standard input.
+    const supervised = options["supervised"] === true;
+    const signal = supervised
+      ? AbortSignal.any([context.signal, context.inputEnds()])
+      : context.signal;
+    return runOne(
+      { ...context, signal },
+      {
+        file,
+        stage,
+        instance: countOption(options["instance"], "instance", 0),
+        keysRoot,
+        metricsPort,
+        json,
+      },
+    );
+  }
+  const { spec, files } = loadSpecFiles(context, file);
+  pinnedZones(spec);
+  const instances = countOption(options["instances"], "instances", 1);
+  if (instances > spec.kafka.partitions) {
+    context.tell(
+      `warning: ${instances} instances share ${spec.kafka.partitions} lanes: the others stand by`,
+    );
+  }
+  const stages = stage === null ? STAGES : [stage];
+  const children = stages.flatMap((name) =>
+    Array.from({ length: instances }, (_, instance) => ({ name, instance })),
+  );
+  const plans = children.map((child, index) =>
+    planChild(context, spec, {
+      ...child,
+      keysRoot,
+      files,
+      // Several processes take consecutive ports, in stage order.
+      metricsPort: metricsPort === null || metricsPort === 0 ? metricsPort : metricsPort + index,
+    }),
+  );
+  const display = createDisplay(context, json);
+  const fine = await supervise(plans, display, context.signal);
+  display.close();
+  return fine ? EXIT.ok : EXIT.failed;
+}

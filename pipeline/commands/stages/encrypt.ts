@@ -1,0 +1,41 @@
+/** Wires `encrypt`: the consumer's public CKKS key out of `keys`, and the packer that uses it. */
+import { randomBytes } from "node:crypto";
+import { encryptPack } from "../../ckks/pack.ts";
+import { DEFAULT_PARAMETERS, slotCount } from "../../ckks/parameters.ts";
+import { SealstreamError } from "../../errors.ts";
+import { createEncryptStage } from "../../stages/encrypt/stage.ts";
+import type { WireStage } from "./world.ts";
+
+export const wire: WireStage = async ({ spec, directory, keys, counter }) => {
+  let packs = 0;
+  return createEncryptStage({
+    spec,
+    directory,
+    signer: keys.signing("owner-signing"),
+    splitSecret: keys.secret("split"),
+    parametersId: DEFAULT_PARAMETERS.id,
+    slotsPerPack: slotCount(DEFAULT_PARAMETERS),
+    consumerKeyId: () => directory.blob("ckks-public")?.id ?? null,
+    packer: (rows, features, at) => {
+      const blob = directory.blob("ckks-public");
+      if (blob === null) {
+        throw new SealstreamError(
+          "key-missing",
+          'The consumer\'s CKKS public key is not published: run "sealstream keys create FILE".',
+        );
+      }
+      return encryptPack({
+        publicKey: blob.bytes,
+        parameters: DEFAULT_PARAMETERS,
+        rows,
+        features,
+        at,
+      });
+    },
+    random: randomBytes,
+    onPack: () => {
+      packs += 1;
+      counter.note("packs", packs);
+    },
+  });
+};

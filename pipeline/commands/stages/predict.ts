@@ -1,0 +1,22 @@
+/** Wires `predict`: the newest model, and the pool that parses and evaluates ciphertexts in killable workers. */
+import { createEvaluatorPool } from "../../ckks/pool.ts";
+import { createPredictStage } from "../../stages/predict/stage.ts";
+import { openModelView } from "./model-view.ts";
+import type { WireStage } from "./world.ts";
+
+export const wire: WireStage = async (world) => {
+  const { spec, directory, keys, counter } = world;
+  const models = await openModelView(world);
+  let predicted = 0;
+  return createPredictStage({
+    spec,
+    directory,
+    signer: keys.signing("result-signing"),
+    model: () => models.newest(),
+    evaluator: createEvaluatorPool({}),
+    onPack: ({ rows }) => {
+      predicted += rows;
+      counter.note("predicted", predicted);
+    },
+  });
+};

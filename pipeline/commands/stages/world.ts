@@ -1,0 +1,107 @@
+/**
+ * What every stage process needs around its stage: its own zone's keys and the views it follows.
+ *
+ * Views (`keys`, `ledger`, `models`) are tails of whole topics; a change wakes the stage's lanes. A view that cannot go
+ * on ends the process, since a stage must not decide on a view with a hole.
+ */
+import { join } from "node:path";
+import { type StageName, type TopicRole, topicName } from "../../../schemas/topics.ts";
+import { type BlobPurpose, createKeyDirectory, type KeyDirectory } from "../../crypto/directory.ts";
+import type { UnwrapPurpose } from "../../crypto/key-purposes.ts";
+import { type KeyStore, openKeyStore } from "../../crypto/key-store.ts";
+import type { ProgressCounter } from "../../observe/progress.ts";
+import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
+import type { Stage, StreamRecord } from "../../stream/contract.ts";
+import type { KafkaClient, Logger } from "../../stream/port.ts";
+import { followTopic, type Tail } from "../../stream/tail.ts";
+import { type CommandContext, pinnedZones } from "../context.ts";
+
+export interface StageWorld {
+  readonly context: CommandContext;
+  readonly spec: PipelineSpec;
+  readonly client: KafkaClient;
+  readonly logger: Logger;
+  readonly keys: KeyStore;
+  readonly directory: KeyDirectory;
+  readonly counter: ProgressCounter;
+  /** Follows a "one" topic; resolves when what was there at the start has been applied. */
+  follow(role: TopicRole, apply: (record: StreamRecord) => void): Promise<void>;
+  /** Rejects when a view cannot go on. */
+  readonly failed: Promise<never>;
+  /** Set by the runner: called when a view has changed. */
+  onChange: () => void;
+  close(): Promise<void>;
+}
+
+/** How each stage's module hands over its stage. */
+export type WireStage = (world: StageWorld) => Promise<Stage>;
+
+export interface WorldOptions {
+  readonly context: CommandContext;
+  readonly spec: PipelineSpec;
+  readonly client: KafkaClient;
+  readonly logger: Logger;
+  readonly stage: StageName;
+  readonly keysRoot: string;
+  readonly counter: ProgressCounter;
+}
+
+/** Purposes of the private keys with which a stage opens data keys, and the public blobs it reads. */
+const STAGE_VIEW: Readonly<
+  Record<StageName, { unwrap: readonly UnwrapPurpose[]; blobs: readonly BlobPurpose[] }>
+> = {
+  desensitize: { unwrap: [], blobs: [] },
+  encrypt: { unwrap: [], blobs: ["ckks-public"] },
+  train: { unwrap: ["training-unwrap"], blobs: [] },
+  aggregate: { unwrap: ["contribution-unwrap"], blobs: [] },
+  predict: { unwrap: ["model-unwrap"], blobs: ["ckks-public", "ckks-evaluation"] },
+};
+
+/** Opens the key folder, then follows `keys` until it has caught up. */
+export async function openWorld(options: WorldOptions): Promise<StageWorld> {
+  const { spec, client, logger, stage } = options;
+  const keys = openKeyStore({ folder: join(options.keysRoot, stage), holder: stage });
+  const directory = openDirectory(spec, keys, stage);
+  const tails: Tail[] = [];
+  const failure = Promise.withResolvers<never>();
+  failure.promise.catch(() => undefined);
+  const world: StageWorld = {
+    ...options,
+    keys,
+    directory,
+    failed: failure.promise,
+    onChange: () => undefined,
+    async follow(role, apply) {
+      const tail = await followTopic({
+        client,
+        topic: topicName(spec.name, role),
+        logger,
+        apply,
+        onChange: () => world.onChange(),
+      });
+      tails.push(tail);
+      tail.done.catch((error: unknown) => failure.reject(error));
+      await tail.caughtUp;
+    },
+    async close() {
+      await Promise.all(tails.map((tail) => tail.stop()));
+    },
+  };
+  await world.follow("keys", (record) => {
+    if (directory.apply(record.key, record.value) === "refused") {
+      logger.warn({ stage, offset: record.offset }, "an entry of the keys topic was refused");
+    }
+  });
+  return world;
+}
+
+/** An empty directory with this stage's own unwrapping keys. */
+export function openDirectory(spec: PipelineSpec, keys: KeyStore, stage: StageName): KeyDirectory {
+  const { unwrap, blobs } = STAGE_VIEW[stage];
+  return createKeyDirectory({
+    pipeline: spec.name,
+    zones: pinnedZones(spec),
+    unwrapKeys: unwrap.map((purpose) => keys.unwrap(purpose)),
+    blobPurposes: blobs,
+  });
+}

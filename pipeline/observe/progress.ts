@@ -1,0 +1,94 @@
+/**
+ * Progress of stages: what a stage process reports once a second, and the lines a person sees of it.
+ *
+ * A report holds counts, sizes and codes only.
+ */
+import type { StageName } from "../../schemas/topics.ts";
+import type { LaneProgress } from "../stream/lane.ts";
+
+/** One line of a stage process's standard output under `--json`. */
+export interface StageReport {
+  readonly event: "progress";
+  readonly stage: StageName;
+  readonly instance: number;
+  readonly lanes: number;
+  readonly records: number;
+  readonly outputs: number;
+  readonly deadLetters: number;
+  readonly lag: number;
+  /** Seconds spent in the stage's own work. */
+  readonly busySeconds: number;
+  readonly rssBytes: number;
+  readonly rssMaxBytes: number;
+  /** What only this stage knows, such as the model version or epsilon. */
+  readonly notes: Readonly<Record<string, number | string>>;
+}
+
+/** Adds up the progress of an instance's lanes. */
+export class ProgressCounter {
+  readonly #stage: StageName;
+  readonly #instance: number;
+  readonly #lagByLane = new Map<number, number>();
+  readonly #notes: Record<string, number | string> = {};
+  #records = 0;
+  #outputs = 0;
+  #deadLetters = 0;
+  #busyMs = 0;
+
+  constructor(stage: StageName, instance: number) {
+    this.#stage = stage;
+    this.#instance = instance;
+  }
+
+  record(progress: LaneProgress): void {
+    this.#records += progress.records;
+    this.#outputs += progress.outputs;
+    this.#deadLetters += progress.deadLetters;
+    this.#busyMs += progress.processMs;
+    this.#lagByLane.set(progress.lane, progress.lag);
+  }
+
+  /** Replaces the set of lanes: a lane that went elsewhere has no lag here. */
+  assign(lanes: readonly number[]): void {
+    this.#lagByLane.clear();
+    for (const lane of lanes) {
+      this.#lagByLane.set(lane, 0);
+    }
+  }
+
+  note(name: string, value: number | string): void {
+    this.#notes[name] = value;
+  }
+
+  /** @param memory resident set size now and at its largest, in bytes */
+  report(memory: { rssBytes: number; rssMaxBytes: number }): StageReport {
+    return {
+      event: "progress",
+      stage: this.#stage,
+      instance: this.#instance,
+      lanes: this.#lagByLane.size,
+      records: this.#records,
+      outputs: this.#outputs,
+      deadLetters: this.#deadLetters,
+      lag: [...this.#lagByLane.values()].reduce((sum, lag) => sum + lag, 0),
+      busySeconds: this.#busyMs / 1000,
+      ...memory,
+      notes: { ...this.#notes },
+    };
+  }
+}
+
+const MEBIBYTE = 1024 * 1024;
+
+/** One line for a person. */
+export function progressLine(report: StageReport): string {
+  const notes = Object.entries(report.notes).map(([name, value]) => `${name} ${value}`);
+  return [
+    `${report.stage}${report.instance > 0 ? `#${report.instance}` : ""}`.padEnd(13),
+    `${report.records.toLocaleString("en")} records`.padStart(16),
+    `lag ${report.lag}`.padStart(8),
+    `dead ${report.deadLetters}`.padStart(7),
+    `${Math.round(report.rssBytes / MEBIBYTE)} MB`.padStart(7),
+    ...notes,
+  ].join("  ");
+}
