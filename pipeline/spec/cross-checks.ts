@@ -1,0 +1,255 @@
+/**
+ * Checks between keys of a pipeline file, and between it and the record schema.
+ *
+ * What a single value may be is the business of `schemas/pipeline-file.ts`; here is what the values must mean
+ * together. Each check is one function that returns complaints, so that a file is told everything at once.
+ */
+import type { PipelineFile } from "../../schemas/pipeline-file.ts";
+import type { RecordSchema } from "../../schemas/record-schema.ts";
+import type { Complaint, KeyPath } from "./complaint.ts";
+import { parseIdentity } from "./identity.ts";
+import type { LocatedTree } from "./located-tree.ts";
+import { typesOf } from "./read-record-schema.ts";
+import { nearest } from "./suggest.ts";
+
+/** Shares of a split are decimal fractions such as 0.1, which binary floating point does not add up exactly. */
+const SPLIT_TOLERANCE = 1e-9;
+/** One ciphertext per input: above this a pack no longer fits a transaction of sensible size. */
+const MAX_INPUTS = 4096;
+/** The square of one hidden layer is the multiplicative depth that the CKKS parameters of this version carry. */
+const MAX_HIDDEN_LAYERS = 1;
+/** A name, an IPv4 address or a bracketed IPv6 address, and a port. */
+const BROKER = /^(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\]):([0-9]{1,5})$/;
+
+/** One field's rule and where the file names the field. */
+export interface PlacedRule {
+  readonly field: string;
+  readonly rule: PipelineFile["desensitize"][number];
+  readonly path: KeyPath;
+}
+
+/** Rules with one field each, in file order. */
+export function placeRules(file: PipelineFile): PlacedRule[] {
+  return file.desensitize.flatMap((rule, index) => {
+    const placed: PlacedRule[] = [];
+    const path = ["desensitize", index] as const;
+    if (rule.field !== undefined)
+      placed.push({ field: rule.field, rule, path: [...path, "field"] });
+    for (const [position, field] of (rule.fields ?? []).entries()) {
+      placed.push({ field, rule, path: [...path, "fields", position] });
+    }
+    return placed;
+  });
+}
+
+/** `host:port` each, from a comma-separated text or a list; null when one is neither. */
+export function parseBrokers(brokers: string | readonly string[]): string[] | null {
+  const list = typeof brokers === "string" ? brokers.split(",") : brokers;
+  const named = list.map((broker) => broker.trim()).filter((broker) => broker !== "");
+  const good = named.every((broker) => {
+    const port = Number(BROKER.exec(broker)?.[1]);
+    return port >= 1 && port <= 65_535;
+  });
+  return good ? named : null;
+}
+
+/** Everything that does not fit together. @param schema null when the record schema could not be read */
+export function crossCheck(
+  file: PipelineFile,
+  schema: RecordSchema | null,
+  tree: LocatedTree,
+): Complaint[] {
+  const rules = placeRules(file);
+  return [
+    ...checkBrokers(file, tree),
+    ...checkRules(file, rules, schema, tree),
+    ...checkNamingFields(file, rules, schema, tree),
+    ...checkFeatures(file, rules, schema, tree),
+    ...checkSplit(file, tree),
+    ...checkTraining(file, tree),
+    ...checkNetwork(file, tree),
+    ...checkZones(file, tree),
+  ];
+}
+
+function checkBrokers(file: PipelineFile, tree: LocatedTree): Complaint[] {
+  if (parseBrokers(file.kafka.brokers) !== null) return [];
+  return [tree.complain(["kafka", "brokers"], "expected host:port, separated by commas")];
+}
+
+function checkRules(
+  file: PipelineFile,
+  rules: readonly PlacedRule[],
+  schema: RecordSchema | null,
+  tree: LocatedTree,
+): Complaint[] {
+  const complaints: Complaint[] = [];
+  for (const [index, rule] of file.desensitize.entries()) {
+    if ((rule.field === undefined) === (rule.fields === undefined)) {
+      complaints.push(tree.complain(["desensitize", index], "expected either field or fields"));
+    }
+  }
+  const seen = new Set<string>();
+  for (const { field, rule, path } of rules) {
+    if (seen.has(field)) {
+      complaints.push(
+        tree.complain(path, `'${field}' has a rule above; expected one rule a field`),
+      );
+    }
+    seen.add(field);
+    if (schema === null) continue;
+    const property = schema.properties[field];
+    if (property === undefined) {
+      complaints.push(tree.complain(path, notInSchema(field, schema)));
+    } else if (rule.action === "keep" && typesOf(property).includes("object")) {
+      complaints.push(
+        tree.complain(path, "an object cannot be kept: its fields would have no rule"),
+      );
+    } else if (rule.action === "mask" && !typesOf(property).includes("string")) {
+      const message = `mask needs text, but the record schema says ${typesOf(property).join(" or ")}`;
+      complaints.push(tree.complain(path, message));
+    }
+  }
+  return complaints;
+}
+
+function notInSchema(field: string, schema: RecordSchema): string {
+  const guess = nearest(field, Object.keys(schema.properties));
+  const hint = guess === null ? "" : `; did you mean '${guess}'?`;
+  return `'${field}' is not in the record schema${hint}`;
+}
+
+/** The record id becomes the record key, the subject the input of the split: both leave the zone. */
+function checkNamingFields(
+  file: PipelineFile,
+  rules: readonly PlacedRule[],
+  schema: RecordSchema | null,
+  tree: LocatedTree,
+): Complaint[] {
+  const complaints: Complaint[] = [];
+  for (const name of ["id", "subject"] as const) {
+    const field = file.record[name];
+    if (field === undefined) continue;
+    const path = ["record", name];
+    const property = schema?.properties[field];
+    if (schema !== null && property === undefined) {
+      complaints.push(tree.complain(path, notInSchema(field, schema)));
+    } else if (property !== undefined && typesOf(property).join() !== "string") {
+      complaints.push(tree.complain(path, `expected a field of type string in the record schema`));
+    }
+    const action = rules.find((rule) => rule.field === field)?.rule.action;
+    if (action !== "keep" && action !== "pseudonymize") {
+      const now = action === undefined ? "it has none" : `it is ${action}`;
+      const message = `'${field}' needs the rule keep or pseudonymize; ${now}`;
+      complaints.push(tree.complain(path, message));
+    }
+  }
+  return complaints;
+}
+
+function checkFeatures(
+  file: PipelineFile,
+  rules: readonly PlacedRule[],
+  schema: RecordSchema | null,
+  tree: LocatedTree,
+): Complaint[] {
+  const complaints: Complaint[] = [];
+  const used = new Set<string>();
+  const check = (field: string, path: KeyPath, wanted: readonly string[]): void => {
+    if (used.has(field)) complaints.push(tree.complain(path, `'${field}' is used above already`));
+    used.add(field);
+    if (rules.find((rule) => rule.field === field)?.rule.action !== "keep") {
+      complaints.push(tree.complain(path, `'${field}' needs the rule keep`));
+    }
+    const property = schema?.properties[field];
+    if (schema !== null && property === undefined) {
+      complaints.push(tree.complain(path, notInSchema(field, schema)));
+    } else if (property !== undefined && !typesOf(property).some((type) => wanted.includes(type))) {
+      const message = `expected type ${wanted.join(" or ")} in the record schema, found ${typesOf(property).join(" or ")}`;
+      complaints.push(tree.complain(path, message));
+    }
+  };
+  let inputs = 0;
+  for (const [index, input] of file.features.inputs.entries()) {
+    const path = ["features", "inputs", index];
+    check(input.field, [...path, "field"], input.length > 1 ? ["array"] : ["number", "integer"]);
+    if (!(input.range[0] < input.range[1])) {
+      complaints.push(
+        tree.complain([...path, "range"], "expected [lowest, highest], lowest below highest"),
+      );
+    }
+    inputs += input.length;
+  }
+  check(file.features.label.field, ["features", "label", "field"], ["integer", "number"]);
+  if (inputs > MAX_INPUTS) {
+    const message = `expected at most ${MAX_INPUTS} numbers in all, found ${inputs}`;
+    complaints.push(tree.complain(["features", "inputs"], message));
+  }
+  return complaints;
+}
+
+function checkSplit(file: PipelineFile, tree: LocatedTree): Complaint[] {
+  const { train, validate, test } = file.features.split;
+  const complaints: Complaint[] = [];
+  const sum = train + validate + test;
+  if (Math.abs(sum - 1) > SPLIT_TOLERANCE) {
+    const message = `expected shares that sum to 1, found ${Number(sum.toPrecision(6))}`;
+    complaints.push(tree.complain(["features", "split"], message));
+  }
+  if (train === 0) {
+    complaints.push(tree.complain(["features", "split", "train"], "expected more than 0"));
+  }
+  return complaints;
+}
+
+function checkTraining(file: PipelineFile, tree: LocatedTree): Complaint[] {
+  const { microBatchRecords, updateBatchRecords } = file.train;
+  if (updateBatchRecords % microBatchRecords === 0) return [];
+  const message = `expected a multiple of microBatchRecords (${microBatchRecords}), found ${updateBatchRecords}`;
+  return [tree.complain(["train", "updateBatchRecords"], message)];
+}
+
+function checkNetwork(file: PipelineFile, tree: LocatedTree): Complaint[] {
+  const { network } = file.train;
+  const { classes } = file.features.label;
+  const complaints: Complaint[] = [];
+  const last = network.length - 1;
+  for (const [index, layer] of network.entries()) {
+    const path = ["train", "network", index];
+    if (index === last) {
+      if (layer.dense !== classes) {
+        const message = `the last layer has one output a class: expected ${classes}, found ${layer.dense}`;
+        complaints.push(tree.complain([...path, "dense"], message));
+      }
+      if (layer.activation !== "none") {
+        complaints.push(tree.complain([...path, "activation"], "the last layer has no activation"));
+      }
+    } else if (layer.activation !== "square") {
+      complaints.push(
+        tree.complain([...path, "activation"], "a hidden layer needs activation: square"),
+      );
+    }
+  }
+  if (last > MAX_HIDDEN_LAYERS) {
+    const message = `a network deeper than ${MAX_HIDDEN_LAYERS} hidden layer is not in this version, found ${last}`;
+    complaints.push(tree.complain(["train", "network"], message));
+  }
+  return complaints;
+}
+
+function checkZones(file: PipelineFile, tree: LocatedTree): Complaint[] {
+  const complaints: Complaint[] = [];
+  const seen = new Map<string, string>();
+  for (const [zone, text] of Object.entries(file.zones ?? {})) {
+    const path = ["zones", zone];
+    if (parseIdentity(text) === null) {
+      complaints.push(tree.complain(path, "expected ed25519: and 32 bytes in base64url"));
+    }
+    const twin = seen.get(text);
+    if (twin !== undefined) {
+      complaints.push(tree.complain(path, `expected another identity than zone ${twin}`));
+    }
+    seen.set(text, zone);
+  }
+  return complaints;
+}

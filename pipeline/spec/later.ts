@@ -1,0 +1,103 @@
+/**
+ * Names that a pipeline file may know from the design but that this version does not have yet.
+ *
+ * They are refused by name, so that nobody believes a protection is on because the file asks for it. When a
+ * version gains one, its line leaves this table and enters `schemas/pipeline-file.ts`.
+ */
+import type { KeyPath } from "./complaint.ts";
+
+/** Values by path, list indices written `[]`. */
+const LATER_VALUES: Readonly<Record<string, readonly string[]>> = {
+  "desensitize[].action": [
+    "generalize",
+    "cluster",
+    "redact",
+    "hash",
+    "fpe",
+    "encrypt",
+    "perturb",
+    "tokenize",
+    "plugin",
+  ],
+  "kafka.compression": ["snappy", "lz4"],
+  "train.backend": ["tfjs-node", "tfjs-node-gpu", "webgpu", "gpu", "cuda"],
+  "train.protect": ["masked", "shares", "secagg", "secure-aggregation", "ckks", "local", "none"],
+  "train.network[].activation": ["relu", "tanh", "sigmoid", "polynomial", "softmax"],
+  "predict.packing": ["replicated", "diagonal", "bsgs", "latency"],
+};
+
+/** Keys by the path of the object they stand in. */
+const LATER_KEYS: Readonly<Record<string, readonly string[]>> = {
+  "": ["plugins", "observe", "metrics", "client", "kms", "federation", "parties", "deadLetters"],
+  kafka: ["client", "tls", "ssl", "sasl", "acls", "fastPaths", "lingerMs", "clientId"],
+  record: ["partitioner", "format", "registry"],
+  "desensitize[]": ["plugin", "detect", "keyId", "truncate", "format", "from", "path", "unless"],
+  features: ["maps", "map", "scattering", "projection", "fourier", "standardize", "categories"],
+  "features.inputs[]": ["categories", "map", "standardize", "missing"],
+  "features.label": ["range", "values"],
+  encrypt: ["fields", "recipients", "kms", "algorithm"],
+  "encrypt.examples": ["rotateAfterMs", "recipients", "algorithm"],
+  "encrypt.packs": ["rate", "fill", "consumers", "deadlineMs"],
+  train: [
+    "method",
+    "momentum",
+    "optimizer",
+    "schedule",
+    "clipping",
+    "averaging",
+    "augment",
+    "warmStart",
+    "initialization",
+    "parties",
+    "views",
+    "epochs",
+  ],
+  "train.network[]": [
+    "conv",
+    "conv1d",
+    "conv2d",
+    "pool",
+    "rnn",
+    "gru",
+    "lstm",
+    "embedding",
+    "norm",
+    "dropout",
+  ],
+  privacy: [
+    "recordsPerSubject",
+    "mechanism",
+    "accountant",
+    "noise",
+    "correlation",
+    "participations",
+  ],
+  predict: [
+    "parameters",
+    "precisionBits",
+    "encryptWeights",
+    "secretModel",
+    "activation",
+    "workers",
+  ],
+  zones: ["parties"],
+};
+
+function tablePath(path: KeyPath): string {
+  let text = "";
+  for (const part of path) {
+    if (typeof part === "number") text += "[]";
+    else text += text === "" ? part : `.${part}`;
+  }
+  return text;
+}
+
+/** Whether a later version has this value here. */
+export function isLaterValue(path: KeyPath, value: unknown): boolean {
+  return typeof value === "string" && (LATER_VALUES[tablePath(path)] ?? []).includes(value);
+}
+
+/** Whether a later version has this key in the object at `path`. */
+export function isLaterKey(path: KeyPath, key: string): boolean {
+  return (LATER_KEYS[tablePath(path)] ?? []).includes(key);
+}

@@ -1,0 +1,173 @@
+/**
+ * From a pipeline file on disk to a checked, typed {@link PipelineSpec}, or to complaints with line and path.
+ *
+ * Faults of shape are reported together, and once there are none, faults of meaning together. The file system and the environment are handed in; a wrong file is
+ * an outcome, never an exception.
+ */
+import { basename, dirname, isAbsolute, resolve } from "node:path";
+import { type PipelineFile, pipelineFileSchema } from "../../schemas/pipeline-file.ts";
+import type { RecordSchema } from "../../schemas/record-schema.ts";
+import { type Complaint, inFileOrder } from "./complaint.ts";
+import { crossCheck, parseBrokers, placeRules } from "./cross-checks.ts";
+import { checkTree } from "./explain.ts";
+import { parseIdentity } from "./identity.ts";
+import type { Environment } from "./interpolate.ts";
+import { type LocatedTree, readTree } from "./located-tree.ts";
+import type { DesensitizeRule, PipelineSpec, ZoneName } from "./pipeline-spec.ts";
+import { readRecordSchema } from "./read-record-schema.ts";
+
+export interface LoadOptions {
+  /** The pipeline file; relative to the working directory, or absolute. */
+  readonly path: string;
+  /** Reads a whole file; throws when it cannot, such as `readFileSync`. */
+  readonly readFile: (path: string) => Uint8Array;
+  readonly env: Environment;
+}
+
+export type LoadedPipeline =
+  | { readonly status: "ok"; readonly spec: PipelineSpec; readonly warnings: readonly Complaint[] }
+  | { readonly status: "invalid"; readonly complaints: readonly Complaint[] };
+
+interface ReadSchema {
+  readonly schema: RecordSchema | null;
+  readonly document: Readonly<Record<string, unknown>>;
+  readonly complaints: readonly Complaint[];
+}
+
+/** Loads a pipeline file and the record schema it names. Complaints come in file order. */
+export function loadPipelineSpec(options: LoadOptions): LoadedPipeline {
+  const path = resolve(options.path);
+  const bytes = tryRead(options.readFile, path);
+  if (bytes === null) {
+    const message = "expected a readable file; there is none here";
+    return invalid([{ file: options.path, line: 1, column: 1, path: "", message }]);
+  }
+  const read = readTree(bytes, options.path, options.env);
+  if (read.status === "invalid") return invalid(read.complaints);
+  const checked = checkTree<PipelineFile>(read.tree, pipelineFileSchema);
+  if (checked.status === "invalid") return invalid(checked.complaints);
+  const record = readSchema(checked.value, read.tree, path, options);
+  const complaints = [...record.complaints, ...crossCheck(checked.value, record.schema, read.tree)];
+  if (complaints.length > 0 || record.schema === null) return invalid(complaints);
+  return {
+    status: "ok",
+    spec: toSpec(checked.value, record.document, path),
+    warnings: inFileOrder(warn(checked.value, record.schema, read.tree)),
+  };
+}
+
+function invalid(complaints: readonly Complaint[]): LoadedPipeline {
+  return { status: "invalid", complaints: inFileOrder(complaints) };
+}
+
+function tryRead(readFile: (path: string) => Uint8Array, path: string): Uint8Array | null {
+  try {
+    return readFile(path);
+  } catch {
+    // Because every reason not to read it (absent, a folder, no permission) has the same remedy.
+    return null;
+  }
+}
+
+function readSchema(
+  file: PipelineFile,
+  tree: LocatedTree,
+  path: string,
+  options: LoadOptions,
+): ReadSchema {
+  const named = file.record.schema;
+  const bytes = tryRead(
+    options.readFile,
+    isAbsolute(named) ? named : resolve(dirname(path), named),
+  );
+  if (bytes === null) {
+    const message = `expected a readable file relative to ${basename(path)}, found none`;
+    return {
+      schema: null,
+      document: {},
+      complaints: [tree.complain(["record", "schema"], message)],
+    };
+  }
+  const read = readRecordSchema(bytes, named);
+  if (read.status === "ok") return { ...read, complaints: [] };
+  const message = `the record schema has ${read.complaints.length === 1 ? "a fault" : "faults"}, named below`;
+  const here = tree.complain(["record", "schema"], message);
+  return { schema: null, document: {}, complaints: [here, ...read.complaints] };
+}
+
+function toSpec(
+  file: PipelineFile,
+  schema: Readonly<Record<string, unknown>>,
+  path: string,
+): PipelineSpec {
+  return {
+    name: file.name,
+    file: path,
+    kafka: { ...file.kafka, brokers: parseBrokers(file.kafka.brokers) ?? [] },
+    record: {
+      schema,
+      id: file.record.id,
+      subject: file.record.subject ?? null,
+      maxBytes: file.record.maxBytes,
+    },
+    desensitize: placeRules(file).map(({ field, rule }) => toRule(field, rule)),
+    features: file.features,
+    encrypt: file.encrypt,
+    train: file.train,
+    privacy: file.privacy,
+    predict: file.predict,
+    zones: toZones(file.zones),
+  };
+}
+
+function toRule(field: string, rule: PipelineFile["desensitize"][number]): DesensitizeRule {
+  switch (rule.action) {
+    case "keep":
+    case "drop":
+      return { field, action: rule.action };
+    case "mask":
+      return {
+        field,
+        action: "mask",
+        keepFirst: rule.keepFirst,
+        keepLast: rule.keepLast,
+        with: rule.with,
+      };
+    case "replace":
+      return { field, action: "replace", with: rule.with };
+    case "pseudonymize":
+      return { field, action: "pseudonymize", key: { env: rule.key.slice("env:".length) } };
+  }
+}
+
+function toZones(zones: PipelineFile["zones"]): Readonly<Record<ZoneName, Uint8Array>> | null {
+  if (zones === undefined) return null;
+  const owner = parseIdentity(zones.owner);
+  const training = parseIdentity(zones.training);
+  const prediction = parseIdentity(zones.prediction);
+  const consumer = parseIdentity(zones.consumer);
+  // The cross checks have refused a file in which one of them does not parse.
+  if (owner === null || training === null || prediction === null || consumer === null) return null;
+  return { owner, training, prediction, consumer };
+}
+
+/** What a careful reader would ask about; none of it stops the pipeline from being checked or run. */
+function warn(file: PipelineFile, schema: RecordSchema, tree: LocatedTree): Complaint[] {
+  const warnings: Complaint[] = [];
+  const ruled = new Set(placeRules(file).map((rule) => rule.field));
+  const dropped = Object.keys(schema.properties).filter((field) => !ruled.has(field));
+  if (dropped.length > 0) {
+    const message = `no rule, so never leaves the zone: ${dropped.join(", ")}`;
+    warnings.push(tree.complainAboutKey(["desensitize"], message));
+  }
+  if (!(schema.required ?? []).includes(file.record.id)) {
+    const message = `'${file.record.id}' is not required by the record schema: records without it become dead letters`;
+    warnings.push(tree.complain(["record", "id"], message));
+  }
+  if (file.zones === undefined) {
+    const message =
+      "no zones pinned yet: `sealstream keys create` makes identities and writes them here";
+    warnings.push(tree.complain(["zones"], message));
+  }
+  return warnings;
+}

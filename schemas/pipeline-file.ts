@@ -1,0 +1,277 @@
+/**
+ * The pipeline file: its shape, its defaults and the words an editor shows beside each key.
+ *
+ * One zod schema is the only description of the file's shape: `pipeline/spec/` checks files with it, and
+ * `schemas/generate.ts` writes `schemas/pipeline.schema.json` from it for editors. It says what a file may hold, not
+ * what it must mean: checks between keys (a rule's field is in the record schema, the last layer fits the classes)
+ * live in `pipeline/spec/`. Must not import any room.
+ */
+import { z } from "zod";
+
+/** Version of this file format. A file may say `version: 1`; one that does not means the newest. */
+export const PIPELINE_FILE_VERSION = 1;
+
+/**
+ * The name begins every topic, group and transactional id and is part of file names: lower case, digits and `-`, so
+ * that Kafka's own collision of `.` and `_` in metric names cannot happen. 48 leaves room for the longest suffix
+ * within Kafka's limit of 249.
+ */
+const NAME = /^[a-z](?:[a-z0-9-]{0,46}[a-z0-9])?$/;
+/** Names a top-level field of a raw record. Any JSON key would do, but these can be written without quoting. */
+const FIELD = /^[A-Za-z_][A-Za-z0-9_-]{0,127}$/;
+/** `env:NAME`, as POSIX names environment variables. */
+const SECRET = /^env:[A-Za-z_][A-Za-z0-9_]*$/;
+/** 32 bytes in unpadded base64url are 43 characters; the last carries 4 bits, so only every fourth is canonical. */
+const IDENTITY = /^ed25519:[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/;
+
+const field = z.string().regex(FIELD, "a field name (letters, digits, _ and -)");
+const integer = (minimum: number, maximum: number) => z.int().min(minimum).max(maximum);
+const fraction = z.number().min(0).max(1);
+
+/** Which field or fields a rule is about; exactly one of the two. */
+const about = {
+  field: field.optional().describe("The top-level field that this rule is about."),
+  fields: z.array(field).min(1).max(256).optional().describe("Several fields with the same rule."),
+};
+
+const kept = integer(0, 1000);
+
+const rule = z.discriminatedUnion("action", [
+  z.strictObject({ ...about, action: z.literal("keep").describe("Leaves the zone as it is.") }),
+  z.strictObject({ ...about, action: z.literal("drop").describe("Never leaves the zone.") }),
+  z.strictObject({
+    ...about,
+    action: z.literal("mask").describe("Hides the characters between the ends, one for one."),
+    keepFirst: kept.default(0).describe("Characters kept at the beginning."),
+    keepLast: kept.default(0).describe("Characters kept at the end."),
+    with: z
+      .string()
+      .regex(/^[^\p{Cc}\p{Cs}]$/u, "one printable character")
+      .default("*")
+      .describe("The character that stands for each hidden one."),
+  }),
+  z.strictObject({
+    ...about,
+    action: z.literal("replace").describe("Every value becomes the same constant."),
+    with: z
+      .string()
+      .max(1024)
+      .regex(/^\P{Cs}*$/u, "well-formed text")
+      .describe("The constant."),
+  }),
+  z.strictObject({
+    ...about,
+    action: z
+      .literal("pseudonymize")
+      .describe("HMAC-SHA-256 under a secret key: the same value gives the same pseudonym."),
+    key: z
+      .string()
+      .regex(SECRET, 'a reference "env:NAME" to an environment variable')
+      .describe(
+        'Where the key is: "env:NAME" of a variable with 32 bytes or more in base64 or hex.',
+      ),
+  }),
+]);
+
+const kafka = z.strictObject({
+  brokers: z
+    .union([z.string().max(4096), z.array(z.string().max(300)).max(64)])
+    .default("")
+    .describe('Brokers as "host:port,host:port" or a list; empty: the embedded broker.'),
+  partitions: integer(1, 1024).describe(
+    "Partitions of every lane topic: the most instances a stage can use.",
+  ),
+  replicationFactor: integer(1, 16).default(1).describe("Copies of every topic; 3 on a cluster."),
+  compression: z
+    .enum(["none", "gzip", "zstd"])
+    .default("zstd")
+    .describe("Codec of the topics' records."),
+  // 6 s and 30 min are the brokers' own default bounds of a group's session timeout.
+  sessionTimeoutMs: integer(1000, 1_800_000)
+    .default(10_000)
+    .describe("A silent instance is replaced after this."),
+  // 15 min is the brokers' default transaction.max.timeout.ms.
+  transactionTimeoutMs: integer(1000, 900_000)
+    .default(60_000)
+    .describe("A dead instance's open transaction holds readers back for this long at most."),
+  // Docker sends SIGKILL 10 s after SIGTERM unless told otherwise.
+  shutdownTimeoutMs: integer(100, 600_000)
+    .default(8000)
+    .describe("Time to finish and leave after SIGTERM."),
+});
+
+const record = z.strictObject({
+  schema: z
+    .string()
+    .min(1)
+    .max(1024)
+    .describe("JSON Schema of a raw record; path relative to this file."),
+  id: field.describe("Field that names a record; its rule must be keep or pseudonymize."),
+  subject: field
+    .optional()
+    .describe(
+      "Field that names the person; its rule must be keep or pseudonymize. Without it every record is its own subject.",
+    ),
+  // 900 KiB: the largest value Sealstream writes, below Kafka's default limit of 1 MB.
+  maxBytes: integer(64, 900 * 1024)
+    .default(65_536)
+    .describe("Larger raw records become dead letters."),
+});
+
+const features = z.strictObject({
+  inputs: z
+    .array(
+      z.strictObject({
+        field: field.describe("A kept field that holds a number or an array of numbers."),
+        length: integer(1, 4096)
+          .default(1)
+          .describe("Numbers in the field: 1 for a number, else the array's exact length."),
+        range: z
+          .tuple([z.number(), z.number()])
+          .describe(
+            "Public fixed range [lowest, highest], scaled to 0..1; a value outside refuses the record.",
+          ),
+      }),
+    )
+    .min(1)
+    .max(1024)
+    .describe("The model's inputs, in order."),
+  label: z
+    .strictObject({
+      field: field.describe("A kept field; a record without it, or with null, is one to predict."),
+      classes: integer(2, 1024).describe("Labels are the integers 0 .. classes - 1."),
+    })
+    .describe("What is learned."),
+  split: z
+    .strictObject({
+      train: fraction.describe("Share that trains."),
+      validate: fraction.default(0).describe("Share for choosing settings."),
+      test: fraction.default(0).describe("Share kept for the end."),
+    })
+    .default({ train: 1, validate: 0, test: 0 })
+    .describe("Shares of the labelled records, by keyed hash of the subject; they sum to 1."),
+});
+
+const encrypt = z.strictObject({
+  examples: z
+    .strictObject({
+      // AES-GCM allows 2^32 uses of a key with counter nonces; 2^31 keeps half of it in reserve.
+      rotateAfterRecords: integer(1, 2 ** 31)
+        .default(100_000)
+        .describe("Examples sealed with one data key."),
+    })
+    .prefault({})
+    .describe("Labelled records, for training."),
+  packs: z
+    .strictObject({
+      lingerMs: integer(0, 600_000)
+        .default(200)
+        .describe("A pack that is not full goes after this long."),
+      maxBytesPerRecord: integer(1, 2 ** 31)
+        .default(100_000)
+        .describe("Bytes one record of a full pack may cost; a dearer network stops the stage."),
+    })
+    .prefault({})
+    .describe("Unlabelled records, for prediction."),
+});
+
+const layer = z.strictObject({
+  dense: integer(1, 1024).describe("Outputs of a fully connected layer."),
+  activation: z
+    .enum(["square", "none"])
+    .default("none")
+    .describe("square is z^2; the last layer has none."),
+});
+
+const train = z.strictObject({
+  network: z
+    .array(layer)
+    .min(1)
+    .max(16)
+    .describe("Layers from input to output; the last has one output per class."),
+  microBatchRecords: integer(1, 65_536).describe(
+    "Records in one contribution; a divisor of updateBatchRecords.",
+  ),
+  updateBatchRecords: integer(1, 1_048_576).describe(
+    "Records in one model update: the public constant B.",
+  ),
+  l2ClipNorm: z
+    .number()
+    .positive()
+    .max(1e6)
+    .default(1)
+    .describe("Largest L2 norm of one record's gradient."),
+  learningRate: z.number().positive().max(1e6).describe("Step size on the mean clipped gradient."),
+  backend: z
+    .enum(["auto", "wasm", "cpu"])
+    .default("auto")
+    .describe("Compute backend of TensorFlow.js."),
+  protect: z
+    .enum(["sealed"])
+    .default("sealed")
+    .describe("How contributions travel: sealed to the aggregator."),
+  maxStalenessUpdates: integer(0, 1_000_000)
+    .default(1)
+    .describe("Train waits when it is this far ahead of the newest model."),
+  tailAfterMs: integer(1, 86_400_000)
+    .nullable()
+    .default(null)
+    .describe(
+      "Fill a micro-batch with zeros after this long without enough records; null: wait for ever.",
+    ),
+});
+
+const identity = z.string().regex(IDENTITY, "an identity, ed25519: and 43 characters of base64url");
+
+export const zoneNames = ["owner", "training", "prediction", "consumer"] as const;
+
+/** The pipeline file as written, before cross checks. Every object is strict: an unknown key is refused. */
+export const pipelineFileSchema = z.strictObject({
+  version: z
+    .literal(PIPELINE_FILE_VERSION)
+    .default(PIPELINE_FILE_VERSION)
+    .describe("Version of this file format."),
+  name: z
+    .string()
+    .regex(NAME, "lower-case letters, digits and -, 48 at most, beginning with a letter")
+    .describe("Name of the pipeline: begins the name of every topic."),
+  kafka: kafka.describe("The cluster."),
+  record: record.describe("What a raw record is."),
+  desensitize: z
+    .array(rule)
+    .min(1)
+    .max(256)
+    .describe(
+      "What happens to each field before a record leaves the owner; a field without a rule never leaves.",
+    ),
+  features: features.describe("From a desensitized record to the model's input."),
+  encrypt: encrypt.prefault({}).describe("How records leave the owner's zone."),
+  train: train.describe("The model and how it learns."),
+  privacy: z
+    .strictObject({
+      epsilon: z.number().positive().max(1000).describe("The privacy budget of one run."),
+      delta: z
+        .number()
+        .positive()
+        .max(0.1)
+        .describe("Chance outside the bound; well below one over the records."),
+    })
+    .describe("Differential privacy of the model."),
+  predict: z
+    .strictObject({
+      packing: z
+        .enum(["auto", "batch"])
+        .default("auto")
+        .describe("How records share a ciphertext."),
+    })
+    .prefault({})
+    .describe("Prediction on ciphertexts."),
+  zones: z
+    .strictObject({ owner: identity, training: identity, prediction: identity, consumer: identity })
+    .optional()
+    .describe("Pinned Ed25519 identity of each zone; `sealstream keys create` writes them."),
+});
+
+/** The file's content once defaults are in. */
+export type PipelineFile = z.output<typeof pipelineFileSchema>;
+export type PipelineFileRule = PipelineFile["desensitize"][number];

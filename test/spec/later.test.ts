@@ -1,0 +1,52 @@
+/**
+ * Names of later versions are refused by name, never ignored.
+ */
+import { describe, expect, it } from "vitest";
+import { formatComplaint } from "../../pipeline/spec/complaint.ts";
+import { complaintsOf, edited } from "./fixtures.ts";
+
+const said = (text: string): string => complaintsOf(text).map(formatComplaint).join("\n");
+
+describe("what later versions will have", () => {
+  const cases: [string, string, RegExp][] = [
+    ...["generalize", "cluster", "redact", "hash", "fpe", "perturb"].map(
+      (action): [string, string, RegExp] => [
+        "action: replace",
+        `action: ${action}`,
+        new RegExp(`action '${action}' is not in this version`),
+      ],
+    ),
+    [
+      "  partitions: 4",
+      "  partitions: 4\n  client: confluent",
+      /option 'client' is not in this version/,
+    ],
+    [
+      "  partitions: 4",
+      "  partitions: 4\n  tls: true\n  sasl: { mechanism: plain }",
+      /'tls' is not in.*\n.*'sasl' is not in/,
+    ],
+    ["compression: zstd", "compression: lz4", /compression 'lz4' is not in this version/],
+    ["  backend: auto", "  method: statistics", /option 'method' is not in this version/],
+    ["  backend: auto", "  momentum: 0.9", /option 'momentum' is not in this version/],
+    ["  backend: auto", "  backend: webgpu", /backend 'webgpu' is not in this version/],
+    ["  backend: auto", "  backend: tfjs-node", /backend 'tfjs-node' is not in this version/],
+    [
+      "delta: 1e-5 }",
+      "delta: 1e-5, recordsPerSubject: 1 }",
+      /option 'recordsPerSubject' is not in/,
+    ],
+    ["packing: auto", "packing: replicated", /packing 'replicated' is not in this version/],
+    [
+      "{ dense: 32, activation: square }",
+      "{ conv2d: 8 }",
+      /option 'conv2d' is not in this version/,
+    ],
+    ["{ dense: 32, activation: square }", "{ rnn: 8 }", /option 'rnn' is not in this version/],
+    ["activation: square }", "activation: relu }", /activation 'relu' is not in this version/],
+    ["  label: {", "  maps: [scattering]\n  label: {", /option 'maps' is not in this version/],
+  ];
+  it.each(cases)("%j -> %j is refused by name", (from, to, says) => {
+    expect(said(edited(from, to))).toMatch(says);
+  });
+});
