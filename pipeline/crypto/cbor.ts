@@ -1,0 +1,212 @@
+/**
+ * Strict deterministic CBOR: one value has one encoding, and nothing else is read.
+ *
+ * Why strict: what is signed or authenticated must not have a second spelling, and a decoder that is handed bytes
+ * from a topic must be bounded and must never throw. Refused when decoding: trailing bytes, indefinite lengths, tags,
+ * duplicate or unsorted map keys, integers or floats that have a shorter form, `undefined`, other simple values,
+ * invalid UTF-8, nesting beyond `maxDepth`.
+ * Must not: interpret what it decodes. The only import site of cbor2.
+ * Source: RFC 8949 sections 3 and 4.2.1 (core deterministic encoding).
+ */
+import { decode, encode, Simple, Tag } from "cbor2";
+import { SealstreamError } from "../errors.ts";
+
+/** What Sealstream writes in CBOR. Maps with text keys only are plain objects, all other maps are Map. */
+export type CborValue =
+  | null
+  | boolean
+  | number
+  | bigint
+  | string
+  | Uint8Array
+  | readonly CborValue[]
+  | ReadonlyMap<CborValue, CborValue>
+  | { readonly [key: string]: CborValue };
+
+/** Our deepest format (a key entry with recipients) nests 6; a little room for fields of bundles. */
+const DEFAULT_MAX_DEPTH = 16;
+
+/** Most bytes decoded at once unless the caller says otherwise: far above any record, far below memory. */
+const DEFAULT_MAX_BYTES = 16 * 1024 * 1024;
+
+/** Major types of RFC 8949 section 3.1, as the high three bits of the initial byte. */
+export const CBOR_UNSIGNED = 0x00;
+export const CBOR_NEGATIVE = 0x20;
+export const CBOR_BYTES = 0x40;
+export const CBOR_TEXT = 0x60;
+export const CBOR_ARRAY = 0x80;
+export const CBOR_MAP = 0xa0;
+
+const MAX_UINT64 = 2n ** 64n - 1n;
+const TWO_32 = 0x1_0000_0000;
+
+/**
+ * Deterministic encoding of `value`.
+ * @throws `internal` for what is not a {@link CborValue}: integers beyond 2^53 that are not bigint, bigints beyond
+ * 64 bits, `undefined`, functions, class instances, typed arrays other than Uint8Array
+ */
+export function encodeCbor(value: CborValue): Uint8Array {
+  return encode(encodable(value, 0), { cde: true, rejectUndefined: true });
+}
+
+/**
+ * Strict decoding of exactly one value.
+ * @param limits `maxBytes` (default 16 MiB) and `maxDepth` (default 16)
+ * @returns null for anything that {@link encodeCbor} would not have written. Byte strings are views of `bytes`
+ */
+export function decodeCbor(
+  bytes: Uint8Array,
+  limits: { readonly maxBytes?: number; readonly maxDepth?: number } = {},
+): CborValue | null {
+  if (bytes.length === 0 || bytes.length > (limits.maxBytes ?? DEFAULT_MAX_BYTES)) return null;
+  try {
+    const decoded: unknown = decode(plainBytes(bytes), {
+      cde: true,
+      ignoreGlobalTags: true,
+      maxDepth: limits.maxDepth ?? DEFAULT_MAX_DEPTH,
+      rejectBigInts: true,
+      rejectDuplicateKeys: true,
+      rejectLongFloats: true,
+      rejectSimple: true,
+      rejectUndefined: true,
+    });
+    return isCborValue(decoded) ? decoded : null;
+  } catch {
+    // Because malformed input is an outcome, and cbor2 reports every kind of it by throwing.
+    return null;
+  }
+}
+
+/** The same bytes as a plain Uint8Array view: cbor2 and comparisons in tests treat a Buffer as another type. */
+export function plainBytes(bytes: Uint8Array): Uint8Array {
+  return bytes.constructor === Uint8Array
+    ? bytes
+    : new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** True for a text-keyed map as {@link decodeCbor} returns it (the empty map included). */
+export function isTextMap(
+  value: CborValue | undefined,
+): value is { readonly [key: string]: CborValue } {
+  return (
+    typeof value === "object" &&
+    value !== null &&
+    !Array.isArray(value) &&
+    !(value instanceof Uint8Array) &&
+    !(value instanceof Map)
+  );
+}
+
+/** True for an array as {@link decodeCbor} returns it. */
+export function isCborArray(value: CborValue | undefined): value is readonly CborValue[] {
+  return Array.isArray(value);
+}
+
+/** True for an integer 0..2^53-1. */
+export function isUnsigned(value: CborValue | undefined): value is number {
+  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
+}
+
+/** True for a byte string of exactly `length` bytes. */
+export function isBytes(value: CborValue | undefined, length: number): value is Uint8Array {
+  return value instanceof Uint8Array && value.length === length;
+}
+
+/** Bytes that {@link writeHead} takes for an argument of 0..2^53-1. */
+export function headBytes(argument: number): number {
+  if (argument < 24) return 1;
+  if (argument < 0x100) return 2;
+  if (argument < 0x1_0000) return 3;
+  return argument < TWO_32 ? 5 : 9;
+}
+
+/**
+ * Writes the head of a data item in its shortest form.
+ * @param major one of the CBOR_* constants
+ * @param argument 0..2^53-1
+ * @returns the position after the head
+ */
+export function writeHead(target: Buffer, at: number, major: number, argument: number): number {
+  if (argument < 24) {
+    target[at] = major | argument;
+    return at + 1;
+  }
+  if (argument < 0x100) {
+    target[at] = major | 24;
+    target[at + 1] = argument;
+    return at + 2;
+  }
+  if (argument < 0x1_0000) {
+    target[at] = major | 25;
+    return target.writeUInt16BE(argument, at + 1);
+  }
+  if (argument < TWO_32) {
+    target[at] = major | 26;
+    return target.writeUInt32BE(argument, at + 1);
+  }
+  target[at] = major | 27;
+  target.writeUInt32BE(Math.floor(argument / TWO_32), at + 1);
+  return target.writeUInt32BE(argument % TWO_32, at + 5);
+}
+
+/**
+ * Reads a head in its shortest form.
+ * @returns the argument, or -1 when the major type differs, bytes are missing, the form is not the shortest or the
+ * argument is above 2^53-1. The head is `headBytes(argument)` long
+ */
+export function readHead(source: Uint8Array, at: number, major: number): number {
+  const first = source[at];
+  if (first === undefined || (first & 0xe0) !== major) return -1;
+  const info = first & 0x1f;
+  if (info < 24) return info;
+  if (info > 27) return -1;
+  const length = 1 << (info - 24);
+  if (at + 1 + length > source.length) return -1;
+  let argument = 0;
+  for (let i = 1; i <= length; i++) argument = argument * 256 + (source[at + i] ?? 0);
+  return Number.isSafeInteger(argument) && headBytes(argument) === 1 + length ? argument : -1;
+}
+
+/** `value` with Buffers turned into plain views; cbor2 would encode them as `{type, data}`. */
+function encodable(value: unknown, depth: number): unknown {
+  if (depth > DEFAULT_MAX_DEPTH) throw notCbor();
+  if (value === null || typeof value === "boolean" || typeof value === "string") return value;
+  if (typeof value === "number") {
+    if (Number.isInteger(value) && !Number.isSafeInteger(value)) throw notCbor();
+    return value;
+  }
+  if (typeof value === "bigint") {
+    if (value > MAX_UINT64 || value < -MAX_UINT64 - 1n) throw notCbor();
+    return value;
+  }
+  if (value instanceof Uint8Array) return plainBytes(value);
+  if (Array.isArray(value)) return value.map((item) => encodable(item, depth + 1));
+  if (value instanceof Map) {
+    return new Map([...value].map(([k, v]) => [encodable(k, depth + 1), encodable(v, depth + 1)]));
+  }
+  if (typeof value === "object") {
+    const prototype: unknown = Object.getPrototypeOf(value);
+    if (prototype === Object.prototype || prototype === null) {
+      // A Map, because an object literal with the key "__proto__" would lose it.
+      return new Map(Object.entries(value).map(([k, v]) => [k, encodable(v, depth + 1)]));
+    }
+  }
+  throw notCbor();
+}
+
+function notCbor(): SealstreamError {
+  return new SealstreamError("internal", "A value handed to encodeCbor has no CBOR encoding here.");
+}
+
+/** False when a tag or another simple value is anywhere inside. Depth is already bounded by the decoder. */
+function isCborValue(value: unknown): value is CborValue {
+  if (value === undefined || value instanceof Tag || value instanceof Simple) return false;
+  if (Array.isArray(value)) return value.every(isCborValue);
+  if (value instanceof Map) {
+    return [...value].every(([key, item]) => isCborValue(key) && isCborValue(item));
+  }
+  if (typeof value === "object" && value !== null && !(value instanceof Uint8Array)) {
+    return Object.values(value).every(isCborValue);
+  }
+  return true;
+}
