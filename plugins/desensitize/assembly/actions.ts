@@ -1,0 +1,117 @@
+/**
+ * Writes a record that passed every check: its listed values, each after the rule of its field.
+ *
+ * Nothing here can fail: the room was reserved and the types were judged before. Pseudonyms are queued, their 64
+ * digits are written later into the place kept for them.
+ */
+import { copyBytes } from "./bytes";
+import {
+  ACTION_KEEP, ACTION_MASK, ACTION_REPLACE,
+  FIELD_ACTION, FIELD_KEEP_FIRST, FIELD_KEEP_LAST, FIELD_KEY, FIELD_PREFIX, FIELD_PREFIX_BYTES, FIELD_TEXT,
+  FIELD_TEXT_BYTES, idField,
+} from "./fields";
+import { HEX_BYTES, push } from "./hmac-lanes";
+import { writeText } from "./json-strings";
+import { TYPE_NULL, TYPE_STRING } from "./json-values";
+import {
+  VALUE_END, VALUE_ESCAPED, VALUE_FIELD, VALUE_START, VALUE_TYPE,
+  decodeToScratch, idEnd, idStart, scratchEnd, valueAt, valueCount,
+} from "./record";
+import { afterCodePoints, beforeCodePoints, countCodePoints } from "./utf8";
+
+/** "null", little-endian. */
+const NULL_TEXT: u32 = 0x6c6c756e;
+
+/** The outgoing record key of the record just written: the id after its rule. Pseudonyms are there after flush(). */
+export let keyStart: usize = 0;
+export let keyBytes: usize = 0;
+
+/** Writes the mask character of a field `count` times. */
+function writeMask(out: usize, field: usize, count: u32): usize {
+  const text = <usize>load<u32>(field, FIELD_TEXT);
+  const bytes = <usize>load<u32>(field, FIELD_TEXT_BYTES);
+  if (bytes == 1) {
+    memory.fill(out, load<u8>(text), count);
+    return out + count;
+  }
+  for (; count; count--) out = copyBytes(out, text, bytes);
+  return out;
+}
+
+/**
+ * Writes text with all but its first and last code points masked, one for one. Text with no more code points than
+ * are kept is masked whole: what would be kept of it would be all of it.
+ */
+function writeMasked(out: usize, field: usize, start: usize, end: usize, escape: bool): usize {
+  const count = countCodePoints(start, end);
+  const first = load<u32>(field, FIELD_KEEP_FIRST);
+  const last = load<u32>(field, FIELD_KEEP_LAST);
+  if (<u64>first + <u64>last >= count) return writeMask(out, field, count);
+  const headEnd = afterCodePoints(start, end, first);
+  const tailStart = beforeCodePoints(start, end, last);
+  out = writeText(out, start, headEnd, escape);
+  out = writeMask(out, field, count - first - last);
+  return writeText(out, tailStart, end, escape);
+}
+
+/** Writes a mask or a pseudonym of a string, or of the text of a number, as a string. */
+function writeChanged(out: usize, field: usize, value: usize, action: u32): usize {
+  let start = <usize>load<u32>(value, VALUE_START);
+  let end = <usize>load<u32>(value, VALUE_END);
+  const escaped = bool(load<u32>(value, VALUE_TYPE) & VALUE_ESCAPED);
+  if (field == idField) {
+    start = idStart;
+    end = idEnd;
+  } else if (escaped) {
+    start = decodeToScratch(start, end);
+    end = scratchEnd();
+  }
+  store<u8>(out++, 0x22);
+  if (action == ACTION_MASK) {
+    out = writeMasked(out, field, start, end, escaped);
+  } else {
+    push(load<u32>(field, FIELD_KEY), start, end - start, out);
+    if (field == idField) {
+      keyStart = out;
+      keyBytes = HEX_BYTES;
+    }
+    out += HEX_BYTES;
+  }
+  store<u8>(out, 0x22);
+  return out + 1;
+}
+
+function writeValue(out: usize, field: usize, value: usize): usize {
+  const action = load<u32>(field, FIELD_ACTION);
+  if (action == ACTION_REPLACE) {
+    return copyBytes(out, load<u32>(field, FIELD_TEXT), load<u32>(field, FIELD_TEXT_BYTES));
+  }
+  const type = load<u32>(value, VALUE_TYPE);
+  if (action == ACTION_KEEP) {
+    // A string's quotes lie just outside.
+    const quote: usize = type & TYPE_STRING ? 1 : 0;
+    const start = <usize>load<u32>(value, VALUE_START) - quote;
+    return copyBytes(out, start, <usize>load<u32>(value, VALUE_END) + quote - start);
+  }
+  if (type == TYPE_NULL) {
+    store<u32>(out, NULL_TEXT);
+    return out + 4;
+  }
+  return writeChanged(out, field, value, action);
+}
+
+/** Writes the record just read to `out`, where its room and 16 bytes of slack are reserved. Returns the end. */
+export function writeRecord(out: usize): usize {
+  keyStart = idStart;
+  keyBytes = idEnd - idStart;
+  store<u8>(out++, 0x7b);
+  for (let i: u32 = 0; i < valueCount; i++) {
+    const value = valueAt(i);
+    const field = <usize>load<u32>(value, VALUE_FIELD);
+    if (i) store<u8>(out++, 0x2c);
+    out = copyBytes(out, load<u32>(field, FIELD_PREFIX), load<u32>(field, FIELD_PREFIX_BYTES));
+    out = writeValue(out, field, value);
+  }
+  store<u8>(out, 0x7d);
+  return out + 1;
+}

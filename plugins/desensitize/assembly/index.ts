@@ -1,0 +1,200 @@
+/**
+ * The exports of the desensitize plugin: the ABI of plugins/ABI.md, and two kernels on their own.
+ *
+ * In: one column, the raw record values. Out: two columns, the record id after its rule and the desensitized record.
+ * Rules and configuration: plugins/desensitize/README.md. Must not import anything but what the ABI grants.
+ */
+import {
+  ABI_VERSION, BATCH_HEADER_BYTES, BATCH_MAGIC, COLUMN_BYTES, COLUMN_UTF8, READABLE_AFTER,
+  RESULT_HEADER_BYTES, RESULT_MAGIC, STATUS_OK, STATUS_TOMBSTONE,
+} from "./abi";
+import { keyBytes, keyStart, writeRecord } from "./actions";
+import { allocate, commit, dropBatch, keepForEver, reserve } from "./arena";
+import { CONFIG_OK, CONFIG_TWICE, readConfig } from "./configure";
+import { fieldCount, firstField } from "./fields";
+import { HEX_BYTES, discard, flush, prepareLanes, push } from "./hmac-lanes";
+import { growthBytes, growthFactor } from "./policy";
+import { VALUE_BYTES, prepareRecords, readRecord } from "./record";
+import { KEY_STATE_BYTES, digest, prepareKey } from "./sha256";
+
+const OUT_COLUMNS: u32 = 2;
+/** The result: its header and two columns. */
+const RESULT: usize = memory.data(96, 16);
+/** {ptr, len} of the last error. */
+const ERROR: usize = memory.data(8, 16);
+const ERROR_TEXT: usize = memory.data(64, 16);
+
+// Where the batch's result lies; all in the batch's part of the arena.
+let statuses: usize = 0;
+let rowIndex: usize = 0;
+let keyRefs: usize = 0;
+let valueOffsets: usize = 0;
+
+export function abi_version(): i32 {
+  return ABI_VERSION;
+}
+
+export function alloc(size: usize, align: usize): usize {
+  if (!align || align & (align - 1)) return 0;
+  return allocate(size, align);
+}
+
+/** Sets the text that last_error() hands out: a constant of this file, never anything of a record or a key. */
+function fail(text: string): usize {
+  const bytes = min<usize>(64, <usize>text.length);
+  for (let i: usize = 0; i < bytes; i++) store<u8>(ERROR_TEXT + i, load<u16>(changetype<usize>(text) + (i << 1)));
+  store<u32>(ERROR, <u32>ERROR_TEXT);
+  store<u32>(ERROR, <u32>bytes, 4);
+  return 0;
+}
+
+export function last_error(): usize {
+  return ERROR;
+}
+
+export function configure(config: usize, bytes: usize): i32 {
+  if (fieldCount) {
+    fail("configured twice");
+    return CONFIG_TWICE;
+  }
+  const code = readConfig(config, bytes);
+  if (code != CONFIG_OK) fail("configuration refused");
+  keepForEver();
+  return code;
+}
+
+export function reset(): void {
+  discard();
+  dropBatch();
+}
+
+/** Takes the fixed part of the result off the arena; false when memory is at its maximum. */
+function prepareResult(rows: usize, dataBytes: usize): bool {
+  statuses = allocate(rows + 16, 16);
+  rowIndex = allocate((rows + 1) << 2, 16);
+  keyRefs = allocate((rows + 1) << 3, 16);
+  valueOffsets = allocate((rows + 1) << 2, 16);
+  const list = allocate(<usize>fieldCount * VALUE_BYTES, 16);
+  const scratch = allocate(dataBytes + READABLE_AFTER, 16);
+  prepareRecords(list, scratch);
+  return bool(statuses) && bool(rowIndex) && bool(keyRefs) && bool(valueOffsets) && bool(list) && bool(scratch);
+}
+
+function writeColumn(index: usize, offsets: usize, data: usize, bytes: usize): void {
+  const column = RESULT + RESULT_HEADER_BYTES + index * COLUMN_BYTES;
+  store<u32>(column, COLUMN_UTF8);
+  store<u32>(column, 0, 4);
+  store<u32>(column, <u32>offsets, 8);
+  store<u32>(column, <u32>data, 12);
+  store<u32>(column, <u32>bytes, 16);
+  store<u32>(column, 0, 20);
+  store<u64>(column, 0, 24);
+}
+
+/** Copies the record ids, now that pseudonyms are written, into a column of their own. */
+function gatherKeys(count: usize): bool {
+  let total: u64 = 0;
+  for (let i: usize = 0; i < count; i++) total += load<u32>(keyRefs + (i << 3), 4);
+  const offsets = allocate((count + 1) << 2, 16);
+  if (!offsets || total > 0x7fffffff) return false;
+  const data = allocate(<usize>total + READABLE_AFTER, 16);
+  if (!data) return false;
+  let end = data;
+  for (let i: usize = 0; i < count; i++) {
+    store<u32>(offsets + (i << 2), <u32>(end - data));
+    const bytes = load<u32>(keyRefs + (i << 3), 4);
+    memory.copy(end, load<u32>(keyRefs + (i << 3)), bytes);
+    end += bytes;
+  }
+  store<u32>(offsets + (count << 2), <u32>(end - data));
+  writeColumn(0, offsets, data, end - data);
+  return true;
+}
+
+/** Takes every row through reading and writing; returns the number of output rows, or -1. */
+function runRows(rows: usize, column: usize, values: usize): i32 {
+  const validity = <usize>load<u32>(column, 4);
+  const offsets = <usize>load<u32>(column, 8);
+  const data = <usize>load<u32>(column, 12);
+  const dataBytes = load<u32>(column, 16);
+  let out = values;
+  let count: usize = 0;
+  let from = load<u32>(offsets);
+  for (let row: usize = 0; row < rows; row++) {
+    const to = load<u32>(offsets + ((row + 1) << 2));
+    if (to < from || to > dataBytes) return -1;
+    const isNull = validity && !((<u32>load<u8>(validity + (row >> 3)) >> (<u32>row & 7)) & 1);
+    const status = isNull ? STATUS_TOMBSTONE : readRecord(data + from, data + to);
+    store<u8>(statuses + row, status);
+    if (status == STATUS_OK) {
+      const need = <u64>(to - from) * growthFactor + growthBytes + READABLE_AFTER;
+      if (!reserve(out, need)) return -1;
+      store<u32>(valueOffsets + (count << 2), <u32>(out - values));
+      store<u32>(rowIndex + (count << 2), <u32>row);
+      out = writeRecord(out);
+      store<u32>(keyRefs + (count << 3), <u32>keyStart);
+      store<u32>(keyRefs + (count << 3), <u32>keyBytes, 4);
+      count++;
+    }
+    from = to;
+  }
+  store<u32>(valueOffsets + (count << 2), <u32>(out - values));
+  writeColumn(1, valueOffsets, values, out - values);
+  commit(out);
+  return <i32>count;
+}
+
+export function transform(batch: usize): usize {
+  if (!fieldCount || !firstField) return fail("not configured");
+  if (load<u32>(batch) != BATCH_MAGIC || load<u32>(batch, 12)) return fail("not a batch");
+  const column = batch + BATCH_HEADER_BYTES;
+  if (load<u32>(batch, 8) != 1 || load<u32>(column) > COLUMN_UTF8) return fail("wants one binary column");
+  const rows = <usize>load<u32>(batch, 4);
+  const dataBytes = <usize>load<u32>(column, 16);
+  if (!prepareResult(rows, dataBytes)) return fail("out of memory");
+  const values = allocate(READABLE_AFTER, 16);
+  if (!values) return fail("out of memory");
+  const count = runRows(rows, column, values);
+  if (count < 0) {
+    discard();
+    return fail("out of memory, or offsets that do not rise");
+  }
+  flush();
+  if (!gatherKeys(count)) return fail("out of memory");
+  store<u32>(RESULT, RESULT_MAGIC);
+  store<u32>(RESULT, <u32>count, 4);
+  store<u32>(RESULT, OUT_COLUMNS, 8);
+  store<u32>(RESULT, 0, 12);
+  store<u32>(RESULT, <u32>rows, 16);
+  store<u32>(RESULT, <u32>statuses, 20);
+  store<u32>(RESULT, <u32>rowIndex, 24);
+  store<u32>(RESULT, 0, 28);
+  return RESULT;
+}
+
+/** SHA-256 of `bytes` bytes at `data` into 32 bytes at `out`. A kernel on its own: the host does not need it. */
+export function sha256(data: usize, bytes: usize, out: usize): void {
+  digest(data, bytes, out);
+}
+
+/** Bytes of an HMAC key that hmac_key() has prepared. */
+export function hmac_key_bytes(): usize {
+  return KEY_STATE_BYTES;
+}
+
+/** Prepares an HMAC key for hmac_column() in hmac_key_bytes() bytes, 16-aligned, at `out`. */
+export function hmac_key(key: usize, bytes: usize, out: usize): void {
+  prepareLanes();
+  prepareKey(key, bytes, out);
+}
+
+/** HMAC-SHA-256 of every value of a column, as 64 lowercase hexadecimal digits each at `out`. A kernel on its own. */
+export function hmac_column(key: usize, rows: usize, offsets: usize, data: usize, out: usize): void {
+  let from = load<u32>(offsets);
+  for (let row: usize = 0; row < rows; row++) {
+    const to = load<u32>(offsets + ((row + 1) << 2));
+    push(key, data + from, to - from, out + row * HEX_BYTES);
+    from = to;
+  }
+  flush();
+}

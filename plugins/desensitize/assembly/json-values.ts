@@ -1,0 +1,215 @@
+/**
+ * JSON values (RFC 8259 sections 2 to 6): each function passes over one and says where it ends, or 0 when it is not one.
+ *
+ * Nothing here reads a byte at or past `end` as part of a value: what follows is the next record. Nesting has a
+ * limit, so the stack of open containers is a fixed array. Nothing here knows rules or fields.
+ */
+import { scanString } from "./json-strings";
+
+/** Kinds of value, as the bits of a field's `types`; an integer is a number too, for which both bits are asked. */
+export const TYPE_STRING: u32 = 1;
+export const TYPE_NUMBER: u32 = 2;
+export const TYPE_INTEGER: u32 = 4;
+export const TYPE_BOOLEAN: u32 = 8;
+export const TYPE_NULL: u32 = 16;
+export const TYPE_OBJECT: u32 = 32;
+export const TYPE_ARRAY: u32 = 64;
+
+/** Most nesting that a configuration may ask for, the record itself counted. */
+export const DEEPEST: u32 = 256;
+
+/** One byte for each open container: `}` or `]`. */
+const OPEN: usize = memory.data(256, 16);
+
+let maxDepth: u32 = 64;
+
+/** Set when a value was nested deeper than allowed, and kept until forgetDepth(). */
+export let isTooDeep: bool = false;
+
+export function setMaxDepth(depth: u32): void {
+  maxDepth = depth;
+}
+
+export function forgetDepth(): void {
+  isTooDeep = false;
+}
+
+/** Passes insignificant whitespace (section 2). */
+// @ts-ignore: decorator
+@inline
+export function skipSpace(p: usize, end: usize): usize {
+  while (p < end) {
+    const byte: u32 = load<u8>(p);
+    if (byte > 0x20 || (byte != 0x20 && byte != 0x0a && byte != 0x0d && byte != 0x09)) break;
+    p++;
+  }
+  return p;
+}
+
+// @ts-ignore: decorator
+@inline
+function isDigit(p: usize, end: usize): bool {
+  return p < end && <u32>load<u8>(p) - 0x30 < 10;
+}
+
+/** Passes a number (section 6). */
+export function skipNumber(p: usize, end: usize): usize {
+  if (load<u8>(p) == 0x2d) p++;
+  if (!isDigit(p, end)) return 0;
+  if (load<u8>(p++) != 0x30) {
+    while (isDigit(p, end)) p++;
+  }
+  if (p < end && load<u8>(p) == 0x2e) {
+    p++;
+    if (!isDigit(p, end)) return 0;
+    while (isDigit(p, end)) p++;
+  }
+  if (p < end && (load<u8>(p) | 0x20) == 0x65) {
+    p++;
+    if (p < end && (load<u8>(p) == 0x2b || load<u8>(p) == 0x2d)) p++;
+    if (!isDigit(p, end)) return 0;
+    while (isDigit(p, end)) p++;
+  }
+  return p;
+}
+
+/**
+ * Whether the number from `p` to `end` has no fractional part, by its text: 1.0 and 15e-1e... are judged exactly, as
+ * JSON Schema 2020-12 section 6.1.1 asks (1.0 is an integer), whatever a double would make of it.
+ */
+export function isInteger(p: usize, end: usize): bool {
+  let places: i64 = 0; // decimal places of the last non-zero digit; negative: zeros before the point
+  let seenPoint = false;
+  let seenNonZero = false;
+  let position: i64 = 0; // of the digit just read, counted from the point to the right, or from the left before it
+  let lastNonZero: i64 = 0;
+  let whole: i64 = 0; // digits before the point
+  for (; p < end; p++) {
+    const byte: u32 = load<u8>(p);
+    if (byte == 0x2d) continue;
+    if (byte == 0x2e) {
+      seenPoint = true;
+      continue;
+    }
+    if ((byte | 0x20) == 0x65) break;
+    position++;
+    if (!seenPoint) whole = position;
+    if (byte != 0x30) {
+      seenNonZero = true;
+      lastNonZero = position;
+    }
+  }
+  if (!seenNonZero) return true;
+  places = lastNonZero - whole;
+  if (p >= end) return places <= 0;
+  p++;
+  const negative = load<u8>(p) == 0x2d;
+  if (negative || load<u8>(p) == 0x2b) p++;
+  let exponent: i64 = 0;
+  // Past a billion no text that fits in memory has as many digits.
+  for (; p < end; p++) exponent = min<i64>(exponent * 10 + <i64>(load<u8>(p) - 0x30), 1_000_000_000);
+  return places <= (negative ? -exponent : exponent);
+}
+
+/** Passes `true`, `false` or `null`. */
+function skipLiteral(p: usize, end: usize): usize {
+  if (end - p < 4) return 0;
+  const four = load<u32>(p);
+  if (four == 0x65757274 || four == 0x6c6c756e) return p + 4;
+  return four == 0x736c6166 && end - p >= 5 && load<u8>(p, 4) == 0x65 ? p + 5 : 0;
+}
+
+/** Passes a string, number or literal. */
+function skipScalar(p: usize, end: usize): usize {
+  const byte: u32 = load<u8>(p);
+  if (byte == 0x22) {
+    const quote = scanString(p + 1, end);
+    return quote ? quote + 1 : 0;
+  }
+  return byte == 0x2d || byte - 0x30 < 10 ? skipNumber(p, end) : skipLiteral(p, end);
+}
+
+/** Passes `"name" :` and the whitespace around it, inside a nested object. */
+function skipName(p: usize, end: usize): usize {
+  if (p >= end || load<u8>(p) != 0x22) return 0;
+  p = scanString(p + 1, end);
+  if (!p) return 0;
+  p = skipSpace(p + 1, end);
+  if (p >= end || load<u8>(p) != 0x3a) return 0;
+  return skipSpace(p + 1, end);
+}
+
+/**
+ * Passes an object or array; `p` is at its opening bracket.
+ * @param outer containers that are open around it
+ */
+export function skipContainer(p: usize, end: usize, outer: u32): usize {
+  let depth: u32 = 0;
+  let wantsValue = true;
+  while (true) {
+    if (p >= end) return 0;
+    const byte: u32 = load<u8>(p);
+    if (wantsValue) {
+      if ((byte | 0x20) != 0x7b) {
+        p = skipScalar(p, end);
+        if (!p) return 0;
+        wantsValue = false;
+      } else {
+        if (depth + outer >= maxDepth) {
+          isTooDeep = true;
+          return 0;
+        }
+        // Both closing brackets are their opening ones plus two.
+        store<u8>(OPEN + depth++, byte + 2);
+        p = skipSpace(p + 1, end);
+        if (p < end && load<u8>(p) == byte + 2) {
+          p++;
+          depth--;
+          wantsValue = false;
+        } else if (byte == 0x7b) {
+          p = skipName(p, end);
+          if (!p) return 0;
+        }
+      }
+    } else if (byte == 0x2c) {
+      p = skipSpace(p + 1, end);
+      if (load<u8>(OPEN + depth - 1) == 0x7d) {
+        p = skipName(p, end);
+        if (!p) return 0;
+      }
+      wantsValue = true;
+    } else if (byte == load<u8>(OPEN + depth - 1)) {
+      p++;
+      depth--;
+    } else {
+      return 0;
+    }
+    if (wantsValue) continue;
+    if (!depth) return p;
+    p = skipSpace(p, end);
+  }
+}
+
+/** Set by skipValue: one of the TYPE_ bits; TYPE_NUMBER for every number. */
+export let valueType: u32 = 0;
+
+/** Passes any value and sets valueType; after a string, hasEscapes of json-strings tells about it. */
+export function skipValue(p: usize, end: usize, outer: u32): usize {
+  if (p >= end) return 0;
+  const byte: u32 = load<u8>(p);
+  if (byte == 0x22) {
+    valueType = TYPE_STRING;
+    const quote = scanString(p + 1, end);
+    return quote ? quote + 1 : 0;
+  }
+  if ((byte | 0x20) == 0x7b) {
+    valueType = byte == 0x7b ? TYPE_OBJECT : TYPE_ARRAY;
+    return skipContainer(p, end, outer);
+  }
+  if (byte == 0x2d || byte - 0x30 < 10) {
+    valueType = TYPE_NUMBER;
+    return skipNumber(p, end);
+  }
+  valueType = byte == 0x6e ? TYPE_NULL : TYPE_BOOLEAN;
+  return skipLiteral(p, end);
+}
