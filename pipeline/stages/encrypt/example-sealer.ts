@@ -1,0 +1,111 @@
+/**
+ * Seals labelled rows into `examples`, under a data key that only the training zone can unwrap.
+ *
+ * Plaintext, version 1: CBOR {v: 1, x: bytes of float32 little-endian features, y: label}. The split stands in a header
+ * and in the authenticated context, so that it can be read without a key and not be changed.
+ * Must not decide what is sealed, nor reuse a data key of another lane or start.
+ */
+import { encodeCbor } from "../../crypto/cbor.ts";
+import { createDataKey } from "../../crypto/data-key.ts";
+import { sealEnvelope } from "../../crypto/envelope.ts";
+import type { Recipient, SigningKey } from "../../crypto/key-handles.ts";
+import type { OutputRecord } from "../../stream/contract.ts";
+import type { Row } from "./row.ts";
+import type { EncryptState, ExampleKey } from "./state.ts";
+
+/** Schema version in the envelope's context and in the plaintext. */
+export const EXAMPLE_VERSION = 1;
+export const SPLIT_HEADER = "sealstream-split";
+const FLOAT_BYTES = 4;
+
+export type ExampleRow = Extract<Row, { kind: "example" }>;
+
+export interface SealOptions {
+  readonly pipeline: string;
+  readonly lane: number;
+  readonly signer: SigningKey;
+  /** The training zone's unwrapping key. */
+  readonly recipient: Recipient;
+  readonly rotateAfterRecords: number;
+}
+
+export interface Sealed {
+  readonly outputs: readonly OutputRecord[];
+  readonly state: EncryptState;
+}
+
+/**
+ * Seals rows in order. A data key's entry is put out before the first example under it.
+ * @param state the lane's state; it is not changed
+ */
+export function sealExamples(
+  rows: readonly ExampleRow[],
+  state: EncryptState,
+  options: SealOptions,
+): Sealed {
+  const outputs: OutputRecord[] = [];
+  let { key } = state;
+  let sequence = state.exampleSequence;
+  for (const row of rows) {
+    if (key === null || isSpent(key, options)) {
+      const made = makeKey(options);
+      outputs.push(made.announcement);
+      key = made.key;
+    }
+    outputs.push(sealRow(row, sequence, key, options));
+    key = { ...key, sealed: key.sealed + 1 };
+    sequence += 1;
+  }
+  return { outputs, state: { ...state, exampleSequence: sequence, key } };
+}
+
+function isSpent(key: ExampleKey, { rotateAfterRecords, recipient }: SealOptions): boolean {
+  return key.sealed >= rotateAfterRecords || Buffer.compare(key.recipientKid, recipient.kid) !== 0;
+}
+
+function makeKey(options: SealOptions): { key: ExampleKey; announcement: OutputRecord } {
+  const { pipeline, lane, signer, recipient } = options;
+  const recipients = [recipient];
+  const { dataKey, entry } = createDataKey({
+    pipeline,
+    topic: "examples",
+    lane,
+    recipients,
+    signer,
+  });
+  return {
+    key: { dataKey, recipientKid: recipient.kid, sealed: 0 },
+    announcement: { role: "keys", key: entry.key, value: entry.value },
+  };
+}
+
+function sealRow(
+  row: ExampleRow,
+  sequence: number,
+  key: ExampleKey,
+  { pipeline, lane }: SealOptions,
+): OutputRecord {
+  const value = sealEnvelope({
+    dataKey: key.dataKey,
+    plaintext: encodeCbor({ v: EXAMPLE_VERSION, x: floatBytes(row.x), y: row.label }),
+    context: {
+      pipeline,
+      topic: "examples",
+      lane,
+      recordId: row.recordId,
+      schemaVersion: EXAMPLE_VERSION,
+      attributes: { split: row.split },
+    },
+    sequence,
+  });
+  const headers = { [SPLIT_HEADER]: new TextEncoder().encode(row.split) };
+  return { role: "examples", key: row.recordId, value, headers };
+}
+
+/** float32 little-endian, whatever the machine's byte order. */
+function floatBytes(x: Float32Array): Uint8Array {
+  const bytes = new Uint8Array(x.length * FLOAT_BYTES);
+  const view = new DataView(bytes.buffer);
+  for (const [index, number] of x.entries()) view.setFloat32(index * FLOAT_BYTES, number, true);
+  return bytes;
+}

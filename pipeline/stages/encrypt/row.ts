@@ -1,0 +1,91 @@
+/**
+ * One desensitized record as the stage sees it: an example to seal, a row to pack, or a reason to refuse it.
+ *
+ * Must not keep a view of the record's buffers: a row outlives the call that made it.
+ */
+import { MAX_VALUE_BYTES } from "../../../schemas/topics.ts";
+import { createFeatureExtractor } from "../../features/extract.ts";
+import { type Split, splitOf } from "../../features/split.ts";
+import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
+import type { Reason, StreamRecord } from "../../stream/contract.ts";
+
+/** The ids of a full pack (4,096 records) stand in one message of at most 900 KiB: 4,096 * (192 + 2) is 776 KiB. */
+export const MAX_RECORD_ID_BYTES = 192;
+
+export type Row =
+  | {
+      readonly kind: "example";
+      readonly offset: number;
+      readonly recordId: Uint8Array;
+      /** One number in 0..1 per feature. */
+      readonly x: Float32Array;
+      readonly label: number;
+      readonly split: Split;
+    }
+  | {
+      readonly kind: "predict";
+      readonly offset: number;
+      readonly recordId: string;
+      readonly x: Float32Array;
+      /** When the lane first saw it. */
+      readonly seenMs: number;
+    }
+  | { readonly kind: "refused"; readonly offset: number; readonly reason: Reason };
+
+export interface RowReader {
+  /** Numbers in a row. */
+  readonly features: number;
+  read(record: StreamRecord, nowMs: number): Row;
+}
+
+/** @param hmac keyed hash of the owner's zone, for the split */
+export function createRowReader(
+  spec: PipelineSpec,
+  hmac: (message: Uint8Array) => Uint8Array,
+): RowReader {
+  const extractor = createFeatureExtractor(spec.features);
+  const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+  function idOf(key: Uint8Array | null): string | null {
+    if (key === null || key.length === 0 || key.length > MAX_RECORD_ID_BYTES) return null;
+    try {
+      return decoder.decode(key);
+    } catch {
+      // Because a fatal decoder throws for nothing but bytes that are not UTF-8: no record id.
+      return null;
+    }
+  }
+
+  function subjectOf(
+    record: Readonly<Record<string, unknown>>,
+    recordId: Uint8Array,
+  ): Uint8Array | null {
+    const field = spec.record.subject;
+    if (field === null) return recordId;
+    const value = Object.hasOwn(record, field) ? record[field] : null;
+    return typeof value === "string" && value !== "" ? Buffer.from(value) : null;
+  }
+
+  return {
+    features: extractor.length,
+    read(record, nowMs) {
+      const { offset } = record;
+      const refused = (reason: Reason): Row => ({ kind: "refused", offset, reason });
+      const id = idOf(record.key);
+      if (id === null || record.key === null) return refused("record-id");
+      if (record.value !== null && record.value.length > MAX_VALUE_BYTES)
+        return refused("too-large");
+      const extracted = extractor.extract(record.value);
+      if (extracted.status === "refused") return refused(extracted.reason);
+      const { x } = extracted;
+      if (extracted.status === "predict") {
+        return { kind: "predict", offset, recordId: id, x, seenMs: nowMs };
+      }
+      const recordId = Uint8Array.from(record.key);
+      const subject = subjectOf(extracted.record, recordId);
+      if (subject === null) return refused("missing-field");
+      const split = splitOf({ subject, hmac, split: spec.features.split });
+      return { kind: "example", offset, recordId, x, label: extracted.label, split };
+    },
+  };
+}

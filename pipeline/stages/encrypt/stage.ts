@@ -1,0 +1,205 @@
+/**
+ * Stage `encrypt`: the last one in the owner's zone. Desensitized records become vectors; labelled ones are sealed one
+ * by one for the training zone, unlabelled ones share CKKS slots under the consumer's public key.
+ *
+ * Everything is handed in: keys, the view of `keys`, the packer, randomness. Must not know Kafka or node-seal, and must
+ * hold no key that opens what it seals beyond the data key in use.
+ */
+import type { KeyDirectory } from "../../crypto/directory.ts";
+import type { Recipient, SecretKey, SigningKey } from "../../crypto/key-handles.ts";
+import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
+import type {
+  LaneBounds,
+  LaneProcessor,
+  Outcome,
+  OutputRecord,
+  Stage,
+  StepResult,
+  StreamRecord,
+} from "../../stream/contract.ts";
+import { type Cut, decideCut } from "./cut.ts";
+import { type ExampleRow, sealExamples } from "./example-sealer.ts";
+import { type Packer, type PredictRow, type SealedPack, sealPack } from "./pack-sealer.ts";
+import { createRowReader, type Row, type RowReader } from "./row.ts";
+import { type EncryptState, encodeState, restoreState } from "./state.ts";
+
+export interface EncryptOptions {
+  readonly spec: PipelineSpec;
+  /** View of `keys`: the training zone's and the consumer's public keys. */
+  readonly directory: Pick<KeyDirectory, "recipient">;
+  /** Key `owner-signing`. */
+  readonly signer: SigningKey;
+  /** Key `split`. */
+  readonly splitSecret: Pick<SecretKey, "hmac">;
+  /** Encrypts under the consumer's public key that `consumerKeyId` names at the same moment. */
+  readonly packer: Packer;
+  /** Name of the CKKS parameters of the packer. */
+  readonly parametersId: string;
+  /** Hex id of the consumer's public CKKS key; null: not known yet. */
+  readonly consumerKeyId: () => string | null;
+  readonly slotsPerPack: number;
+  /** CSPRNG. */
+  readonly random: (bytes: number) => Uint8Array;
+  /** A pack was made; its transaction may still be thrown away. `bytes`: of its ciphertexts. */
+  readonly onPack?: (pack: { lane: number; rows: number; bytes: number }) => void;
+}
+
+/** How long to wait before looking again for keys that are not published yet. */
+const MISSING_KEY_WAIT_MS = 200;
+/** A lane can hold this many packs' worth of records: enough to fill packs when one record in eight is unlabelled. */
+const WINDOW_PACKS = 8;
+const MIN_WINDOW_RECORDS = 8192;
+const WINDOW_BYTES = 32 * 1024 * 1024;
+
+/** Makes the stage. */
+export function createEncryptStage(options: EncryptOptions): Stage<EncryptState> {
+  const bounds: LaneBounds = {
+    maxRecords: Math.max(WINDOW_PACKS * options.slotsPerPack, MIN_WINDOW_RECORDS),
+    maxBytes: WINDOW_BYTES,
+  };
+  const { splitSecret, spec } = options;
+  const reader = createRowReader(spec, (message) => splitSecret.hmac(message));
+  return {
+    name: "encrypt",
+    bounds,
+    openLane: (lane) => openLane(lane, reader, bounds, options),
+  };
+}
+
+function openLane(
+  lane: number,
+  reader: RowReader,
+  bounds: LaneBounds,
+  options: EncryptOptions,
+): LaneProcessor<EncryptState> {
+  // Rows of records that are not final: each is read once, and remembers when it was first seen.
+  let seen = new Map<number, Row>();
+
+  function readRows(records: readonly StreamRecord[], nowMs: number): Row[] {
+    const before = seen;
+    seen = new Map();
+    return records.map((record) => {
+      const row = before.get(record.offset) ?? reader.read(record, nowMs);
+      seen.set(record.offset, row);
+      return row;
+    });
+  }
+
+  return {
+    restore: (changelog) => restoreState(changelog),
+    encode: encodeState,
+    async process(records, state, nowMs) {
+      const rows = readRows(records, nowMs);
+      const keys = availableKeys(options);
+      const cut = decideCut(rows, {
+        slotsPerPack: options.slotsPerPack,
+        lingerMs: options.spec.encrypt.packs.lingerMs,
+        nowMs,
+        windowFull: isFull(records, bounds),
+        canSeal: keys.training !== null,
+        canPack: keys.consumer !== null,
+      });
+      const made = await encryptRows(rows.slice(0, cut.count), state, {
+        lane,
+        keys,
+        reader,
+        options,
+      });
+      return toResult(records, rows, cut, { ...made, nowMs });
+    },
+  };
+}
+
+interface AvailableKeys {
+  readonly training: Recipient | null;
+  readonly consumer: { readonly recipient: Recipient; readonly keyId: string } | null;
+}
+
+function availableKeys({ directory, consumerKeyId }: EncryptOptions): AvailableKeys {
+  const recipient = directory.recipient("consumer-unwrap");
+  const keyId = consumerKeyId();
+  return {
+    training: directory.recipient("training-unwrap"),
+    consumer: recipient === null || keyId === null ? null : { recipient, keyId },
+  };
+}
+
+/** The same measure as the lane's own: records, and bytes of keys, values and header values. */
+function isFull(records: readonly StreamRecord[], bounds: LaneBounds): boolean {
+  if (records.length >= bounds.maxRecords) return true;
+  let bytes = 0;
+  for (const { key, value, headers } of records) {
+    bytes += (key?.length ?? 0) + (value?.length ?? 0);
+    for (const header of Object.values(headers)) bytes += header.length;
+  }
+  return bytes >= bounds.maxBytes;
+}
+
+interface Made {
+  readonly outputs: readonly OutputRecord[];
+  readonly state: EncryptState;
+}
+
+async function encryptRows(
+  rows: readonly Row[],
+  state: EncryptState,
+  by: { lane: number; keys: AvailableKeys; reader: RowReader; options: EncryptOptions },
+): Promise<Made> {
+  const { lane, keys, reader, options } = by;
+  const { spec, signer } = options;
+  const examples = rows.filter((row): row is ExampleRow => row.kind === "example");
+  const waiting = rows.filter((row): row is PredictRow => row.kind === "predict");
+  let pack: SealedPack | null = null;
+  if (keys.consumer !== null && waiting.length > 0) {
+    pack = await sealPack(waiting, {
+      pipeline: spec.name,
+      lane,
+      sequence: state.packSequence,
+      features: reader.features,
+      slotsPerPack: options.slotsPerPack,
+      maxBytesPerRecord: spec.encrypt.packs.maxBytesPerRecord,
+      signer,
+      packer: options.packer,
+      parametersId: options.parametersId,
+      consumerKeyId: keys.consumer.keyId,
+      recipient: keys.consumer.recipient,
+      random: options.random,
+    });
+    options.onPack?.({ lane, rows: waiting.length, bytes: pack.bytes });
+  }
+  const packed = pack === null ? state : { ...state, packSequence: state.packSequence + 1 };
+  if (keys.training === null || examples.length === 0) {
+    return { outputs: pack?.outputs ?? [], state: packed };
+  }
+  const sealed = sealExamples(examples, packed, {
+    pipeline: spec.name,
+    lane,
+    signer,
+    recipient: keys.training,
+    rotateAfterRecords: spec.encrypt.examples.rotateAfterRecords,
+  });
+  return { outputs: [...sealed.outputs, ...(pack?.outputs ?? [])], state: sealed.state };
+}
+
+function toResult(
+  records: readonly StreamRecord[],
+  rows: readonly Row[],
+  cut: Cut,
+  { outputs, state, nowMs }: Made & { readonly nowMs: number },
+): StepResult<EncryptState> {
+  const last = records[cut.count - 1];
+  const outcomes: Outcome[] = [];
+  for (const row of rows.slice(0, cut.count)) {
+    if (row.kind !== "refused") continue;
+    outcomes.push({ offset: row.offset, kind: "dead-letter", reason: row.reason });
+  }
+  const wakes = [cut.dueMs, cut.blockedAt === null ? null : nowMs + MISSING_KEY_WAIT_MS];
+  const times = wakes.filter((time) => time !== null);
+  return {
+    outputs,
+    outcomes,
+    state,
+    consumedTo: last === undefined ? null : last.offset + 1,
+    wakeAtMs: times.length === 0 ? null : Math.min(...times),
+  };
+}
