@@ -1,0 +1,61 @@
+/**
+ * What a training backend is: per-example clipped gradient sums, however they are computed.
+ *
+ * TensorFlow.js on WebAssembly or in plain JavaScript is behind it now; tfjs-node(-gpu) and webgpu join by another
+ * factory in `tfjs-backend.ts` and another name here, with nothing else to change: the call is asynchronous already.
+ * A backend must not add noise, see a record id, or keep anything of a micro-batch after the call.
+ */
+import type { Network } from "../../network/definition.ts";
+import type { Weights } from "../../network/weights.ts";
+
+export type BackendName = "wasm" | "cpu";
+
+/** Label of a place that holds no example: a refused record, or the zero-filled end of a tail. */
+export const EMPTY_PLACE = -1;
+
+export interface GradientRequest {
+  readonly network: Network;
+  /** Finite, of the network's shape. */
+  readonly weights: Weights;
+  /** [rows][inputs], row-major. Rows of empty places are ignored. Not kept, not written. */
+  readonly inputs: Float32Array;
+  /** [rows], 0..classes-1, or EMPTY_PLACE. */
+  readonly labels: Int32Array;
+  readonly rows: number;
+  readonly l2ClipNorm: number;
+}
+
+/** The size of the work, without data. */
+export type MicroBatchShape = Pick<GradientRequest, "network" | "rows" | "l2ClipNorm">;
+
+export interface ClippedSum {
+  /**
+   * Sum over examples of the gradient of softmax cross-entropy (not its mean), each clipped to `l2ClipNorm`, in the
+   * flat order of `network/weights.ts`. Finite. Changing one place to empty moves it by at most `l2ClipNorm` in L2
+   * (`clip-margin.ts`). A new buffer, owned by the caller.
+   */
+  readonly sum: Float32Array;
+  /** Examples whose gradient was scaled down. */
+  readonly clippedRows: number;
+  /** Examples that contributed nothing because a feature, an activation or the gradient was not finite or absurdly large. */
+  readonly unusableRows: number;
+  /** Sum of the losses of the examples that contributed; never leaves the training zone. */
+  readonly lossSum: number;
+}
+
+export interface TrainBackend {
+  /** The backend in use; `auto` has chosen one only after `load`. */
+  readonly name: BackendName | "auto";
+  /**
+   * Make it ready; idempotent.
+   * @param shape what it will be asked for: `auto` measures with it
+   * @throws backend-unavailable when this machine cannot run it
+   */
+  load(shape?: MicroBatchShape): Promise<void>;
+  /**
+   * @throws limit-exceeded when rows or clip are outside what the margin covers; internal on shapes that do not fit
+   */
+  clippedGradientSum(request: GradientRequest): Promise<ClippedSum>;
+  /** Tensors alive in the library: constant between calls. For tests and metrics. */
+  liveTensors(): number;
+}

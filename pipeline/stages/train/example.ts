@@ -1,0 +1,120 @@
+/**
+ * One record of `examples`: the envelope opened, the sequence checked, the plaintext decoded.
+ *
+ * A place of a micro-batch is decided by the `sealstream-split` header alone, which everybody sees in the committed log:
+ * whether a record can be opened decides only whether its place holds an example or nothing. A record without a valid
+ * split header counts as a place too, so that nothing but the log decides the cut. The header is part of the envelope's
+ * AAD: a record whose split was changed does not open. Must not keep a view of the record, nor its id.
+ *
+ * Plaintext, version 1: CBOR {v: 1, x: bytes of float32 little-endian features, y: label}.
+ */
+import { decodeCbor, isBytes, isTextMap, isUnsigned } from "../../crypto/cbor.ts";
+import type { KeyDirectory } from "../../crypto/directory.ts";
+import { openEnvelope } from "../../crypto/envelope.ts";
+import type { Reason, StreamRecord } from "../../stream/contract.ts";
+
+export const SPLIT_HEADER = "sealstream-split";
+export type Split = "train" | "validate" | "test";
+
+/** Schema version in the envelope's context and in the plaintext. */
+const EXAMPLE_VERSION = 1;
+const FLOAT_BYTES = 4;
+/** CBOR heads and the label: well under this beside the features. */
+const PLAINTEXT_OVERHEAD_BYTES = 64;
+
+export interface Example {
+  /** [inputs]; any float32, also NaN: the backend makes such an example contribute nothing, and counts it. */
+  readonly features: Float32Array;
+  /** 0..classes-1 */
+  readonly label: number;
+}
+
+export type OpenedRecord =
+  | {
+      readonly status: "ok";
+      readonly split: Split;
+      readonly sequence: number;
+      readonly example: Example;
+    }
+  | { readonly status: "refused"; readonly reason: Reason }
+  | { readonly status: "unknown-key" };
+
+export interface ExampleOpener {
+  readonly pipeline: string;
+  readonly lane: number;
+  readonly directory: KeyDirectory;
+  readonly inputs: number;
+  readonly classes: number;
+}
+
+/** Whether a record takes a place of a micro-batch. */
+export function isPlace(record: StreamRecord): boolean {
+  const split = splitOf(record);
+  return split === null || split === "train";
+}
+
+function splitOf(record: StreamRecord): Split | null {
+  const header = record.headers[SPLIT_HEADER];
+  if (header === undefined) return null;
+  const text = Buffer.from(header).toString("latin1");
+  return text === "train" || text === "validate" || text === "test" ? text : null;
+}
+
+/**
+ * Opens a record.
+ * @param lastSequence sequence of the last envelope of this lane that was accepted; null: none
+ * @returns never throws on bad input
+ */
+export function openExample(
+  opener: ExampleOpener,
+  record: StreamRecord,
+  lastSequence: number | null,
+): OpenedRecord {
+  if (record.value === null) return refused("tombstone");
+  if (record.key === null) return refused("record-id");
+  const split = splitOf(record);
+  if (split === null) return refused("envelope-refused");
+  const opened = openEnvelope({
+    envelope: record.value,
+    context: {
+      pipeline: opener.pipeline,
+      topic: "examples",
+      lane: opener.lane,
+      recordId: record.key,
+      schemaVersion: EXAMPLE_VERSION,
+      attributes: { split },
+    },
+    findKey: (kid) => opener.directory.findDataKey(kid, "examples"),
+  });
+  if (opened.status === "unknown-key") return { status: "unknown-key" };
+  if (opened.status === "refused") return refused("envelope-refused");
+  if (lastSequence !== null && opened.sequence <= lastSequence) {
+    return refused("sequence-not-rising");
+  }
+  const example = decodeExample(opened.plaintext, opener);
+  if (typeof example === "string") return refused(example);
+  return { status: "ok", split, sequence: opened.sequence, example };
+}
+
+function refused(reason: Reason): OpenedRecord {
+  return { status: "refused", reason };
+}
+
+function decodeExample(
+  plaintext: Uint8Array,
+  shape: Pick<ExampleOpener, "inputs" | "classes">,
+): Example | Reason {
+  const featureBytes = shape.inputs * FLOAT_BYTES;
+  const value = decodeCbor(plaintext, { maxBytes: featureBytes + PLAINTEXT_OVERHEAD_BYTES });
+  if (value === null || !isTextMap(value)) return "schema";
+  const { v, x, y } = value;
+  if (v !== EXAMPLE_VERSION || Object.keys(value).length !== 3) return "schema";
+  if (!isBytes(x, featureBytes)) return "feature-invalid";
+  if (!isUnsigned(y) || y >= shape.classes) return "label-invalid";
+  const view = new DataView(x.buffer, x.byteOffset, x.byteLength);
+  const features = new Float32Array(shape.inputs);
+  for (let index = 0; index < shape.inputs; index += 1) {
+    features[index] = view.getFloat32(index * FLOAT_BYTES, true);
+  }
+  return { features, label: y };
+}

@@ -1,0 +1,59 @@
+/**
+ * What the train stage is given, and what it reports: types only.
+ */
+import type { KeyDirectory } from "../../crypto/directory.ts";
+import type { SigningKey } from "../../crypto/key-handles.ts";
+import type { Network } from "../../network/definition.ts";
+import type { Weights } from "../../network/weights.ts";
+import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
+import type { TrainBackend } from "./backend.ts";
+
+/** The newest model, found through its ledger entry. */
+export interface CurrentModel {
+  /** 32 lower-case hex digits. */
+  readonly runId: string;
+  readonly modelVersion: number;
+  readonly network: Network;
+  readonly weights: Weights;
+}
+
+/** What became of one micro-batch. Stays in the training zone. */
+export interface ContributionProgress {
+  readonly lane: number;
+  readonly modelVersion: number;
+  readonly from: number;
+  readonly to: number;
+  readonly places: number;
+  readonly used: number;
+  readonly unusableRows: number;
+  readonly clippedRows: number;
+  readonly lossSum: number;
+}
+
+/** Accuracy of a model on the validation records of one step. Stays in the training zone; not covered by the bound. */
+export interface ValidationProgress {
+  readonly lane: number;
+  readonly modelVersion: number;
+  readonly correct: number;
+  readonly records: number;
+}
+
+export interface TrainStageOptions {
+  readonly spec: Pick<PipelineSpec, "name" | "features" | "train">;
+  readonly directory: KeyDirectory;
+  /** The stage's train-signing key. */
+  readonly signer: SigningKey;
+  /** The newest model, or null when there is none yet. Called often: it must be cheap. */
+  readonly model: () => CurrentModel | null;
+  /** Committed contributions that the newest ledger entry does not cover. Called often. */
+  readonly pendingContributions: () => number;
+  readonly backend: TrainBackend;
+  /** That many bytes of a CSPRNG. */
+  readonly random: (bytes: number) => Uint8Array;
+  readonly onContribution?: ((progress: ContributionProgress) => void) | undefined;
+  readonly onValidation?: ((progress: ValidationProgress) => void) | undefined;
+  /** How long a record waits for its data key before it is refused as `key-unknown`. */
+  readonly maxKeyWaitMs?: number | undefined;
+  /** Contributions sealed under one data key. */
+  readonly rotateAfterContributions?: number | undefined;
+}

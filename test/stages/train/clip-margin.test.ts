@@ -1,0 +1,47 @@
+/** The margin under the clip: small, positive, growing where its derivation says it does. */
+import { expect, test } from "vitest";
+import type { Network } from "../../../pipeline/network/definition.ts";
+import {
+  BLOCK_ROWS,
+  clipTarget,
+  MAX_CLIP,
+  MAX_ROWS,
+  MIN_CLIP,
+} from "../../../pipeline/stages/train/clip-margin.ts";
+
+const network: Network = { inputs: 64, layers: [{ outputs: 10, activation: "none" }] };
+
+test("is what the derivation gives for one row", () => {
+  const u = 2 ** -24;
+  // 64 + 10 + 1 + 3 terms in the norm, halved by the root; 16 roundings; no other row; one rounding of the result
+  const gamma = (78 * u) / (1 - 78 * u);
+  expect(clipTarget(network, 1, 1)).toBeCloseTo(1 / (1 + gamma / 2 + 16 * u + 2 * u), 14);
+});
+
+test("stays under 1.2 % at every size, and grows with rows", () => {
+  let before = 1;
+  for (const rows of [1, 2, 32, BLOCK_ROWS, 1024, MAX_ROWS]) {
+    const target = clipTarget(network, rows, 1);
+    expect(target).toBeLessThan(before);
+    expect(target).toBeGreaterThan(0.988);
+    before = target;
+  }
+});
+
+test("scales with the clip", () => {
+  expect(clipTarget(network, 32, 4)).toBe(4 * clipTarget(network, 32, 1));
+});
+
+test.each([
+  [32, 0],
+  [32, MIN_CLIP / 2],
+  [32, MAX_CLIP * 2],
+  [32, Number.NaN],
+  [0, 1],
+  [1.5, 1],
+  [MAX_ROWS + 1, 1],
+])("refuses %d rows at clip %d", (rows, clip) => {
+  expect(() => clipTarget(network, rows, clip)).toThrow(
+    expect.objectContaining({ code: "limit-exceeded" }),
+  );
+});
