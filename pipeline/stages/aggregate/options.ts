@@ -1,0 +1,45 @@
+/**
+ * What the aggregate stage is given, and what it reports: types only.
+ */
+import type { KeyDirectory } from "../../crypto/directory.ts";
+import type { KeyStore } from "../../crypto/key-store.ts";
+import type { HashedEntry } from "../../privacy/ledger-entry.ts";
+import type { ReadModel } from "../../privacy/model-reader.ts";
+import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
+
+/** What `ledger` and `models` hold, read to their ends. */
+export interface RestoredLedger {
+  /** Every entry, oldest first. */
+  readonly entries: readonly HashedEntry[];
+  /** The newest model that is complete; aggregate starts only if it is the last entry's. */
+  readonly newest: ReadModel | null;
+}
+
+/** What became of one update. Public facts: the same stands in the ledger. */
+export interface UpdateProgress {
+  readonly modelVersion: number;
+  /** Updates of the run; 0 for the model it begins with. */
+  readonly step: number;
+  /** Composed over the runs of the source topic. */
+  readonly epsilon: number;
+  /** Places of the update that held a record. */
+  readonly records: number;
+}
+
+export interface AggregateStageOptions {
+  readonly spec: Pick<PipelineSpec, "name" | "features" | "train" | "privacy">;
+  /** Fed with `keys` for as long as the stage runs; holds the contribution-unwrap key. */
+  readonly directory: KeyDirectory;
+  /** The noise secret and the model-signing key. */
+  readonly keys: Pick<KeyStore, "secret" | "signing">;
+  /** Reads `ledger` and `models` anew; called after the previous owner was fenced, before the first record. */
+  readonly restore: () => Promise<RestoredLedger>;
+  /** That many bytes of a CSPRNG: run ids and first weights. */
+  readonly random: (bytes: number) => Uint8Array;
+  /** Noise of the run instead of what the budget asks for; the budget is held all the same. */
+  readonly noiseMultiplier?: number | undefined;
+  /** May be called again for an update whose transaction had to be repeated. */
+  readonly onUpdate?: ((progress: UpdateProgress) => void) | undefined;
+  /** How long a contribution waits for its data key before it is refused as `key-unknown`. */
+  readonly maxKeyWaitMs?: number | undefined;
+}

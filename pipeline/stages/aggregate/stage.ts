@@ -1,0 +1,228 @@
+/**
+ * The aggregate stage: sums contributions to the public update batch, adds noise, updates, publishes model and ledger.
+ *
+ * One lane, one writer. Model, ledger entry, key entry and group offset are one transaction (invariant 4), and
+ * `contributionsNext` of the newest entry is always the group's position: refused contributions therefore wait for the
+ * update that they come before. Updates are cut by count in the order of the log, never by time; the noise of each is
+ * keyed to its contributions, so a repeated attempt releases the same thing again (invariants 6 and 9).
+ * Holds the noise secret and the contributions' unwrap key, which no other stage has. Must not see an example, average
+ * by what arrived, or go on when the budget is spent, ranges do not fit, or ledger, checkpoint and offset disagree.
+ */
+import { SealstreamError } from "../../errors.ts";
+import { flatten, initialWeights } from "../../network/weights.ts";
+import { contributionBytes } from "../../privacy/contribution.ts";
+import type {
+  LaneBounds,
+  LaneProcessor,
+  OutputRecord,
+  Stage,
+  StepResult,
+  StreamRecord,
+} from "../../stream/contract.ts";
+import { decodeDecisions, encodeDecisions } from "./decisions.ts";
+import { consumeTo, examine } from "./inbox.ts";
+import type { AggregateStageOptions } from "./options.ts";
+import { modelRecipients, type Published, publish, sourceTopicOf } from "./publish.ts";
+import { type RunSettings, runSettings } from "./run-settings.ts";
+import { type AggregateState, from, restoreState, type StateContext } from "./state.ts";
+import { applyUpdate } from "./update.ts";
+
+/** Between looks for a key that has not arrived. */
+const KEY_RETRY_MS = 200;
+/** Far longer than the `keys` topic can lag behind: an entry is committed with the first record sealed under its key. */
+const MAX_KEY_WAIT_MS = 60_000;
+/** Keeps a transaction, and the work a failure repeats, small. */
+const MAX_UPDATES_PER_STEP = 8;
+/** Room for refused contributions among those of an update. */
+const MIN_WINDOW_RECORDS = 65_536;
+const MIN_WINDOW_BYTES = 32 * 1024 * 1024;
+/** Envelope, record id and header of one contribution. */
+const ENVELOPE_OVERHEAD_BYTES = 1024;
+
+/**
+ * The aggregate stage on topic `contributions`.
+ * @throws limit-exceeded, spec-invalid when the settings fit no run (run-settings.ts)
+ */
+export function createAggregateStage(options: AggregateStageOptions): Stage<AggregateState> {
+  const settings = runSettings(options);
+  const sourceTopic = sourceTopicOf(options.spec.name);
+  const context: StateContext = { options, settings, sourceTopic };
+  return {
+    name: "aggregate",
+    bounds: windowBounds(settings),
+    openLane(lane) {
+      if (lane !== 0) throw new SealstreamError("internal", "There is one lane of contributions.");
+      return createProcessor(context);
+    },
+  };
+}
+
+function createProcessor(context: StateContext): LaneProcessor<AggregateState> {
+  return {
+    restore: async (changelog, position) =>
+      restoreState(context, await context.options.restore(), decodeDecisions(changelog), position),
+    encode: ({ decisions }) => encodeDecisions(decisions),
+    process: (records, state, nowMs) =>
+      state.weights === null
+        ? beginRun(context, state, nowMs)
+        : aggregate(context, state, records, nowMs),
+  };
+}
+
+/** Publishes the model that a run begins with; takes nothing in. */
+function beginRun(
+  context: StateContext,
+  state: AggregateState,
+  nowMs: number,
+): StepResult<AggregateState> {
+  const recipients = modelRecipients(context);
+  if (recipients === null) return waiting(state, nowMs + KEY_RETRY_MS);
+  const { options, settings } = context;
+  const draft = {
+    weights: flatten(initialWeights(settings.network, options.random)),
+    ranges: [],
+    contributionsHash: null,
+    contributionsNext: state.contributionsNext,
+  };
+  const published = publish(context, state, draft, { recipients, nowMs });
+  report(context, published, 0);
+  return {
+    outputs: published.outputs,
+    outcomes: [],
+    state: published.state,
+    consumedTo: null,
+    wakeAtMs: nowMs,
+  };
+}
+
+/** Looks at what is new and makes the updates that are full. */
+function aggregate(
+  context: StateContext,
+  state: AggregateState,
+  records: readonly StreamRecord[],
+  nowMs: number,
+): StepResult<AggregateState> {
+  const { options, settings } = context;
+  const inbox = examine(state.inbox, records, inboxRules(context, state), nowMs);
+  const looked: AggregateState = { ...state, inbox };
+  const maxWaitMs = options.maxKeyWaitMs ?? MAX_KEY_WAIT_MS;
+  if (inbox.waiting !== null && nowMs - inbox.waiting.sinceMs >= maxWaitMs) {
+    return decided(looked, { refusedFor: inbox.waiting.offset }, nowMs);
+  }
+  const full = Math.floor(inbox.pending.length / settings.contributionsPerUpdate);
+  const idle = inbox.waiting === null ? null : nowMs + KEY_RETRY_MS;
+  if (full === 0) return waiting(looked, idle);
+  if (looked.decisions.spendingRun !== looked.run.runId) {
+    return decided(looked, { spending: looked.run.runId }, nowMs);
+  }
+  const recipients = modelRecipients(context);
+  if (recipients === null) return waiting(looked, nowMs + KEY_RETRY_MS);
+  const updates = Math.min(full, MAX_UPDATES_PER_STEP);
+  const outputs: OutputRecord[] = [];
+  let next = looked;
+  for (let update = 0; update < updates; update += 1) {
+    const draft = nextUpdate(context, next);
+    const published = publish(context, next, draft, { recipients, nowMs });
+    report(context, published, draft.records);
+    outputs.push(...published.outputs);
+    next = finish(published.state);
+  }
+  const consumedTo = next.contributionsNext;
+  const outcomes = inbox.refused.filter(({ offset }) => offset < consumedTo);
+  const wakeAtMs = full > updates ? nowMs : idle;
+  return { outputs, outcomes, state: next, consumedTo, wakeAtMs };
+}
+
+/** The next update of a state whose inbox has enough for one. */
+function nextUpdate(context: StateContext, state: AggregateState) {
+  const { options, settings } = context;
+  const { last } = state.ledger;
+  const contributions = state.inbox.pending.slice(0, settings.contributionsPerUpdate);
+  const newest = contributions.at(-1);
+  if (last === null || state.weights === null || newest === undefined) {
+    throw new SealstreamError("internal", "There is no run to update.");
+  }
+  const { updateBatchRecords, learningRate } = options.spec.train;
+  const { weights, contributionsHash } = applyUpdate({
+    settings,
+    noise: options.keys.secret("noise"),
+    runId: state.run.runId,
+    step: last.entry.step + 1,
+    noiseMultiplier: state.run.noiseMultiplier,
+    updateBatchRecords,
+    learningRate,
+    weights: state.weights,
+    contributions,
+  });
+  return {
+    weights,
+    contributionsHash,
+    ranges: contributions.map(({ contribution }) => ({
+      lane: contribution.lane,
+      from: contribution.from,
+      to: contribution.to,
+      places: contribution.places,
+      modelVersion: contribution.modelVersion,
+      nonce: Buffer.from(contribution.nonce).toString("hex"),
+    })),
+    contributionsNext: newest.offset + 1,
+    records: contributions.reduce((sum, { contribution }) => sum + contribution.used, 0),
+  };
+}
+
+/** The state once everything before its `contributionsNext` is final. */
+function finish(state: AggregateState): AggregateState {
+  const refusedForKey = from(state.decisions.refusedForKey, state.contributionsNext);
+  return {
+    ...state,
+    inbox: consumeTo(state.inbox, state.contributionsNext),
+    decisions: { ...state.decisions, refusedForKey },
+  };
+}
+
+/** A decision, alone in its transaction: nothing may be written that depends on it before it is committed. */
+function decided(
+  state: AggregateState,
+  decision: { readonly refusedFor?: number; readonly spending?: string },
+  nowMs: number,
+): StepResult<AggregateState> {
+  const { refusedForKey, spendingRun } = state.decisions;
+  const { refusedFor, spending } = decision;
+  const decisions = {
+    refusedForKey: refusedFor === undefined ? refusedForKey : [...refusedForKey, refusedFor],
+    spendingRun: spending ?? spendingRun,
+  };
+  return waiting({ ...state, decisions }, nowMs);
+}
+
+function waiting(state: AggregateState, wakeAtMs: number | null): StepResult<AggregateState> {
+  return { outputs: [], outcomes: [], state, consumedTo: null, wakeAtMs };
+}
+
+function inboxRules({ options, settings }: StateContext, state: AggregateState) {
+  const entry = state.ledger.last?.entry;
+  return {
+    pipeline: options.spec.name,
+    directory: options.directory,
+    runId: state.run.runId,
+    modelVersion: entry?.modelVersion ?? 0,
+    parameters: settings.parameters,
+    places: options.spec.train.microBatchRecords,
+    fractionBits: settings.fractionBits,
+    laneNext: entry?.laneNext ?? {},
+    refusedForKey: state.decisions.refusedForKey,
+  };
+}
+
+function report({ options }: StateContext, { entry }: Published, records: number): void {
+  const { modelVersion, step, epsilon } = entry;
+  options.onUpdate?.({ modelVersion, step, epsilon, records });
+}
+
+function windowBounds({ parameters, contributionsPerUpdate }: RunSettings): LaneBounds {
+  const bytes = contributionBytes(parameters) + ENVELOPE_OVERHEAD_BYTES;
+  return {
+    maxRecords: Math.max(MIN_WINDOW_RECORDS, 2 * contributionsPerUpdate),
+    maxBytes: Math.max(MIN_WINDOW_BYTES, 2 * contributionsPerUpdate * bytes),
+  };
+}

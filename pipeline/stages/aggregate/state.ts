@@ -1,0 +1,181 @@
+/**
+ * What aggregate knows at any time, and how it is rebuilt from the ledger when a lane starts.
+ *
+ * Ledger, checkpoint and group offset must agree before the first record is read: each of them commits in the same
+ * transaction, so a difference means that a topic or an offset was changed by hand, and going on would lose or double
+ * records. The state is a pure value; only the nonce counter inside a data key moves on its own, and never back.
+ */
+import canonicalize from "canonicalize";
+import type { DataKey } from "../../crypto/data-key.ts";
+import { SealstreamError } from "../../errors.ts";
+import { sameNetwork } from "../../network/definition.ts";
+import { type Checkpoint, decodeCheckpoint } from "../../network/safetensors.ts";
+import { flatten } from "../../network/weights.ts";
+import { emptyLedger, entryFault, type LedgerSummary, withEntry } from "../../privacy/ledger.ts";
+import { entryHash, type HashedEntry, type LedgerEntry } from "../../privacy/ledger-entry.ts";
+import { type Decisions, NO_DECISIONS } from "./decisions.ts";
+import { emptyInbox, type Inbox } from "./inbox.ts";
+import type { AggregateStageOptions, RestoredLedger } from "./options.ts";
+import { newRunNoiseMultiplier, type RunSettings } from "./run-settings.ts";
+
+export interface AggregateState {
+  readonly ledger: LedgerSummary;
+  readonly run: { readonly runId: string; readonly noiseMultiplier: number };
+  /** Newest weights of the run, flat; null until its genesis is written. */
+  readonly weights: Float32Array | null;
+  /** Hex chunk hashes of the newest models, oldest first: what `models` still holds. */
+  readonly kept: readonly (readonly string[])[];
+  /** Everything before this offset of `contributions` is final. */
+  readonly contributionsNext: number;
+  readonly inbox: Inbox;
+  /** The data key that models are sealed under; null until one is needed. */
+  readonly sealing: ModelSealing | null;
+  readonly decisions: Decisions;
+}
+
+export interface ModelSealing {
+  readonly dataKey: DataKey;
+  /** Models sealed under it. */
+  readonly uses: number;
+  /** Public keys it was wrapped for. */
+  readonly recipients: string;
+}
+
+/** Models whose chunks stay: readers that are behind by less than this find theirs. */
+export const KEPT_MODELS = 8;
+
+const RUN_ID_BYTES = 16;
+
+/** Where the records of the ranges are. */
+export interface StateContext {
+  readonly options: AggregateStageOptions;
+  readonly settings: RunSettings;
+  readonly sourceTopic: string;
+}
+
+/**
+ * State at the lane's start.
+ * @param restored `ledger` and `models`, read to their ends
+ * @param decisions of the changelog
+ * @param position offset of the first contribution that will be handed in
+ * @throws state-mismatch, ledger-invalid, checkpoint-invalid when they disagree; budget-spent when new settings ask for
+ * a run that the budget has no room for
+ */
+export function restoreState(
+  context: StateContext,
+  restored: RestoredLedger,
+  decisions: Decisions,
+  position: number,
+): AggregateState {
+  const ledger = replay(context.options.spec.name, restored.entries);
+  if (ledger.last === null) {
+    if (restored.newest !== null) throw mismatch("there is a model but no ledger");
+    return newRun(context, ledger, [], position);
+  }
+  const { entry } = ledger.last;
+  const checkpoint = checkpointOf(ledger.last, restored);
+  if (entry.contributionsNext !== position) {
+    throw mismatch(
+      `its newest entry ends at ${entry.contributionsNext} of contributions, the group at ${position}`,
+    );
+  }
+  const kept = restored.entries.slice(-KEPT_MODELS).map((hashed) => hashed.entry.model.chunks);
+  if (entry.configHash !== context.settings.configHash) {
+    // Without an update the run costs no budget, unless one was begun and what it wrote was thrown away.
+    if (entry.kind === "genesis" && decisions.spendingRun === entry.runId) {
+      throw mismatch(
+        "the first update of its newest run may have been released: let that run make it with its own settings first",
+      );
+    }
+    return newRun(context, ledger, kept, position);
+  }
+  return {
+    ledger,
+    run: { runId: entry.runId, noiseMultiplier: entry.noiseMultiplier },
+    weights: flatten(checkpoint.weights),
+    kept,
+    contributionsNext: position,
+    inbox: emptyInbox(position),
+    sealing: null,
+    decisions: { ...decisions, refusedForKey: from(decisions.refusedForKey, position) },
+  };
+}
+
+/** Metadata of a model's checkpoint: what must agree with its ledger entry. */
+export function checkpointMetadata(
+  entry: Pick<
+    LedgerEntry,
+    "runId" | "modelVersion" | "step" | "laneNext" | "contributionsNext" | "configHash"
+  >,
+): Record<string, string> {
+  return {
+    runId: entry.runId,
+    modelVersion: String(entry.modelVersion),
+    step: String(entry.step),
+    laneNext: canonicalize(entry.laneNext) ?? "",
+    contributionsNext: String(entry.contributionsNext),
+    configHash: entry.configHash,
+  };
+}
+
+/** Offsets that are not final yet. */
+export function from(offsets: readonly number[], position: number): number[] {
+  return offsets.filter((offset) => offset >= position);
+}
+
+function newRun(
+  context: StateContext,
+  ledger: LedgerSummary,
+  kept: AggregateState["kept"],
+  position: number,
+): AggregateState {
+  const { options, sourceTopic } = context;
+  const noiseMultiplier = newRunNoiseMultiplier(options, ledger, sourceTopic);
+  const runId = Buffer.from(options.random(RUN_ID_BYTES)).toString("hex");
+  return {
+    ledger,
+    run: { runId, noiseMultiplier },
+    weights: null,
+    kept,
+    contributionsNext: position,
+    inbox: emptyInbox(position),
+    sealing: null,
+    decisions: NO_DECISIONS,
+  };
+}
+
+function replay(pipeline: string, entries: readonly HashedEntry[]): LedgerSummary {
+  let ledger = emptyLedger(pipeline);
+  for (const hashed of entries) {
+    const fault = entryFault(ledger, hashed.entry);
+    if (fault !== null || entryHash(hashed.entry) !== hashed.entryHash) {
+      throw new SealstreamError(
+        "ledger-invalid",
+        fault?.message ?? "A ledger entry does not have its hash.",
+      );
+    }
+    ledger = withEntry(ledger, hashed);
+  }
+  return ledger;
+}
+
+/** The newest entry's checkpoint, if it says what the entry says. */
+function checkpointOf(last: HashedEntry, { newest }: RestoredLedger): Checkpoint {
+  if (newest === null || newest.entryHash !== last.entryHash) {
+    throw mismatch("the model of its newest entry is not in models, or does not open");
+  }
+  const checkpoint = decodeCheckpoint(newest.checkpoint);
+  const wanted = checkpointMetadata(last.entry);
+  const agrees =
+    sameNetwork(checkpoint.network, last.entry.network) &&
+    Object.entries(wanted).every(([key, value]) => checkpoint.metadata[key] === value);
+  if (!agrees) throw mismatch("the checkpoint of its newest entry says something else");
+  return checkpoint;
+}
+
+function mismatch(what: string): SealstreamError {
+  return new SealstreamError(
+    "state-mismatch",
+    `The ledger does not agree with what else is there: ${what}. If topics or offsets were changed, put them back; else start a new generation of the pipeline.`,
+  );
+}
