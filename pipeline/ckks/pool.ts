@@ -1,0 +1,236 @@
+/**
+ * Workers that evaluate packs, each killed when it runs past its deadline or its heap is spent, and started anew.
+ *
+ * What a death means: the first time that a pack's worker dies the pack is tried once more in a fresh worker, because
+ * the cause may lie outside it (memory, an operator's kill); the second time the pack is refused. So one pack can stop
+ * neither the stage nor the lane. A worker that cannot even start is a broken world: worker-died, to be retried.
+ * Must not load the library in the calling thread, nor keep a pack after its answer.
+ */
+import { extname } from "node:path";
+import { Worker } from "node:worker_threads";
+import { SealstreamError } from "../errors.ts";
+import type { EvaluationKeys, EvaluationRequest } from "./evaluate.ts";
+import type { CkksParameters } from "./parameters.ts";
+import type { WorkerReply, WorkerRequest } from "./worker.ts";
+
+/** Deadline of one pack: some 200 times what a full pack of a 64-32-10 network takes on one core. */
+const DEADLINE_MS = 90_000;
+/** Deadline of a worker's start: loading the library takes 0.1 s on an idle core. */
+const START_DEADLINE_MS = 30_000;
+/** Attempts before a pack that kills its worker is refused. */
+const ATTEMPTS = 2;
+/** JavaScript heap of a worker; ciphertexts lie outside it, their number and size are checked. */
+const RESOURCE_LIMITS = {
+  maxOldGenerationSizeMb: 192,
+  maxYoungGenerationSizeMb: 32,
+  stackSizeMb: 8,
+};
+
+export interface PoolRequest extends EvaluationRequest {
+  readonly parameters: CkksParameters;
+  /** Names `keys`: a worker loads them when the id differs from the one it has. */
+  readonly keyId: string;
+  readonly keys: EvaluationKeys;
+}
+
+export type PoolOutcome =
+  /** One ciphertext per class; `evaluationMs` is the wall time inside the worker. */
+  | { readonly status: "ok"; readonly blobs: readonly Uint8Array[]; readonly evaluationMs: number }
+  | { readonly status: "refused" };
+
+export interface EvaluatorPool {
+  /** Starts every worker and loads the library in it. */
+  warmUp(): Promise<void>;
+  /**
+   * Evaluates one pack; waits for a free worker. The ciphertexts are copied and stay the caller's.
+   * @throws worker-died when a worker cannot be started; key-invalid, limit-exceeded, checkpoint-invalid as `evaluate.ts`
+   */
+  evaluate(request: PoolRequest): Promise<PoolOutcome>;
+  /** Kills the workers; packs in the making fail with worker-died. */
+  close(): Promise<void>;
+}
+
+export interface EvaluatorPoolOptions {
+  /** Workers; 1 unless said. */
+  readonly workers?: number | undefined;
+  /** Milliseconds one attempt at one pack may take. */
+  readonly deadlineMs?: number | undefined;
+  /** Starts a worker of `worker.ts`; unless said, a thread with an empty environment. */
+  readonly startWorker?: (() => Worker) | undefined;
+}
+
+function startCkksWorker(): Worker {
+  // In the repository this file is .ts and so is the worker; in a built package both are .js.
+  const file = `./worker${extname(import.meta.filename)}`;
+  const worker = new Worker(new URL(file, import.meta.url), {
+    name: "ckks",
+    env: {},
+    execArgv: [],
+    resourceLimits: RESOURCE_LIMITS,
+    stdout: true,
+    stderr: true,
+  });
+  // What the library's runtime prints when it aborts is not for anybody's log.
+  worker.stdout.resume();
+  worker.stderr.resume();
+  return worker;
+}
+
+/** Makes a pool; no worker is started before `warmUp` or the first pack. */
+export function createEvaluatorPool(options: EvaluatorPoolOptions): EvaluatorPool {
+  const startWorker = options.startWorker ?? startCkksWorker;
+  const deadlineMs = options.deadlineMs ?? DEADLINE_MS;
+  const slots = Array.from(
+    { length: Math.max(1, options.workers ?? 1) },
+    () => new Slot(startWorker),
+  );
+  const idle = [...slots];
+  const waiting: ((slot: Slot) => void)[] = [];
+  let closed = false;
+
+  const acquire = (): Promise<Slot> => {
+    const slot = idle.pop();
+    return slot === undefined
+      ? new Promise((resolve) => waiting.push(resolve))
+      : Promise.resolve(slot);
+  };
+  const release = (slot: Slot): void => {
+    const next = waiting.shift();
+    if (next === undefined) idle.push(slot);
+    else next(slot);
+  };
+  const open = (): void => {
+    if (closed) throw new SealstreamError("worker-died", "The CKKS workers have been closed.");
+  };
+
+  return {
+    async warmUp() {
+      open();
+      await Promise.all(slots.map((slot) => slot.start()));
+    },
+    async evaluate(request) {
+      const slot = await acquire();
+      try {
+        for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
+          open();
+          await slot.start();
+          const reply = await slot.ask(request, deadlineMs);
+          if (reply !== null) return readReply(reply);
+        }
+        open();
+        return { status: "refused" };
+      } finally {
+        release(slot);
+      }
+    },
+    async close() {
+      closed = true;
+      await Promise.all(slots.map((slot) => slot.stop()));
+    },
+  };
+}
+
+function readReply(reply: Exclude<WorkerReply, { kind: "ready" }>): PoolOutcome {
+  if (reply.kind === "done") {
+    const { outcome, evaluationMs } = reply;
+    return outcome.status === "ok"
+      ? { status: "ok", blobs: outcome.blobs, evaluationMs }
+      : { status: "refused" };
+  }
+  if (reply.code === "ciphertext-refused") return { status: "refused" };
+  throw new SealstreamError(reply.code, reply.message);
+}
+
+/** One worker at a time, and the id of the keys it has loaded. */
+class Slot {
+  readonly #startWorker: () => Worker;
+  #worker: Worker | null = null;
+  #keyId: string | null = null;
+  #lastRequestId = 0;
+
+  constructor(startWorker: () => Worker) {
+    this.#startWorker = startWorker;
+  }
+
+  /** Has a worker that has loaded the library. */
+  async start(): Promise<void> {
+    if (this.#worker !== null) return;
+    const worker = this.#startWorker();
+    this.#worker = worker;
+    this.#keyId = null;
+    worker.once("exit", () => this.#forget(worker));
+    // An error event without a listener would end the process; the exit that follows is what counts.
+    worker.on("error", () => this.#forget(worker));
+    const reply = await nextReply(worker, START_DEADLINE_MS, () => undefined);
+    if (reply?.kind !== "ready") {
+      await this.stop();
+      throw new SealstreamError("worker-died", "A CKKS worker could not be started; trying again.");
+    }
+    worker.unref();
+  }
+
+  /** The answer to a request, or null when the worker died over it. */
+  async ask(request: PoolRequest, deadlineMs: number) {
+    const worker = this.#worker;
+    if (worker === null) return null;
+    this.#lastRequestId += 1;
+    const message: WorkerRequest = {
+      requestId: this.#lastRequestId,
+      parameters: request.parameters.id,
+      keys: this.#keyId === request.keyId ? null : request.keys,
+      network: request.network,
+      weights: request.weights,
+      // Copies of their own buffers: a view would take the whole buffer behind it along, and a retry needs the original.
+      ciphertexts: request.ciphertexts.map((blob) => blob.slice()),
+    };
+    const buffers = message.ciphertexts.map(({ buffer }) => buffer as ArrayBuffer);
+    worker.ref();
+    const reply = await nextReply(worker, deadlineMs, () => worker.postMessage(message, buffers));
+    worker.unref();
+    const died =
+      reply === null ||
+      reply.kind === "ready" ||
+      reply.requestId !== message.requestId ||
+      (reply.kind === "failed" && reply.code === "worker-died");
+    if (died) {
+      await this.stop();
+      return null;
+    }
+    // Keys that were refused were not loaded.
+    this.#keyId = reply.kind === "done" ? request.keyId : null;
+    return reply;
+  }
+
+  async stop(): Promise<void> {
+    const worker = this.#worker;
+    this.#worker = null;
+    await worker?.terminate();
+  }
+
+  #forget(worker: Worker): void {
+    if (this.#worker === worker) this.#worker = null;
+  }
+}
+
+/** The worker's next message, or null when it died or the deadline passed first. */
+function nextReply(
+  worker: Worker,
+  deadlineMs: number,
+  post: () => void,
+): Promise<WorkerReply | null> {
+  return new Promise((resolve) => {
+    const settle = (reply: WorkerReply | null): void => {
+      clearTimeout(timer);
+      worker.off("message", settle);
+      worker.off("error", fail);
+      worker.off("exit", fail);
+      resolve(reply);
+    };
+    const fail = (): void => settle(null);
+    const timer = setTimeout(fail, deadlineMs);
+    worker.on("message", settle);
+    worker.on("error", fail);
+    worker.on("exit", fail);
+    post();
+  });
+}

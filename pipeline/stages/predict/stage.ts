@@ -1,0 +1,115 @@
+/**
+ * predict: evaluates the newest model on packs of ciphertexts and signs what comes out.
+ *
+ * Holds no CKKS secret and no data key (invariant 2). A pack is believed only with the owner's signature, under the
+ * consumer's published keys, and with a sequence that rises (a replay is refused); its ciphertexts are parsed in a
+ * killable worker only. What is refused becomes a dead letter and the lane goes on; a pack without a model or without
+ * the keys it names waits. Every result names the model and the ledger entry it was made with.
+ * Must not look into record ids, nor know Kafka.
+ */
+import type { CkksParameters } from "../../ckks/parameters.ts";
+import { DEFAULT_PARAMETERS, parseParameters } from "../../ckks/parameters.ts";
+import { depthFault } from "../../ckks/plan.ts";
+import type { EvaluatorPool } from "../../ckks/pool.ts";
+import type { KeyDirectory } from "../../crypto/directory.ts";
+import type { SigningKey } from "../../crypto/key-handles.ts";
+import { SealstreamError } from "../../errors.ts";
+import { type Network, networkFromSpec } from "../../network/definition.ts";
+import type { Weights } from "../../network/weights.ts";
+import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
+import type { LaneBounds, Stage } from "../../stream/contract.ts";
+import { createPredictLane } from "./lane-processor.ts";
+import { packLimits } from "./limits.ts";
+import type { PredictState } from "./state.ts";
+
+/** A model as this stage needs it: `privacy/model-reader.ts` with its checkpoint decoded. */
+export interface PredictModel {
+  readonly entry: {
+    readonly runId: string;
+    readonly modelVersion: number;
+    readonly model: { readonly sha256: string };
+  };
+  readonly entryHash: string;
+  readonly network: Network;
+  readonly weights: Weights;
+}
+
+/** What became of one pack. */
+export interface PackReport {
+  readonly lane: number;
+  /** Records in the pack. */
+  readonly rows: number;
+  readonly classes: number;
+  readonly modelVersion: number;
+  /** Wall time inside the worker. */
+  readonly evaluationMs: number;
+}
+
+export interface PredictStageOptions {
+  readonly spec: PipelineSpec;
+  /** With the blobs `ckks-public` and `ckks-evaluation`, caught up if possible. */
+  readonly directory: KeyDirectory;
+  /** The `result-signing` key. */
+  readonly signer: SigningKey;
+  /** The newest complete model, or null before the first. */
+  readonly model: () => PredictModel | null;
+  readonly evaluator: EvaluatorPool;
+  /** Packs evaluated side by side; as many as the evaluator has workers. 1 unless said. */
+  readonly parallelPacks?: number | undefined;
+  /** Called for each pack that was evaluated, before its transaction commits. */
+  readonly onPack?: ((report: PackReport) => void) | undefined;
+}
+
+/**
+ * Makes the stage; it owns `evaluator` and closes it.
+ * @throws limit-exceeded when the pipeline's network is too deep for the consumer's parameters
+ */
+export function createPredictStage(options: PredictStageOptions): Stage<PredictState> {
+  const { spec, directory, evaluator } = options;
+  const network = networkFromSpec(spec.features, spec.train);
+  const parameters = consumerParameters(directory);
+  const tooDeep = depthFault(network, parameters);
+  if (tooDeep !== null) {
+    throw new SealstreamError("limit-exceeded", `train.network cannot be predicted: ${tooDeep}.`);
+  }
+  const limits = packLimits(parameters, network.inputs);
+  const bounds: LaneBounds = { maxRecords: limits.windowRecords, maxBytes: limits.windowBytes };
+  const turns = createTurns(options.parallelPacks ?? 1);
+  return {
+    name: "predict",
+    bounds,
+    openLane: (lane) =>
+      createPredictLane({ options, lane, limits, features: network.inputs, turns }),
+    warmUp: () => evaluator.warmUp(),
+    close: () => evaluator.close(),
+  };
+}
+
+/** Parameters of the published keys, or the default ones while nothing is published. */
+function consumerParameters(directory: KeyDirectory): CkksParameters {
+  const blob = directory.blob("ckks-evaluation");
+  return (blob === null ? null : parseParameters(blob.parameters)) ?? DEFAULT_PARAMETERS;
+}
+
+/** Lets `count` callers at a time hold a pack in memory; the others wait in order. */
+export interface Turns {
+  run<R>(work: () => Promise<R>): Promise<R>;
+}
+
+function createTurns(count: number): Turns {
+  let free = count;
+  const waiting: (() => void)[] = [];
+  return {
+    async run(work) {
+      if (free > 0) free -= 1;
+      else await new Promise<void>((resolve) => waiting.push(resolve));
+      try {
+        return await work();
+      } finally {
+        const next = waiting.shift();
+        if (next === undefined) free += 1;
+        else next();
+      }
+    },
+  };
+}
