@@ -14,3 +14,5 @@ const source = new URL("../pipeline/cli.ts", import.meta.url);
 const built = new URL("../dist/pipeline/cli.js", import.meta.url);
 const { main } = await import((existsSync(source) ? source : built).href);
 process.exitCode = await main(process.argv);
+// A connection that a library left open must not keep a command that is done.
+setTimeout(() => process.exit(), 3_000).unref();

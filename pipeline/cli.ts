@@ -30,6 +30,22 @@ function inputEnds(): AbortSignal {
   return ended.signal;
 }
 
+/**
+ * Passes on every runtime warning but one: kafkajs 2.2.4 sets a timer with a negative delay for each idle connection,
+ * which Node reports and treats as the 1 ms that was meant.
+ */
+function muteKafkajsTimers(): void {
+  const listeners = process.listeners("warning");
+  process.removeAllListeners("warning");
+  process.on("warning", (warning) => {
+    if (warning.name !== "TimeoutNegativeWarning") {
+      for (const listener of listeners) {
+        listener.call(process, warning);
+      }
+    }
+  });
+}
+
 /** Says what went wrong in one sentence; an unknown error is a bug and says so without quoting what it may hold. */
 function explain(error: unknown): { message: string; code: number } {
   if (isSealstreamError(error)) {
@@ -111,6 +127,7 @@ function declareCommands(cli: CAC, run: Runner): void {
 
 /** Runs one command. @returns the exit code */
 export async function main(argv: readonly string[]): Promise<number> {
+  muteKafkajsTimers();
   const stop = new AbortController();
   process.once("SIGTERM", () => stop.abort());
   process.once("SIGINT", () => stop.abort());
@@ -140,5 +157,8 @@ export async function main(argv: readonly string[]): Promise<number> {
       process.stderr.write(`${error instanceof Error ? error.stack : ""}\n`);
     }
     return code;
+  } finally {
+    // Because a standard input that is being read would keep the process alive.
+    process.stdin.destroy();
   }
 }

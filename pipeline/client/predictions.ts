@@ -5,8 +5,13 @@
  * signature, key or parameters are not the pinned ones is reported and never decrypted.
  */
 import { topicName } from "../../schemas/topics.ts";
-import { decryptPredictions } from "../ckks/decrypt.ts";
-import { DEFAULT_PARAMETERS, outputCiphertextBytes, parseParameters } from "../ckks/parameters.ts";
+import { createPredictionDecryptor, type PredictionDecryptor } from "../ckks/decrypt.ts";
+import {
+  type CkksParameters,
+  DEFAULT_PARAMETERS,
+  outputCiphertextBytes,
+  parseParameters,
+} from "../ckks/parameters.ts";
 import { type Bundle, readBundles } from "../crypto/bundle.ts";
 import type { KeyDirectory } from "../crypto/directory.ts";
 import type { KeyStore } from "../crypto/key-store.ts";
@@ -46,6 +51,10 @@ export interface PredictionReaderOptions {
   readonly onRefused: (refused: RefusedBundle) => void;
 }
 
+interface LaneOptions extends PredictionReaderOptions {
+  readonly decryptorFor: (parameters: CkksParameters) => Promise<PredictionDecryptor>;
+}
+
 const FETCH = { maxBytes: 8 * 1024 * 1024, maxWaitMs: 200 };
 
 /** Most bytes of one prediction bundle: 1,000 classes of the largest ciphertext this version writes. */
@@ -77,7 +86,7 @@ function argmax(scores: ArrayLike<number>): number {
 }
 
 async function openBundle(
-  options: PredictionReaderOptions,
+  options: LaneOptions,
   lane: number,
   bundle: Bundle,
 ): Promise<Prediction[] | string> {
@@ -110,14 +119,13 @@ async function openBundle(
   if (ids === null || ids.length !== rows) {
     return "record-ids";
   }
-  const scores = await decryptPredictions({
-    secretKey: keys.blob("ckks-secret"),
-    parameters,
-    blobs: bundle.parts,
-    rows,
-  });
+  const decryptor = await options.decryptorFor(parameters);
+  const decrypted = decryptor.decrypt(bundle.parts, rows);
+  if (decrypted.status === "refused") {
+    return decrypted.fault;
+  }
   return ids.map((recordId, row) => {
-    const own = scores[row] ?? new Float64Array();
+    const own = decrypted.logits[row] ?? new Float64Array();
     return {
       recordId,
       label: argmax(own),
@@ -130,10 +138,7 @@ async function openBundle(
   });
 }
 
-async function* readLane(
-  options: PredictionReaderOptions,
-  lane: number,
-): AsyncGenerator<Prediction> {
+async function* readLane(options: LaneOptions, lane: number): AsyncGenerator<Prediction> {
   const { client, pipeline, directory, signal } = options;
   const topic = topicName(pipeline, "predictions");
   const { earliest, latest } = await client.offsets(topic, lane);
@@ -174,10 +179,39 @@ async function* readLane(
   }
 }
 
+/** Loads the secret key once per parameter set; a pipeline has one. */
+function createDecryptors(keys: KeyStore) {
+  const opened = new Map<string, Promise<PredictionDecryptor>>();
+  return {
+    decryptorFor(parameters: CkksParameters): Promise<PredictionDecryptor> {
+      let decryptor = opened.get(parameters.id);
+      if (decryptor === undefined) {
+        decryptor = createPredictionDecryptor({ secretKey: keys.blob("ckks-secret"), parameters });
+        opened.set(parameters.id, decryptor);
+      }
+      return decryptor;
+    },
+    async close(): Promise<void> {
+      for (const decryptor of opened.values()) {
+        (await decryptor).close();
+      }
+    },
+  };
+}
+
 /** Predictions of all lanes; in order within a lane. Refused bundles are reported, not thrown. */
 export async function* readPredictions(
   options: PredictionReaderOptions,
 ): AsyncGenerator<Prediction> {
+  const decryptors = createDecryptors(options.keys);
+  try {
+    yield* readLanes({ ...options, decryptorFor: decryptors.decryptorFor });
+  } finally {
+    await decryptors.close();
+  }
+}
+
+async function* readLanes(options: LaneOptions): AsyncGenerator<Prediction> {
   const lanes = Array.from({ length: options.partitions }, (_, lane) => readLane(options, lane));
   if (!options.follow) {
     for (const lane of lanes) {

@@ -43,7 +43,13 @@ export function permissionArguments(readable: readonly string[]): string[] {
     ...moduleFolders(root),
     ...readable,
   ].filter((path) => existsSync(path));
-  return ["--permission", "--allow-worker", ...paths.map((path) => `--allow-fs-read=${path}`)];
+  // Workers inherit these permissions, so the general warning about --allow-worker says nothing here.
+  return [
+    "--permission",
+    "--allow-worker",
+    "--disable-warning=PERM0006",
+    ...paths.map((path) => `--allow-fs-read=${path}`),
+  ];
 }
 
 /** The `sealstream` program itself. */

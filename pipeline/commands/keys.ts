@@ -1,7 +1,8 @@
 /** `sealstream keys create FILE`: every zone's keys, their identities pinned in the file, their public parts published. */
 import { existsSync, readdirSync } from "node:fs";
-import { readFile, writeFile } from "node:fs/promises";
-import { topicName } from "../../schemas/topics.ts";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { STAGES, topicName } from "../../schemas/topics.ts";
 import { createConsumerKeys } from "../ckks/keys.ts";
 import { DEFAULT_PARAMETERS } from "../ckks/parameters.ts";
 import {
@@ -64,6 +65,10 @@ async function create(context: CommandContext, file: string, options: Options): 
       ...blobEntries({ ...common, purpose: "ckks-evaluation", bytes: ckks.evaluationKeys }),
     ];
     writeKeyFiles(root, all);
+    for (const holder of STAGES) {
+      // A stage without keys of its own still gets its folder, which `run` lets it read.
+      await mkdir(join(root, holder), { recursive: true, mode: 0o700 });
+    }
     await writeFile(
       file,
       pinZones(await readFile(file, "utf8"), { owner, training, prediction, consumer }),

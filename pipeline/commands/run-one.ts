@@ -5,13 +5,13 @@ import { setInterval } from "node:timers";
 import type { StageName } from "../../schemas/topics.ts";
 import { assertNothingForbiddenInReach } from "../crypto/key-store.ts";
 import { startHealthServer } from "../observe/health.ts";
-import { createStageMetrics } from "../observe/metrics.ts";
+import { createStageMetrics, type StageMetrics } from "../observe/metrics.ts";
 import { ProgressCounter, progressLine } from "../observe/progress.ts";
 import { runStage } from "../stream/stage-runner.ts";
 import { checkTopics } from "../stream/topics.ts";
 import { type CommandContext, EXIT, loadSpec, openKafka, openLogger } from "./context.ts";
 import { createDeadLetterSealer } from "./dead-letter-sealer.ts";
-import { openWorld, type WireStage } from "./stages/world.ts";
+import { openWorld, type StageWorld, type WireStage } from "./stages/world.ts";
 
 const REPORT_EVERY_MS = 1_000;
 
@@ -67,12 +67,6 @@ export async function runOne(context: CommandContext, options: RunOneOptions): P
           notReady: () => notReady,
           metrics: metrics.text,
         });
-  const report = (): void => {
-    const current = counter.report(memory());
-    (options.json ? context.print : context.tell)(
-      options.json ? JSON.stringify(current) : progressLine(current),
-    );
-  };
   const client = await openKafka(context, spec, logger);
   try {
     const { partitions, replicationFactor } = spec.kafka;
@@ -86,45 +80,88 @@ export async function runOne(context: CommandContext, options: RunOneOptions): P
       keysRoot,
       counter,
     });
-    const { wire } = await WIRING[name]();
-    const runner = await runStage({
-      client,
-      pipeline: spec.name,
-      stage: await wire(world),
-      sealDeadLetter: createDeadLetterSealer(world.directory, name),
-      clock: context.clock,
-      logger,
-      onProgress: (progress) => {
-        counter.record(progress);
-        metrics.record(progress);
-      },
-      onAssignment: (lanes) => {
-        counter.assign(lanes);
-        notReady = null;
-        report();
-      },
-    });
-    world.onChange = () => runner.wake();
-    const timer = setInterval(report, REPORT_EVERY_MS);
-    const asked = new Promise<void>((resolve) => {
-      if (context.signal.aborted) {
-        resolve();
-      }
-      context.signal.addEventListener("abort", () => resolve(), { once: true });
-    });
     try {
-      await Promise.race([asked, runner.done, world.failed]);
-      notReady = "stopping";
+      await runLanes({
+        context,
+        options,
+        world,
+        counter,
+        metrics,
+        onReady: (reason) => {
+          notReady = reason;
+        },
+      });
     } finally {
-      clearInterval(timer);
-      await withDeadline(runner.stop(), spec.kafka.shutdownTimeoutMs);
       await withDeadline(world.close(), spec.kafka.shutdownTimeoutMs);
-      report();
     }
     return EXIT.ok;
   } finally {
     await health?.close();
     await client.close();
+  }
+}
+
+interface LanesOptions {
+  readonly context: CommandContext;
+  readonly options: RunOneOptions;
+  readonly world: StageWorld;
+  readonly counter: ProgressCounter;
+  readonly metrics: StageMetrics;
+  /** null when the stage works, else why not. */
+  readonly onReady: (reason: string | null) => void;
+}
+
+/** Runs the stage's lanes until a signal, and reports once a second. */
+async function runLanes({
+  context,
+  options,
+  world,
+  counter,
+  metrics,
+  onReady,
+}: LanesOptions): Promise<void> {
+  const { spec, client, logger } = world;
+  const report = (): void => {
+    const current = counter.report(memory());
+    if (options.json) {
+      context.print(JSON.stringify(current));
+    } else {
+      context.tell(progressLine(current));
+    }
+  };
+  const { wire } = await WIRING[options.stage]();
+  const runner = await runStage({
+    client,
+    pipeline: spec.name,
+    stage: await wire(world),
+    sealDeadLetter: createDeadLetterSealer(world.directory, options.stage),
+    clock: context.clock,
+    logger,
+    onProgress: (progress) => {
+      counter.record(progress);
+      metrics.record(progress);
+    },
+    onAssignment: (lanes) => {
+      counter.assign(lanes);
+      onReady(null);
+      report();
+    },
+  });
+  world.onChange = () => runner.wake();
+  const timer = setInterval(report, REPORT_EVERY_MS);
+  const asked = new Promise<void>((resolve) => {
+    if (context.signal.aborted) {
+      resolve();
+    }
+    context.signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+  try {
+    await Promise.race([asked, runner.done, world.failed]);
+    onReady("stopping");
+  } finally {
+    clearInterval(timer);
+    await withDeadline(runner.stop(), spec.kafka.shutdownTimeoutMs);
+    report();
   }
 }
 

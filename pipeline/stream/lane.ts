@@ -159,7 +159,7 @@ class RunningLane implements Lane {
         failures += 1;
         const waitMs = Math.min(RESTART_FIRST_MS * 2 ** (failures - 1), RESTART_MOST_MS);
         this.#options.logger.warn(
-          { stage: this.#options.stage.name, lane: this.lane, failures, error: errorName(error) },
+          { lane: this.lane, failures, error: errorName(error) },
           `lane starts again in ${waitMs} ms`,
         );
         await this.#sleep(waitMs);

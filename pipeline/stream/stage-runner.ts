@@ -72,7 +72,7 @@ export async function runStage(options: StageRunnerOptions): Promise<StageRunner
     group: stageGroup(pipeline, stage.name),
     topic: topicName(pipeline, STAGE_INPUT[stage.name]),
     onAssignment: (partitions) => {
-      logger.info({ stage: stage.name, lanes: partitions }, "lanes assigned");
+      logger.info({ lanes: partitions }, "lanes assigned");
       work = work.then(() => reconcile([...partitions].sort((a, b) => a - b)));
     },
     onCrash: (error) => {

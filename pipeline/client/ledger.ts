@@ -1,0 +1,34 @@
+/** Reads and recomputes a pipeline's privacy ledger out of its topics alone. */
+import { topicName } from "../../schemas/topics.ts";
+import { createKeyDirectory } from "../crypto/directory.ts";
+import type { ZoneName } from "../crypto/key-purposes.ts";
+import { type LedgerVerification, verifyLedger } from "../privacy/ledger.ts";
+import type { KafkaClient } from "../stream/port.ts";
+import { readTopic } from "../stream/tail.ts";
+
+/** Everything the ledger says, and every edit, gap or fork in it. Needs the pinned identities and no key. */
+export async function readLedger(options: {
+  readonly client: KafkaClient;
+  readonly pipeline: string;
+  /** Pinned Ed25519 identities, 32 raw bytes each. */
+  readonly zones: Readonly<Record<ZoneName, Uint8Array>>;
+}): Promise<LedgerVerification> {
+  const { client, pipeline, zones } = options;
+  const directory = createKeyDirectory({ pipeline, zones });
+  await readTopic({
+    client,
+    topic: topicName(pipeline, "keys"),
+    apply: ({ key, value }) => directory.apply(key, value),
+  });
+  const values: Uint8Array[] = [];
+  await readTopic({
+    client,
+    topic: topicName(pipeline, "ledger"),
+    // A record without a value is no entry: verification names it.
+    apply: ({ value }) => values.push(Uint8Array.from(value ?? [])),
+  });
+  return verifyLedger(values, {
+    pipeline,
+    findSigner: (kid) => directory.findSigner(kid, ["model-signing"]),
+  });
+}
