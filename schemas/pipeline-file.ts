@@ -195,10 +195,11 @@ const train = z.strictObject({
   updateBatchRecords: integer(1, 1_048_576).describe(
     "Records in one model update: the public constant B.",
   ),
+  // The range for which the clip's float32 margin is derived (pipeline/stages/train/clip-margin.ts).
   l2ClipNorm: z
     .number()
-    .positive()
-    .max(1e6)
+    .min(2 ** -6)
+    .max(2 ** 20)
     .default(1)
     .describe("Largest L2 norm of one record's gradient."),
   learningRate: z.number().positive().max(1e6).describe("Step size on the mean clipped gradient."),

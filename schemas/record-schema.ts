@@ -51,7 +51,7 @@ const constraints = {
   pattern: z
     .string()
     .max(1024)
-    .refine(isPattern, "expected a regular expression (ECMA-262, u)")
+    .refine(isPattern, "a regular expression (ECMA-262, flag u)")
     .optional(),
   minimum: z.number().optional(),
   maximum: z.number().optional(),

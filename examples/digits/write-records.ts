@@ -8,7 +8,9 @@ const SEED = 20_261_121;
 
 const file = process.argv[2];
 if (file === undefined) {
-  process.stderr.write("Name the file to write: node examples/digits/write-records.ts records.ndjson\n");
+  process.stderr.write(
+    "Name the file to write: node examples/digits/write-records.ts records.ndjson\n",
+  );
   process.exitCode = 2;
 } else {
   const csvGz = readFileSync(join(import.meta.dirname, "digits_8x8.csv.gz"));

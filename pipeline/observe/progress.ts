@@ -3,13 +3,13 @@
  *
  * A report holds counts, sizes and codes only.
  */
-import type { StageName } from "../../schemas/topics.ts";
+import type { Stage } from "../stream/contract.ts";
 import type { LaneProgress } from "../stream/lane.ts";
 
 /** One line of a stage process's standard output under `--json`. */
 export interface StageReport {
   readonly event: "progress";
-  readonly stage: StageName;
+  readonly stage: Stage["name"];
   readonly instance: number;
   readonly lanes: number;
   readonly records: number;
@@ -26,7 +26,7 @@ export interface StageReport {
 
 /** Adds up the progress of an instance's lanes. */
 export class ProgressCounter {
-  readonly #stage: StageName;
+  readonly #stage: Stage["name"];
   readonly #instance: number;
   readonly #lagByLane = new Map<number, number>();
   readonly #notes: Record<string, number | string> = {};
@@ -35,7 +35,7 @@ export class ProgressCounter {
   #deadLetters = 0;
   #busyMs = 0;
 
-  constructor(stage: StageName, instance: number) {
+  constructor(stage: Stage["name"], instance: number) {
     this.#stage = stage;
     this.#instance = instance;
   }

@@ -71,7 +71,9 @@ it("loses nothing and doubles nothing through a zombie and two kills", async () 
   await new Promise((resolve) => setTimeout(resolve, 5_000));
   first.kill("SIGCONT");
   await until("the other one went on", () => second.seen() > before);
-  process.stdout.write(`before the kills: ${first.seen()} + ${second.seen()} of ${RECORDS} records\n`);
+  process.stdout.write(
+    `before the kills: ${first.seen()} + ${second.seen()} of ${RECORDS} records\n`,
+  );
   second.kill("SIGKILL");
   const third = startWorker(pipeline);
   await until("the third works", () => third.seen() > 0 || first.seen() + second.seen() >= RECORDS);

@@ -1,3 +1,4 @@
+/** Checks of untrusted CKKS blobs: everything the library writes passes, every change of a header, length or bound is refused. */
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import {

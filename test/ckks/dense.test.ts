@@ -1,3 +1,4 @@
+/** The dense kernel on residues, against exact integers and against the library, bit for bit, at the edges of its bounds. */
 import { expect, test } from "vitest";
 import { readResidues, writeCiphertext } from "../../pipeline/ckks/blob.ts";
 import { denseLayer, MAX_WEIGHT } from "../../pipeline/ckks/dense.ts";

@@ -1,3 +1,4 @@
+/** Encrypt, evaluate, decrypt with real keys: against floats by precisionBits, agreement on the real digits, what is refused. */
 import { afterAll, describe, expect, test } from "vitest";
 import { createPredictionDecryptor, decryptPredictions } from "../../pipeline/ckks/decrypt.ts";
 import { createNetworkEvaluator, type NetworkEvaluator } from "../../pipeline/ckks/evaluate.ts";

@@ -1,3 +1,4 @@
+/** Parameter sets: ids, the 128-bit table against the library, and exact lengths of all that is serialized. */
 import { expect, test } from "vitest";
 import { createConsumerKeys } from "../../pipeline/ckks/keys.ts";
 import { encryptPack } from "../../pipeline/ckks/pack.ts";

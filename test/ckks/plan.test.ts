@@ -1,3 +1,4 @@
+/** Scales and integers of an evaluation: nothing wraps around, nothing is transparent, what does not fit is refused. */
 import { beforeAll, expect, test } from "vitest";
 import { MAX_WEIGHT } from "../../pipeline/ckks/dense.ts";
 import { createParameters, DEFAULT_PARAMETERS } from "../../pipeline/ckks/parameters.ts";

@@ -1,3 +1,4 @@
+/** Killable workers: killed, slow or refusing ones, keys that change, memory over many packs, the permission model. */
 import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";

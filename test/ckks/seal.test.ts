@@ -1,3 +1,4 @@
+/** The door to node-seal: levels, handles, kept contexts, and errors without the text of the library. */
 import { expect, test } from "vitest";
 import { createParameters, DEFAULT_PARAMETERS } from "../../pipeline/ckks/parameters.ts";
 import {

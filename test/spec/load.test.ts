@@ -183,6 +183,12 @@ describe("what does not fit together", () => {
       "{ field: pixels, action: mask }",
       /mask needs text/,
     ],
+    [
+      "a clip below what float32 carries",
+      "l2ClipNorm: 1",
+      "l2ClipNorm: 0.01",
+      /l2ClipNorm: expected at least 0.015625, found 0.01/,
+    ],
     ["an empty range", "range: [0, 16]", "range: [16, 16]", /lowest below highest/],
     [
       "a range of three",
@@ -291,6 +297,8 @@ describe("files that are hardly files", () => {
     expect(said(laughs.join("\n"))).toMatch(/values and \d+ aliases/);
     expect(said("[".repeat(100_000))).toMatch(/./);
     expect(said(`a: ${"[".repeat(40)}${"]".repeat(40)}`)).toMatch(/nested at most 32 deep/);
+    const many = `a: &a [${"0,".repeat(20_000)}0]\nb: [*a, *a, *a]`;
+    expect(said(many)).toMatch(/:2:9 b\[1\]\S*: expected at most 50000 values/);
     expect(said("a: &a [*a]")).toMatch(/./);
   });
 

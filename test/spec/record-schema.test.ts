@@ -3,7 +3,7 @@
  */
 import { describe, expect, it } from "vitest";
 import { formatComplaint } from "../../pipeline/spec/complaint.ts";
-import { complaintsOf, edited, exampleSchema, exampleText, lineOf } from "./fixtures.ts";
+import { complaintsOf, edited, exampleSchema, exampleText, lineOf, load } from "./fixtures.ts";
 
 describe("the record schema", () => {
   const about = (schema: string): string =>
@@ -44,10 +44,30 @@ describe("the record schema", () => {
       '"required": ["id"',
       /required\[0\]: 'id' is not one of the properties/,
     ],
+    [
+      '"maxLength": 320',
+      '"pattern": "("',
+      /properties.email.pattern: expected a regular expression/,
+    ],
     ['"note": { "type": "string"', '"note": { "type": "text"', /properties.note.type/],
     ['"note": { "type": "string",', '"note": {', /properties.note.type: missing/],
   ])("%j -> %j", (from, to, says) => {
     expect(about(edited(from, to, exampleSchema))).toMatch(says);
+  });
+
+  it("lets an object be dropped or replaced as a whole, but not kept", () => {
+    const schema = edited(
+      '"note": { "type": "string", "maxLength": 2000 }',
+      '"note": { "type": "object" }',
+      exampleSchema,
+    );
+    expect(load(exampleText, {}, schema).status).toBe("ok");
+    const kept = edited(
+      'field: note, action: replace, with: "(removed)"',
+      "field: note, action: keep",
+    );
+    const said = complaintsOf(kept, {}, schema).map(formatComplaint).join("\n");
+    expect(said).toMatch(/desensitize\[6\].field: an object cannot be kept/);
   });
 
   it("must be JSON, not only YAML", () => {

@@ -202,30 +202,31 @@ const TOOLS = [
 
 /** Packages that nothing uses, that nothing declares, or that users would miss. */
 export function dependencyViolations(files: Files, manifest: Manifest): string[] {
-  const violations: string[] = [];
-  const shipped = new Set<string>();
-  const elsewhere = new Set<string>();
+  const shipped = packagesOf(files, (path) => SHIPPED.test(path));
+  const elsewhere = packagesOf(files, (path) => !SHIPPED.test(path));
+  const names = (field: keyof Manifest): string[] => Object.keys(manifest[field] ?? {});
+  const shippedWith = [...names("dependencies"), ...names("peerDependencies")];
+  const declared = [...shippedWith, ...names("devDependencies")];
+  const used = new Set([...shipped, ...elsewhere, ...TOOLS]);
+  const violations = [
+    [names("dependencies").filter((name) => !shipped.has(name)), "is not used by what is shipped"],
+    [names("devDependencies").filter((name) => !used.has(name)), "is not used"],
+    [[...shipped].filter((name) => !shippedWith.includes(name)), "is shipped, not a dependency"],
+    [[...elsewhere].filter((name) => !declared.includes(name)), "is not declared"],
+  ] as const;
+  return violations.flatMap(([found, what]) => found.map((name) => `${name} ${what}`));
+}
+
+/** What a published package holds. */
+const SHIPPED = /^(?:pipeline|schemas|bin)\//;
+
+function packagesOf(files: Files, wanted: (path: string) => boolean): Set<string> {
+  const names = new Set<string>();
   for (const [path, source] of files) {
-    const into = /^(?:pipeline|schemas|bin)\//.test(path) ? shipped : elsewhere;
+    if (!wanted(path)) continue;
     for (const { target, isPackage } of importsOf(path, source)) {
-      if (isPackage) into.add(packageOf(target));
+      if (isPackage) names.add(packageOf(target));
     }
   }
-  const { dependencies = {}, devDependencies = {}, peerDependencies = {} } = manifest;
-  for (const name of Object.keys(dependencies)) {
-    if (!shipped.has(name)) violations.push(`dependency ${name} is not used by what is shipped`);
-  }
-  for (const name of Object.keys(devDependencies)) {
-    const used = shipped.has(name) || elsewhere.has(name) || TOOLS.includes(name);
-    if (!used) violations.push(`devDependency ${name} is not used`);
-  }
-  for (const name of shipped) {
-    if (!(name in dependencies || name in peerDependencies))
-      violations.push(`${name} is shipped but not a dependency`);
-  }
-  for (const name of elsewhere) {
-    if (!(name in dependencies || name in devDependencies || name in peerDependencies))
-      violations.push(`${name} is not declared`);
-  }
-  return violations;
+  return names;
 }

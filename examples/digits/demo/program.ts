@@ -1,6 +1,6 @@
 /** Runs the `sealstream` program as a user would: as processes, with their output kept. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { createWriteStream } from "node:fs";
+import { createWriteStream, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { StageReport } from "../../../pipeline/observe/progress.ts";
@@ -13,12 +13,18 @@ export interface ProgramOptions {
   readonly logs: string;
 }
 
-/** Runs a command to its end. @returns its standard output @throws Error with its last words when it fails */
-export async function runCommand(
+export interface Finished {
+  readonly code: number | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** Runs a command to its end, however it ends. */
+export async function runProgram(
   options: ProgramOptions,
   name: string,
   args: readonly string[],
-): Promise<string> {
+): Promise<Finished> {
   const child = spawn(process.execPath, [PROGRAM, ...args], {
     env: options.environment,
     stdio: ["ignore", "pipe", "pipe"],
@@ -29,11 +35,21 @@ export async function runCommand(
   child.stderr.on("data", (chunk: Buffer) => err.push(chunk));
   const code = await new Promise<number | null>((resolve) => child.once("close", resolve));
   const words = Buffer.concat(err).toString();
-  createWriteStream(join(options.logs, `${name}.log`)).end(words);
+  writeFileSync(join(options.logs, `${name}.log`), words);
+  return { code, out: Buffer.concat(out).toString(), err: words };
+}
+
+/** Runs a command to its end. @returns its standard output @throws Error with its last words when it fails */
+export async function runCommand(
+  options: ProgramOptions,
+  name: string,
+  args: readonly string[],
+): Promise<string> {
+  const { code, out, err } = await runProgram(options, name, args);
   if (code !== 0) {
-    throw new Error(`sealstream ${args[0]} ended with ${code}: ${words.trim()}`);
+    throw new Error(`sealstream ${args[0]} ended with ${code}: ${err.trim()}`);
   }
-  return Buffer.concat(out).toString();
+  return out;
 }
 
 export interface RunningStages {

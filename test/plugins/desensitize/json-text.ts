@@ -61,9 +61,9 @@ export function stringBody(random: Random): string {
   let body = "";
   for (let i = 0; i < length; i++) {
     const character = random.pick(CHARACTERS);
-    if (random.chance(0.05)) body += random.pick(SHORT_ESCAPES);
-    else if (random.chance(0.05)) body += escapeCharacter(character, random);
-    else body += character;
+    const way = random.int(20);
+    if (way === 0) body += random.pick(SHORT_ESCAPES);
+    else body += way === 1 ? escapeCharacter(character, random) : character;
   }
   return body;
 }

@@ -271,6 +271,20 @@ describe("unlabelled records", () => {
     ]);
   });
 
+  it("keep nothing of the caller's buffers between calls, nor do the examples behind them", async () => {
+    const lane = await openLane();
+    const records = [predict(0), record(1)];
+    await lane.process(records, START, 0);
+    // What the broker's buffer holds later, once it was used again.
+    for (const { key, value } of records) {
+      key?.fill(0);
+      value?.fill(0);
+    }
+    const { outputs } = await lane.process(records, START, 100);
+    expect(openPacks(outputs)).toMatchObject([{ ids: ["form-0"], columns: [[0], [1]] }]);
+    expect(openExamples(outputs)).toMatchObject([{ id: "form-1", floats: [1 / 16, 1], y: 1 }]);
+  });
+
   it("go in packs of their own, one at a time, with sequences that rise", async () => {
     const lane = await openLane();
     let state = START;

@@ -1,3 +1,4 @@
+/** The predict stage without Kafka, with real keys, bundles, ciphertexts and a real worker: good packs and each bad one. */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { decryptPredictions } from "../../../pipeline/ckks/decrypt.ts";
 import { createEvaluatorPool, type EvaluatorPool } from "../../../pipeline/ckks/pool.ts";

@@ -1,3 +1,4 @@
+/** Bytes of the predict changelog, hex-exact. */
 import { expect, test } from "vitest";
 import { decodeState, encodeState, restoreState } from "../../../pipeline/stages/predict/state.ts";
 
