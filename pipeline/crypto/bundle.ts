@@ -7,7 +7,8 @@
  * payload  = {v: 1, bundleId: bstr (16), fields: {* tstr => any}, parts: [+ {bytes, chunks: [+ bstr (32)]}]}
  * ```
  * Chunks come first; their index counts over all parts. Only the manifest is believed: chunks are found by their
- * hash among the records of the same bundle id, so that a record that somebody puts between them changes nothing.
+ * index and hash among the records of the same bundle id, so that a record that somebody puts between them changes
+ * nothing.
  * One writer owns a lane, so once a bundle is complete, every other bundle open at that point never will be.
  * Must not: judge the fields, or that a bundle was read before (a sequence in the fields says that).
  */
@@ -131,6 +132,7 @@ export function createBundle(options: {
 interface OpenBundle {
   readonly fromOffset: number;
   readonly offsets: number[];
+  /** By hex index and hex hash. */
   readonly chunks: Map<string, Uint8Array>;
   bytes: number;
   signerUnknown: boolean;
@@ -192,7 +194,7 @@ function giveUp(reading: Reading, id: string, bundle: OpenBundle): void {
 }
 
 function takeChunk(reading: Reading, offset: number, place: Place): void {
-  reading.openBytes += addChunk(reading.open, place.id, offset, place.value);
+  reading.openBytes += addChunk(reading.open, offset, place);
   for (const [id, bundle] of reading.open) {
     if (reading.openBytes <= reading.options.maxBundleBytes) break;
     giveUp(reading, id, bundle);
@@ -242,7 +244,10 @@ function settle(records: readonly LaneRecord[], read: Reading): ReadBundles {
 
 interface Place {
   readonly type: "chunk" | "manifest";
+  /** Hex bundle id. */
   readonly id: string;
+  /** Hex index of a chunk, empty for a manifest. */
+  readonly index: string;
   readonly value: Uint8Array;
 }
 
@@ -255,28 +260,23 @@ function placeOf(record: LaneRecord): Place | null {
   if (!isChunk && Buffer.compare(type, TYPE_MANIFEST) !== 0) return null;
   if (key.length !== BUNDLE_ID_BYTES + (isChunk ? INDEX_BYTES : 0)) return null;
   const id = hex(key.subarray(0, BUNDLE_ID_BYTES));
-  return { type: isChunk ? "chunk" : "manifest", id, value };
+  const index = hex(key.subarray(BUNDLE_ID_BYTES));
+  return { type: isChunk ? "chunk" : "manifest", id, index, value };
 }
 
 /** Puts a chunk to its bundle; returns the bytes it adds to what is held. */
-function addChunk(
-  open: Map<string, OpenBundle>,
-  id: string,
-  offset: number,
-  value: Uint8Array,
-): number {
-  let bundle = open.get(id);
+function addChunk(open: Map<string, OpenBundle>, offset: number, place: Place): number {
+  let bundle = open.get(place.id);
   if (bundle === undefined) {
     bundle = { fromOffset: offset, offsets: [], chunks: new Map(), bytes: 0, signerUnknown: false };
-    open.set(id, bundle);
+    open.set(place.id, bundle);
   }
   bundle.offsets.push(offset);
-  const name = hex(sha256(value));
-  // Equal chunks (two parts that start alike) are held once.
+  const name = place.index + hex(sha256(place.value));
   if (bundle.chunks.has(name)) return 0;
-  bundle.chunks.set(name, value);
-  bundle.bytes += value.length;
-  return value.length;
+  bundle.chunks.set(name, place.value);
+  bundle.bytes += place.value.length;
+  return place.value.length;
 }
 
 /** The bundle that a manifest completes, or why there is none. */
@@ -298,8 +298,9 @@ function readManifest(given: {
   const total = manifest.parts.reduce((sum, part) => sum + part.bytes, 0);
   if (total > options.maxBundleBytes) return "pack-refused";
   const parts: Uint8Array[] = [];
+  let index = 0;
+  const lookup = (hash: Uint8Array) => mine?.chunks.get(indexHex(index++) + hex(hash)) ?? null;
   for (const part of manifest.parts) {
-    const lookup = (hash: Uint8Array) => mine?.chunks.get(hex(hash)) ?? null;
     const joined = joinChunks({ hashes: part.chunks, lookup, bytes: part.bytes });
     if (joined === null) return "pack-incomplete";
     parts.push(joined);
@@ -349,6 +350,10 @@ function decodeParts(value: CborValue | undefined): ListedPart[] | null {
     parts.push({ bytes, chunks: hashes });
   }
   return parts;
+}
+
+function indexHex(index: number): string {
+  return index.toString(16).padStart(2 * INDEX_BYTES, "0");
 }
 
 function chunkKey(bundleId: Uint8Array, index: number): Uint8Array {

@@ -3,8 +3,8 @@
  *
  * Why strict: what is signed or authenticated must not have a second spelling, and a decoder that is handed bytes
  * from a topic must be bounded and must never throw. Refused when decoding: trailing bytes, indefinite lengths, tags,
- * duplicate or unsorted map keys, integers or floats that have a shorter form, `undefined`, other simple values,
- * invalid UTF-8, nesting beyond `maxDepth`.
+ * duplicate or unsorted map keys, integers or floats that have a shorter form, whole floats beyond 2^53, `undefined`,
+ * other simple values, invalid UTF-8, nesting beyond `maxDepth`.
  * Must not: interpret what it decodes. The only import site of cbor2.
  * Source: RFC 8949 sections 3 and 4.2.1 (core deterministic encoding).
  */
@@ -67,6 +67,7 @@ export function decodeCbor(
       rejectBigInts: true,
       rejectDuplicateKeys: true,
       rejectLongFloats: true,
+      rejectLongLoundNaN: true,
       rejectSimple: true,
       rejectUndefined: true,
     });
@@ -198,9 +199,11 @@ function notCbor(): SealstreamError {
   return new SealstreamError("internal", "A value handed to encodeCbor has no CBOR encoding here.");
 }
 
-/** False when a tag or another simple value is anywhere inside. Depth is already bounded by the decoder. */
+/** False when a tag, another simple value or an unsafe number is anywhere inside. Depth is already bounded by the decoder. */
 function isCborValue(value: unknown): value is CborValue {
   if (value === undefined || value instanceof Tag || value instanceof Simple) return false;
+  // A whole number beyond 2^53 as a float: an integer to read, but no integer that was written.
+  if (typeof value === "number") return !Number.isInteger(value) || Number.isSafeInteger(value);
   if (Array.isArray(value)) return value.every(isCborValue);
   if (value instanceof Map) {
     return [...value].every(([key, item]) => isCborValue(key) && isCborValue(item));

@@ -93,9 +93,9 @@ function joinSegments(segments: readonly Segment[], rows: number): PluginResult 
   };
 }
 
-/** Time for a part of a batch. A single row is about to be blamed: it gets all the time there is. */
+/** Time for a part of a batch. A single row is about to be blamed: it gets all the time there is, and so does none. */
 function timeFor(count: number, rows: number, deadlineMs: number): number {
-  const share = count === 1 ? 1 : Math.max(count / rows, LEAST_DEADLINE_SHARE);
+  const share = count <= 1 ? 1 : Math.max(count / rows, LEAST_DEADLINE_SHARE);
   return Math.ceil(deadlineMs * share);
 }
 

@@ -1,5 +1,5 @@
 /** Strict CBOR: one value, one encoding, and every other byte string is refused without an exception. */
-import { randomBytes } from "node:crypto";
+import { createHash } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import {
   CBOR_UNSIGNED,
@@ -25,6 +25,7 @@ describe("encodeCbor and decodeCbor", () => {
     ["3903e7", -1000],
     ["f93c01", 1.0009765625],
     ["fb3ff199999999999a", 1.1],
+    ["f97c00", Number.POSITIVE_INFINITY],
     ["f4", false],
     ["f6", null],
     ["60", ""],
@@ -84,6 +85,9 @@ describe("encodeCbor and decodeCbor", () => {
     ["truncated bytes", "4401"],
     ["huge array", "9b0020000000000000"],
     ["huge bytes", "5bffffffffffffffff"],
+    ["whole float beyond 2^53", "fa5d800000"],
+    ["NaN with a payload", "f97e01"],
+    ["long NaN", "fa7fc00000"],
     ["too deep", `${"81".repeat(40)}00`],
   ];
   test.each(refused)("refuses %s", (_, hex) => {
@@ -98,9 +102,10 @@ describe("encodeCbor and decodeCbor", () => {
 
   test("never throws, and what it takes has no second encoding", () => {
     for (let round = 0; round < 20_000; round++) {
-      const bytes = new Uint8Array(randomBytes(1 + (round % 12)));
+      const noise = createHash("sha256").update(`cbor ${round}`).digest();
+      const bytes = new Uint8Array(noise.subarray(0, 1 + (round % 12)));
       const value = decodeCbor(bytes);
-      if (value !== null) expect(hexOf(encodeCbor(value))).toBe(hexOf(bytes));
+      if (value !== null) expect(hexOf(encodeCbor(value)), hexOf(bytes)).toBe(hexOf(bytes));
     }
   });
 

@@ -114,7 +114,7 @@ function judge(
   laneNext: Readonly<Record<string, number>>,
 ): Verdict {
   if (record.value === null) return "tombstone";
-  
+  if (rules.refusedForKey.includes(record.offset)) return "key-unknown";
   const opened = open(record, record.value, rules);
   if (typeof opened === "string") return opened;
   const contribution = decodeContribution(opened.plaintext, rules.parameters);

@@ -3,8 +3,9 @@
  * checkpoint and group offset disagree. A crash is a step whose result is thrown away; what it wrote counts as released.
  */
 import { beforeAll, describe, expect, test } from "vitest";
-import { decodeCheckpoint } from "../../../pipeline/network/safetensors.ts";
+import { decodeCheckpoint, encodeCheckpoint } from "../../../pipeline/network/safetensors.ts";
 import type { LedgerEntry } from "../../../pipeline/privacy/ledger-entry.ts";
+import type { RestoredLedger } from "../../../pipeline/stages/aggregate/options.ts";
 import {
   append,
   createTopics,
@@ -148,6 +149,34 @@ describe("does not start when", () => {
     await (await startLane(zones, topics)).run();
     topics.committed = 4;
     await expect(startLane(zones, topics)).rejects.toMatchObject({ code: "state-mismatch" });
+  });
+
+  test.each([
+    ["run", { runId: "ab".repeat(16) }],
+    ["version", { modelVersion: "6" }],
+    ["positions", { laneNext: "{}" }],
+    ["place in contributions", { contributionsNext: "1" }],
+    ["configuration", { configHash: "ab".repeat(32) }],
+  ])("the checkpoint says another %s than its entry", async (_name, metadata) => {
+    const topics = await ran();
+    const tamper = ({ entries, newest }: RestoredLedger) => {
+      if (newest === null) throw new Error("no model");
+      const checkpoint = decodeCheckpoint(newest.checkpoint);
+      const changed = { ...checkpoint, metadata: { ...checkpoint.metadata, ...metadata } };
+      return { entries, newest: { ...newest, checkpoint: encodeCheckpoint(changed) } };
+    };
+    const start = startLane(zones, topics, { tamper });
+    await expect(start).rejects.toMatchObject({ code: "state-mismatch" });
+  });
+
+  test("an entry does not have the hash it is handed with", async () => {
+    const topics = await ran();
+    const tamper = ({ entries, newest }: RestoredLedger) => ({
+      entries: entries.map((item, i) => (i === 2 ? { ...item, entryHash: "00".repeat(32) } : item)),
+      newest,
+    });
+    const start = startLane(zones, topics, { tamper });
+    await expect(start).rejects.toMatchObject({ code: "ledger-invalid" });
   });
 
   test("the changelog is not one of ours", async () => {

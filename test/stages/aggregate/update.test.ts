@@ -1,9 +1,16 @@
 /** The flow of aggregate: genesis, updates cut by count, weights as plain SGD has them, one transaction's outputs. */
 import { beforeAll, describe, expect, test } from "vitest";
+import { sha256 } from "../../../pipeline/crypto/chunks.ts";
+import { hex } from "../../../pipeline/crypto/key-handles.ts";
 import { decodeCheckpoint } from "../../../pipeline/network/safetensors.ts";
 import { flatten } from "../../../pipeline/network/weights.ts";
-import { contributionSensitivity } from "../../../pipeline/privacy/contribution.ts";
+import {
+  contributionSensitivity,
+  contributionsHash,
+  encodeContribution,
+} from "../../../pipeline/privacy/contribution.ts";
 import { analyticGaussianNoiseMultiplier } from "../../../pipeline/privacy/gaussian.ts";
+import { noiseRow } from "../../../pipeline/privacy/noise.ts";
 import {
   BATCH,
   compactModels,
@@ -139,6 +146,38 @@ describe("updates", () => {
     expect(Math.abs(zOf(1))).toBeLessThan(5.33);
     expect(zOf(3 / 2)).toBeLessThan(-12);
     expect(zOf(2 / 3)).toBeGreaterThan(12);
+  });
+
+  test("the second update's noise is the row of its run, step and contributions", async () => {
+    const topics = createTopics(zones);
+    const lane = await startLane(zones, topics);
+    await lane.run();
+    const { runId, noiseMultiplier } = lane.state().run;
+    const trainer = createTrainer(zones, topics);
+    for (const part of [0, 1]) {
+      const made = [trainer.next(runId), trainer.next(runId)];
+      for (const contribution of made) trainer.send(contribution);
+      const before = lane.state().weights ?? new Float32Array();
+      await lane.run();
+      if (part === 0) continue;
+      const contributions = contributionsHash(made.map((one) => sha256(encodeContribution(one))));
+      const entry = lane.state().ledger.last?.entry;
+      expect(entry?.contributionsHash).toBe(hex(contributions));
+      const row = noiseRow({
+        noise: zones.aggregate.secret("noise"),
+        runId,
+        step: 2,
+        contributionsHash: contributions,
+        length: PARAMETERS,
+        standardDeviation: noiseMultiplier * (entry?.sensitivity ?? 0) * 2 ** FRACTION_BITS,
+      });
+      const [a, b] = made.map(({ sum }) => sum);
+      const expected = before.map((weight, i) => {
+        const noisy = (a?.[i] ?? 0) + (b?.[i] ?? 0) + (row[i] ?? 0);
+        return weight - (SPEC.train.learningRate / (BATCH * 2 ** FRACTION_BITS)) * noisy;
+      });
+      expect(lane.state().weights).toEqual(expected);
+    }
   });
 
   test("cuts by count in the order of the log, over lanes", async () => {

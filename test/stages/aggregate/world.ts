@@ -19,7 +19,10 @@ import {
   encodeContribution,
 } from "../../../pipeline/privacy/contribution.ts";
 import { createModelReader } from "../../../pipeline/privacy/model-reader.ts";
-import type { AggregateStageOptions } from "../../../pipeline/stages/aggregate/options.ts";
+import type {
+  AggregateStageOptions,
+  RestoredLedger,
+} from "../../../pipeline/stages/aggregate/options.ts";
 import { createAggregateStage } from "../../../pipeline/stages/aggregate/stage.ts";
 import type { AggregateState } from "../../../pipeline/stages/aggregate/state.ts";
 import type {
@@ -203,6 +206,8 @@ export interface LaneOptions {
   readonly maxKeyWaitMs?: number;
   /** Whether decisions survive a restart. */
   readonly hasChangelog?: boolean;
+  /** Changes what is restored. */
+  readonly tamper?: (restored: RestoredLedger) => RestoredLedger;
 }
 
 /** A lane of aggregate over the topics. */
@@ -216,7 +221,8 @@ export async function startLane(zones: Zones, topics: Topics, options: LaneOptio
     keys: zones.aggregate,
     restore: async () => {
       const reader = readerOf(zones, topics);
-      return { entries: reader.entries(), newest: reader.newest() };
+      const restored = { entries: reader.entries(), newest: reader.newest() };
+      return options.tamper?.(restored) ?? restored;
     },
     random: randomBytes,
     onUpdate: (progress) => updates.push(progress),
@@ -256,11 +262,12 @@ export async function startLane(zones: Zones, topics: Topics, options: LaneOptio
     commit,
     /** Steps and commits until nothing more happens at this time. */
     async run(nowMs = 0): Promise<void> {
-      for (;;) {
+      for (let turn = 0; turn < 1_000; turn += 1) {
         const result = await step(nowMs);
         const moved = commit(result);
         if (!moved && (result.wakeAtMs === null || result.wakeAtMs > nowMs)) return;
       }
+      throw new Error("the lane does not come to rest");
     },
   };
 }

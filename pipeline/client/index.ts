@@ -1,0 +1,11 @@
+/** What users of the library import: connect, produce, read predictions, verify the ledger. */
+
+export { openKeyStore } from "../crypto/key-store.ts";
+export { SealstreamError } from "../errors.ts";
+export { loadPipelineSpec } from "../spec/load.ts";
+export type { PipelineSpec } from "../spec/pipeline-spec.ts";
+export { createKafkajsClient } from "../stream/kafkajs-client.ts";
+export type { KafkaClient, Logger } from "../stream/port.ts";
+export { readLedger } from "./ledger.ts";
+export { type Prediction, type PredictionReaderOptions, readPredictions } from "./predictions.ts";
+export { type ProduceOptions, produceLines } from "./produce.ts";

@@ -1,0 +1,143 @@
+/** Public blobs in the key directory: whole, of exact length and hash, or not there. */
+import { randomBytes } from "node:crypto";
+import { describe, expect, test } from "vitest";
+import { createKeyDirectory } from "../../pipeline/crypto/directory.ts";
+import { blobEntries } from "../../pipeline/crypto/key-ceremony.ts";
+import { type KeyEntry, type KeyPayload, signEntry } from "../../pipeline/crypto/key-entries.ts";
+import type { SigningKey } from "../../pipeline/crypto/key-handles.ts";
+import { createWorld, freshSigner, PIPELINE } from "./fixtures.ts";
+
+const world = createWorld();
+
+function sign(payload: KeyPayload, signer: SigningKey, pipeline = PIPELINE): KeyEntry {
+  return signEntry({ pipeline, payload, signer });
+}
+
+const fresh = () =>
+  createKeyDirectory({
+    pipeline: PIPELINE,
+    zones: world.zones,
+    unwrapKeys: [world.unwrap("training-unwrap")],
+  });
+
+describe("blobs", () => {
+  const bytes = new Uint8Array(randomBytes(2500));
+  const blob = (options: { bytes?: Uint8Array; generation?: number; parameters?: string } = {}) =>
+    blobEntries({
+      pipeline: PIPELINE,
+      purpose: "ckks-evaluation",
+      bytes: options.bytes ?? bytes,
+      parameters: options.parameters ?? "ckks-8192",
+      identity: world.signers.consumer,
+      generation: options.generation,
+      maxChunkBytes: 1000,
+    });
+  const entries = blob();
+
+  test("are chunks before the manifest, and whole when the last one is there", () => {
+    expect(entries.length).toBe(4);
+    const directory = fresh();
+    for (const { key, value } of entries) {
+      expect(directory.blob("ckks-evaluation")).toBeNull();
+      expect(directory.apply(key, value)).toBe("accepted");
+    }
+    const found = directory.blob("ckks-evaluation");
+    expect(found).toMatchObject({ parameters: "ckks-8192", bytes });
+    expect(found?.id).toMatch(/^[0-9a-f]{64}$/);
+    expect(directory.blob("ckks-public")).toBeNull();
+  });
+
+  test("come together in any order", () => {
+    const directory = fresh();
+    const [a, b, c, manifest] = entries;
+    expect(directory.apply(manifest!.key, manifest!.value)).toBe("pending");
+    for (const { key, value } of [c!, a!, b!]) directory.apply(key, value);
+    expect(directory.blob("ckks-evaluation")?.bytes).toEqual(bytes);
+  });
+
+  test("a chunk is what its hash says; a blob has its exact length and hash", () => {
+    const directory = fresh();
+    const [a, b, c] = entries;
+    expect(directory.apply(a!.key, b!.value)).toBe("refused");
+    const manifest = (changed: Partial<Extract<KeyPayload, { type: "blob" }>>) =>
+      sign(
+        {
+          type: "blob",
+          generation: 1,
+          purpose: "ckks-evaluation",
+          parameters: "p",
+          bytes: 2500,
+          sha256: new Uint8Array(32),
+          chunks: [a, b, c].map((entry) => chunkHash(entry!)),
+          ...changed,
+        },
+        world.signers.consumer,
+      );
+    for (const changed of [{}, { bytes: 2499 }, { bytes: 2501 }]) {
+      for (const { key, value } of [a!, b!, c!]) directory.apply(key, value);
+      const { key, value } = manifest(changed);
+      expect(directory.apply(key, value)).toBe("refused");
+    }
+    expect(directory.blob("ckks-evaluation")).toBeNull();
+  });
+
+  test("only the consumer's identity publishes them", () => {
+    const directory = world.directory();
+    const payload = {
+      type: "blob",
+      generation: 2,
+      purpose: "ckks-evaluation",
+      parameters: "p",
+      bytes: 2500,
+      sha256: new Uint8Array(32),
+      chunks: [new Uint8Array(32)],
+    } as const;
+    for (const signer of [world.signers.owner, world.signing("result-signing"), freshSigner("x")]) {
+      const forged = sign(payload, signer);
+      expect(directory.apply(forged.key, forged.value)).toBe("refused");
+    }
+    expect(() =>
+      blobEntries({
+        pipeline: PIPELINE,
+        purpose: "ckks-public",
+        bytes,
+        parameters: "p",
+        identity: world.signers.owner,
+      }),
+    ).toThrow(expect.objectContaining({ code: "key-forbidden" }));
+  });
+
+  test("a new generation takes over when it is whole; an old one does not come back", () => {
+    const directory = fresh();
+    for (const { key, value } of entries) directory.apply(key, value);
+    const next = new Uint8Array(randomBytes(1500));
+    const [a, b, manifest] = blob({ bytes: next, generation: 2 });
+    expect(directory.apply(manifest!.key, manifest!.value)).toBe("pending");
+    directory.apply(a!.key, a!.value);
+    expect(directory.blob("ckks-evaluation")?.bytes).toEqual(bytes);
+    directory.apply(b!.key, b!.value);
+    expect(directory.blob("ckks-evaluation")?.bytes).toEqual(next);
+    for (const { key, value } of entries.slice(0, 3)) directory.apply(key, value);
+    expect(directory.apply(entries[3]!.key, entries[3]!.value)).toBe("refused");
+    expect(directory.blob("ckks-evaluation")?.bytes).toEqual(next);
+    // The same bytes again under a newer generation need no chunks.
+    const again = blob({ bytes: next, generation: 3, parameters: "renamed" }).at(-1)!;
+    expect(directory.apply(again.key, again.value)).toBe("accepted");
+    expect(directory.blob("ckks-evaluation")).toMatchObject({ bytes: next, parameters: "renamed" });
+  });
+
+  test("a reader that wants none keeps none", () => {
+    const directory = createKeyDirectory({
+      pipeline: PIPELINE,
+      zones: world.zones,
+      blobPurposes: ["ckks-public"],
+    });
+    for (const { key, value } of entries) expect(directory.apply(key, value)).toBe("accepted");
+    expect(directory.blob("ckks-evaluation")).toBeNull();
+  });
+});
+
+function chunkHash(entry: KeyEntry): Uint8Array {
+  const name = Buffer.from(entry.key).toString("latin1").slice("chunk/".length);
+  return new Uint8Array(Buffer.from(name, "hex"));
+}

@@ -1,0 +1,185 @@
+/** What a person sees when something is missing or wrong: one sentence that says what to run, and an exit code. */
+import { randomBytes } from "node:crypto";
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { homedir, tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
+import { type ProgramOptions, runProgram } from "../../examples/digits/demo/program.ts";
+import { freshPipeline } from "../lib/kafka.ts";
+import { makePipeline, type TestPipeline } from "../lib/pipeline.ts";
+
+const DIGITS = join(import.meta.dirname, "../../examples/digits");
+/** A port of the loopback address on which nothing listens. */
+const NOBODY = "127.0.0.1:9";
+
+let folder: string;
+let ready: TestPipeline;
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "sealstream-commands-"));
+  mkdirSync(join(folder, "logs"));
+  copyFileSync(join(DIGITS, "form.schema.json"), join(folder, "form.schema.json"));
+  ready = await makePipeline(inject("brokers"), (text) =>
+    text.replace("partitions: 4", "partitions: 1"),
+  );
+});
+
+afterAll(() => {
+  rmSync(folder, { recursive: true, force: true });
+  ready?.remove();
+});
+
+function program(overrides: Record<string, string> = {}): ProgramOptions {
+  const environment = {
+    PATH: process.env["PATH"] ?? "",
+    HOME: homedir(),
+    KAFKA_BROKERS: inject("brokers").join(","),
+    PSEUDONYM_KEY: randomBytes(32).toString("base64"),
+    ...overrides,
+  };
+  return { environment, logs: join(folder, "logs") };
+}
+
+function freshFile(edit: (text: string) => string = (text) => text): string {
+  const name = freshPipeline("commands");
+  const file = join(folder, `${name}.yaml`);
+  const text = readFileSync(join(DIGITS, "pipeline.yaml"), "utf8").replace(
+    /^name: digits$/m,
+    `name: ${name}`,
+  );
+  writeFileSync(file, edit(text));
+  return file;
+}
+
+async function fails(
+  args: string[],
+  options = program(),
+): Promise<{ code: number | null; err: string }> {
+  const { code, err } = await runProgram(options, "failing", args);
+  expect(err.trim().split("\n").length, err).toBe(1);
+  expect(err).not.toMatch(/\n\s+at |node:internal/);
+  return { code, err };
+}
+
+describe("sealstream", () => {
+  it("checks the example", async () => {
+    const { code, out } = await runProgram(program(), "check", [
+      "check",
+      join(DIGITS, "pipeline.yaml"),
+    ]);
+    expect(code).toBe(0);
+    expect(out).toContain("noise multiplier 1.391");
+  });
+
+  it("names line, column and path of a wrong pipeline file and exits 2", async () => {
+    const file = freshFile((text) => text.replace("action: mask, keepFirst: 1", "action: redact"));
+    const line =
+      readFileSync(file, "utf8")
+        .split("\n")
+        .findIndex((text) => text.includes("redact")) + 1;
+    const { code, err } = await runProgram(program(), "check", ["check", file]);
+    expect(code).toBe(2);
+    expect(err).toMatch(new RegExp(`${file}:${line}:\\d+: desensitize\\[1\\]\\.action: .*redact`));
+  });
+
+  it("says how to get a broker", async () => {
+    const file = freshFile();
+    const unnamed = await fails(["topics", file], program({ KAFKA_BROKERS: "" }));
+    expect(unnamed).toMatchObject({ code: 1, err: expect.stringContaining("sealstream broker") });
+    const absent = await fails(["topics", file], program({ KAFKA_BROKERS: NOBODY }));
+    expect(absent).toMatchObject({ code: 1, err: expect.stringContaining(NOBODY) });
+  });
+
+  it("says how to get topics and keys", async () => {
+    const file = freshFile();
+    expect(await fails(["keys", "create", file])).toMatchObject({
+      code: 1,
+      err: expect.stringContaining("sealstream topics"),
+    });
+    expect(await fails(["run", file])).toMatchObject({
+      code: 1,
+      err: expect.stringContaining("sealstream keys create"),
+    });
+    expect(await fails(["produce", file, join(folder, "nothing.ndjson")])).toMatchObject({
+      code: 2,
+    });
+  });
+
+  it("does not overwrite keys", async () => {
+    const { code, err } = await fails(["keys", "create", ready.file]);
+    expect(code).toBe(1);
+    expect(err).toContain("nothing was overwritten");
+  });
+
+  it("names a missing secret of the environment", async () => {
+    const { code, err } = await fails(
+      ["run", ready.file, "--stage", "desensitize", "--in-process"],
+      program({ PSEUDONYM_KEY: "" }),
+    );
+    expect(code).toBe(1);
+    expect(err).toContain("PSEUDONYM_KEY");
+  });
+
+  it("names a missing key file", async () => {
+    const name = join(ready.keys, "train", "train-signing.key");
+    const content = readFileSync(name);
+    rmSync(name);
+    const { code, err } = await fails(["run", ready.file, "--stage", "train", "--in-process"]);
+    writeFileSync(name, content, { mode: 0o600 });
+    expect(code).toBe(1);
+    expect(err).toContain("train-signing.key");
+  });
+
+  it("refuses to start a stage with another zone's key", async () => {
+    const stray = join(ready.keys, "encrypt", "noise.key");
+    copyFileSync(join(ready.keys, "aggregate", "noise.key"), stray);
+    const { code, err } = await fails(["run", ready.file, "--stage", "encrypt", "--in-process"]);
+    rmSync(stray);
+    expect(code).toBe(1);
+    expect(err).toContain("noise.key");
+  });
+
+  it("refuses to start predict beside the consumer's secret, but not where it is out of reach", async () => {
+    const { code, err } = await fails(["run", ready.file, "--stage", "predict", "--in-process"]);
+    expect(code).toBe(1);
+    expect(err).toMatch(/predict|secret|reach/);
+    const stages = ready.start(["--stage", "predict"]);
+    const deadline = performance.now() + 30_000;
+    while (!stages.reports().has("predict") && performance.now() < deadline) {
+      await Promise.race([new Promise((resolve) => setTimeout(resolve, 100)), stages.failed]);
+    }
+    expect(stages.reports().get("predict")?.lanes).toBe(1);
+    await stages.stop();
+  });
+
+  it("refuses words it does not know", async () => {
+    expect(await fails(["run", ready.file, "--stage", "dance"])).toMatchObject({ code: 2 });
+    expect(await fails(["keys", "sing", ready.file])).toMatchObject({ code: 2 });
+    const { code } = await runProgram(program(), "unknown", ["conquer"]);
+    expect(code).toBe(2);
+  });
+
+  it("ends within the shutdown timeout on SIGTERM with exit code 0, in-process too", async () => {
+    const { spawn } = await import("node:child_process");
+    const bin = join(import.meta.dirname, "../../bin/sealstream.js");
+    const args = [
+      bin,
+      "run",
+      ready.file,
+      "--stage",
+      "encrypt",
+      "--in-process",
+      "--json",
+      "--metrics-port",
+      "0",
+    ];
+    const child = spawn(process.execPath, args, {
+      env: program().environment,
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    await new Promise((resolve) => child.stdout.once("data", resolve));
+    child.kill("SIGTERM");
+    const code = await new Promise((resolve) => child.once("close", resolve));
+    expect(code).toBe(0);
+  });
+});
