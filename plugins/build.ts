@@ -3,6 +3,7 @@
  *
  *   node plugins/build.ts               build what is stale into build/wasm
  *   node plugins/build.ts --force       build all
+ *   node plugins/build.ts --out DIR     build into DIR instead
  *   node plugins/build.ts --copy DIR    build, then copy build/wasm/*.wasm to DIR/build/wasm
  *
  * Stale is judged by a hash of sources, configuration and compiler version, kept beside the module. Several builds may
@@ -24,11 +25,10 @@ import {
   writeFileSync,
 } from "node:fs";
 import { createRequire } from "node:module";
-import { basename, dirname, join, relative } from "node:path";
+import { basename, dirname, join, relative, resolve } from "node:path";
 import { parseArgs } from "node:util";
 
 const ROOT = dirname(import.meta.dirname);
-const OUT = join(ROOT, "build", "wasm");
 /** `\0asm`. */
 const MAGIC = Buffer.from([0x00, 0x61, 0x73, 0x6d]);
 
@@ -59,7 +59,8 @@ function sourcesBelow(folder: string): string[] {
 /** asconfig files, relative to the repository; each builds one module per target. */
 const CONFIGS: readonly string[] = ["asconfig.json"];
 
-function jobsOf(config: string): Job[] {
+/** The modules of a configuration, to be put where it says or into the folder `out`. */
+function jobsOf(config: string, out: string | undefined): Job[] {
   const file = join(ROOT, config);
   // Because asconfig files are ours and a wrong one fails in the compiler.
   const { entries, targets } = JSON.parse(readFileSync(file, "utf8")) as AsConfig;
@@ -69,7 +70,7 @@ function jobsOf(config: string): Job[] {
     config,
     target,
     sources: [file, ...sources],
-    output: join(folder, outFile),
+    output: out === undefined ? join(folder, outFile) : join(out, basename(outFile)),
   }));
 }
 
@@ -128,20 +129,24 @@ function build(job: Job): void {
   }
 }
 
-function copyModules(to: string): void {
+function copyModules(jobs: readonly Job[], to: string): void {
   const folder = join(to, "build", "wasm");
   mkdirSync(folder, { recursive: true });
-  for (const name of readdirSync(OUT)) {
-    if (name.endsWith(".wasm")) copyFileSync(join(OUT, name), join(folder, name));
-  }
+  for (const { output } of jobs) copyFileSync(output, join(folder, basename(output)));
 }
 
 const { values: options } = parseArgs({
-  options: { force: { type: "boolean", default: false }, copy: { type: "string" } },
+  options: {
+    force: { type: "boolean", default: false },
+    out: { type: "string" },
+    copy: { type: "string" },
+  },
 });
-for (const job of CONFIGS.flatMap(jobsOf)) {
+const out = options.out === undefined ? undefined : resolve(options.out);
+const jobs = CONFIGS.flatMap((config) => jobsOf(config, out));
+for (const job of jobs) {
   if (!options.force && isFresh(job, fingerprint(job))) continue;
   build(job);
   process.stdout.write(`built ${relative(ROOT, job.output)}\n`);
 }
-if (options.copy !== undefined) copyModules(options.copy);
+if (options.copy !== undefined) copyModules(jobs, options.copy);

@@ -1,11 +1,13 @@
 /** Public blobs in the key directory: whole, of exact length and hash, or not there. */
 import { randomBytes } from "node:crypto";
 import { describe, expect, test } from "vitest";
+import { createBlobAssembler } from "../../pipeline/crypto/blob-assembler.ts";
+import { sha256 } from "../../pipeline/crypto/chunks.ts";
 import { createKeyDirectory } from "../../pipeline/crypto/directory.ts";
 import { blobEntries } from "../../pipeline/crypto/key-ceremony.ts";
 import { type KeyEntry, type KeyPayload, signEntry } from "../../pipeline/crypto/key-entries.ts";
 import type { SigningKey } from "../../pipeline/crypto/key-handles.ts";
-import { createWorld, freshSigner, PIPELINE } from "./fixtures.ts";
+import { createWorld, freshSigner, hexOf, PIPELINE } from "./fixtures.ts";
 
 const world = createWorld();
 
@@ -141,3 +143,35 @@ function chunkHash(entry: KeyEntry): Uint8Array {
   const name = Buffer.from(entry.key).toString("latin1").slice("chunk/".length);
   return new Uint8Array(Buffer.from(name, "hex"));
 }
+
+describe("the assembler's memory", () => {
+  const chunkOf = (fill: number) => {
+    const value = new Uint8Array(100).fill(fill);
+    return { name: hexOf(sha256(value)), value };
+  };
+
+  test("is bounded: the oldest unnamed chunk gives way, one that is waited for stays", () => {
+    const assembler = createBlobAssembler({ purposes: ["ckks-public"], maxBytes: 300 });
+    const whole = new Uint8Array([...chunkOf(1).value, ...chunkOf(2).value]);
+    const manifest = {
+      type: "blob",
+      generation: 1,
+      purpose: "ckks-public",
+      parameters: "p",
+      bytes: 200,
+      sha256: sha256(whole),
+      chunks: [sha256(chunkOf(1).value), sha256(chunkOf(2).value)],
+    } as const;
+    assembler.addChunk(chunkOf(1).name, chunkOf(1).value);
+    expect(assembler.addManifest(manifest)).toBe("pending");
+    for (let fill = 10; fill < 60; fill++) {
+      expect(assembler.addChunk(chunkOf(fill).name, chunkOf(fill).value)).toBe("accepted");
+    }
+    expect(assembler.addChunk(chunkOf(2).name, chunkOf(2).value)).toBe("accepted");
+    expect(assembler.blob("ckks-public")?.bytes).toEqual(whole);
+    // What is larger than everything that may be held is refused, and so is a manifest of it.
+    const large = new Uint8Array(301);
+    expect(assembler.addChunk(hexOf(sha256(large)), large)).toBe("refused");
+    expect(assembler.addManifest({ ...manifest, generation: 2, bytes: 301 })).toBe("refused");
+  });
+});

@@ -1,5 +1,6 @@
 /** Strict CBOR: one value, one encoding, and every other byte string is refused without an exception. */
 import { createHash } from "node:crypto";
+import { encode } from "cbor2";
 import { describe, expect, test } from "vitest";
 import {
   CBOR_UNSIGNED,
@@ -109,7 +110,44 @@ describe("encodeCbor and decodeCbor", () => {
     }
   });
 
+  test("writes what cbor2 writes", () => {
+    let state = 1;
+    // A small fixed generator (Lehmer), so that a failure comes again.
+    const next = (below: number) => {
+      state = (state * 48_271) % 2_147_483_647;
+      return state % below;
+    };
+    const value = (depth: number): CborValue => {
+      const kinds: (() => CborValue)[] = [
+        () => next(70_000) - 35_000,
+        () => (next(2) ? 1 : -1) * next(2 ** 31) * 2 ** 20,
+        () => next(1000) / 7,
+        () => BigInt(next(2 ** 31)) * 2n ** 33n,
+        () => -BigInt(next(2 ** 31)) * 2n ** 33n - 2n ** 53n - 1n,
+        () => "\u00e9\u4e2d".repeat(next(20)),
+        () => new Uint8Array(next(300)),
+        () => [true, false, null, -0, Number.NaN][next(5)] ?? null,
+        () => Array.from({ length: next(30) }, () => value(depth + 1)),
+        () =>
+          Object.fromEntries(
+            Array.from({ length: next(30) }, () => [`k${next(999)}`, value(depth + 1)]),
+          ),
+        () => new Map(Array.from({ length: next(5) }, (_, i) => [i * 40 - 80, value(depth + 1)])),
+      ];
+      return kinds[next(depth > 3 ? 8 : kinds.length)]!();
+    };
+    for (let round = 0; round < 3000; round++) {
+      const one = value(0);
+      expect(hexOf(encodeCbor(one)), `round ${round}`).toBe(hexOf(encode(one, { cde: true })));
+      expect(decodeCbor(encodeCbor([one])), `round ${round}`).not.toBeNull();
+    }
+  });
+
   test("throws internal for what has no encoding here", () => {
+    const doubled = new Map([
+      [new Uint8Array(1), 1],
+      [new Uint8Array(1), 2],
+    ]);
     // Because the type forbids these, and a caller that gets around it is a bug.
     const wrong = [
       undefined,
@@ -118,6 +156,8 @@ describe("encodeCbor and decodeCbor", () => {
       2n ** 64n,
       new Date(0),
       () => 1,
+      doubled,
+      -(2n ** 53n),
     ] as never[];
     for (const value of wrong) {
       expect(() => encodeCbor(value)).toThrow(expect.objectContaining({ code: "internal" }));

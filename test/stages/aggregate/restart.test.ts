@@ -171,9 +171,10 @@ describe("does not start when", () => {
 
   test("an entry does not have the hash it is handed with", async () => {
     const topics = await ran();
+    const entryHash = "00".repeat(32);
     const tamper = ({ entries, newest }: RestoredLedger) => ({
-      entries: entries.map((item, i) => (i === 2 ? { ...item, entryHash: "00".repeat(32) } : item)),
-      newest,
+      entries: entries.map((item, i) => (i === entries.length - 1 ? { ...item, entryHash } : item)),
+      newest: newest === null ? null : { ...newest, entryHash },
     });
     const start = startLane(zones, topics, { tamper });
     await expect(start).rejects.toMatchObject({ code: "ledger-invalid" });

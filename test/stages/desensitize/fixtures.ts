@@ -1,0 +1,69 @@
+/**
+ * A small pipeline for the tests of the desensitize stage, and records for its lane.
+ */
+import type { PipelineSpec } from "../../../pipeline/spec/pipeline-spec.ts";
+import type { StreamRecord } from "../../../pipeline/stream/contract.ts";
+
+export const KEY = Buffer.alloc(32, 0x5a);
+
+export const SCHEMA = {
+  type: "object",
+  properties: {
+    formId: { type: "string" },
+    name: { type: "string" },
+    email: { type: ["string", "null"] },
+    note: { type: "string" },
+    age: { type: "integer" },
+    pixels: { type: "array" },
+  },
+  required: ["formId", "age"],
+} as const;
+
+export const RULES: PipelineSpec["desensitize"] = [
+  { field: "formId", action: "keep" },
+  { field: "age", action: "keep" },
+  { field: "pixels", action: "keep" },
+  { field: "name", action: "mask", keepFirst: 1, keepLast: 0, with: "*" },
+  { field: "email", action: "pseudonymize", key: { env: "PSEUDONYM_KEY" } },
+];
+
+export interface SpecParts {
+  readonly schema?: PipelineSpec["record"]["schema"];
+  readonly rules?: PipelineSpec["desensitize"];
+  readonly id?: string;
+  readonly maxBytes?: number;
+}
+
+/** A pipeline with what this stage reads. */
+export function specWith({
+  schema = SCHEMA,
+  rules = RULES,
+  id = "formId",
+  maxBytes = 1000,
+}: SpecParts = {}): PipelineSpec {
+  const parts = { record: { schema, id, subject: null, maxBytes }, desensitize: rules };
+  // Because the stage reads no other part of the spec.
+  return parts as unknown as PipelineSpec;
+}
+
+/** Finds the only secret there is. */
+export function secrets(env: string): Uint8Array {
+  if (env !== "PSEUDONYM_KEY") throw new Error(`no secret ${env}`);
+  return KEY;
+}
+
+/** Records at offsets 100, 101, ...; each with a raw key and header that must not leave. */
+export function recordsOf(...values: (string | Uint8Array | object | null)[]): StreamRecord[] {
+  return values.map((value, i) => ({
+    offset: 100 + i,
+    timestampMs: 1_700_000_000_000 + i,
+    key: Buffer.from("raw key of Leonard"),
+    value: bytesOf(value),
+    headers: { "raw-header": Buffer.from("of Leonard") },
+  }));
+}
+
+function bytesOf(value: string | Uint8Array | object | null): Uint8Array | null {
+  if (value === null || value instanceof Uint8Array) return value;
+  return Buffer.from(typeof value === "string" ? value : JSON.stringify(value));
+}
