@@ -140,7 +140,10 @@ async function runLanes({
     onProgress: (progress) => {
       counter.record(progress);
       metrics.record(progress);
+      onReady(null);
     },
+    // A lane that fails over and over makes no progress, and /ready says why.
+    onFailure: onReady,
     onAssignment: (lanes) => {
       counter.assign(lanes);
       onReady(null);

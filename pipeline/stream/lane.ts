@@ -12,32 +12,13 @@
  * Not failures: a rebalance (the lane is stopped between two transactions), a stage that waits.
  * Must not know the client library, nor look into records.
  */
-import {
-  changelogTopicName,
-  deadTopicName,
-  STAGE_INPUT,
-  stageGroup,
-  TOPICS,
-  topicName,
-} from "../../schemas/topics.ts";
 import { isSealstreamError, SealstreamError } from "../errors.ts";
-import { CHANGELOG_KEY, readChangelog } from "./changelog.ts";
-import type { LaneProcessor, OutputRecord, Stage, StepResult, StreamRecord } from "./contract.ts";
-import { type DeadLetterSealer, deadLetterRecord } from "./dead-letter.ts";
-import type {
-  Clock,
-  KafkaClient,
-  LaneProducer,
-  Logger,
-  PartitionReader,
-  ProducerRecord,
-} from "./port.ts";
-import { RecordWindow } from "./record-window.ts";
+import { readChangelog } from "./changelog.ts";
+import type { LaneProcessor, Stage } from "./contract.ts";
+import type { DeadLetterSealer } from "./dead-letter.ts";
+import { LaneSession, laneNames } from "./lane-session.ts";
+import type { Clock, KafkaClient, Logger, PartitionReader } from "./port.ts";
 
-/** Longest a fetch waits for data; a lane that is told to stop waits no longer than this. */
-const FETCH_WAIT_MS = 500;
-/** Bytes asked for in one fetch. */
-const FETCH_BYTES = 4 * 1024 * 1024;
 const RESTART_FIRST_MS = 100;
 const RESTART_MOST_MS = 5_000;
 
@@ -67,6 +48,8 @@ export interface LaneOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly onProgress: (progress: LaneProgress) => void;
+  /** Called when the lane starts again after a failure. @param code its error code, or the library's name for it */
+  readonly onFailure: (code: string) => void;
   /** Called once when the lane ends because going on would be wrong; retriable failures restart it instead. */
   readonly onFatal: (error: SealstreamError) => void;
 }
@@ -80,64 +63,30 @@ export interface Lane {
   stop(): Promise<void>;
 }
 
-interface Owned {
-  readonly producer: LaneProducer;
-  readonly reader: PartitionReader;
-  readonly processor: LaneProcessor<unknown>;
-}
-
-/** Per-target record lists of a step, in the order in which targets first appear. */
-function groupOutputs(pipeline: string, lane: number, outputs: readonly OutputRecord[]) {
-  const groups = new Map<string, { topic: string; partition: number; records: ProducerRecord[] }>();
-  for (const output of outputs) {
-    const topic = topicName(pipeline, output.role);
-    let group = groups.get(topic);
-    if (group === undefined) {
-      const partition = TOPICS[output.role].partitions === "lanes" ? lane : 0;
-      group = { topic, partition, records: [] };
-      groups.set(topic, group);
-    }
-    group.records.push({ key: output.key, value: output.value, headers: output.headers });
-  }
-  return [...groups.values()];
-}
-
-function sameBytes(a: Uint8Array | null, b: Uint8Array | null): boolean {
-  return a === b || (a !== null && b !== null && Buffer.compare(a, b) === 0);
-}
-
 class RunningLane implements Lane {
   readonly lane: number;
   readonly #options: LaneOptions;
-  readonly #inputTopic: string;
-  readonly #deadTopic: string;
-  readonly #changelogTopic: string;
-  readonly #group: string;
+  readonly #names: ReturnType<typeof laneNames>;
   readonly #done: Promise<void>;
+  #session: LaneSession | null = null;
   #stopping = false;
-  #signal: () => void = () => undefined;
-  #woken = false;
-  #lastStableOffset = 0;
+  #endWait: () => void = () => undefined;
 
   constructor(options: LaneOptions) {
     this.#options = options;
     this.lane = options.lane;
-    const role = STAGE_INPUT[options.stage.name];
-    this.#inputTopic = topicName(options.pipeline, role);
-    this.#deadTopic = deadTopicName(options.pipeline, role);
-    this.#changelogTopic = changelogTopicName(options.pipeline, options.stage.name);
-    this.#group = stageGroup(options.pipeline, options.stage.name);
+    this.#names = laneNames(options);
     this.#done = this.#run();
   }
 
   wake(): void {
-    this.#woken = true;
-    this.#signal();
+    this.#session?.wake();
   }
 
   async stop(): Promise<void> {
     this.#stopping = true;
-    this.#signal();
+    this.#endWait();
+    this.#session?.wake();
     await this.#done;
   }
 
@@ -158,33 +107,42 @@ class RunningLane implements Lane {
         }
         failures += 1;
         const waitMs = Math.min(RESTART_FIRST_MS * 2 ** (failures - 1), RESTART_MOST_MS);
+        const code = errorName(error);
         this.#options.logger.warn(
-          { lane: this.lane, failures, error: errorName(error) },
+          { lane: this.lane, failures, error: code },
           `lane starts again in ${waitMs} ms`,
         );
-        await this.#sleep(waitMs);
+        this.#options.onFailure(code);
+        await this.#wait(waitMs);
       }
     }
   }
 
   /** Owns the lane until it is stopped or something fails. */
   async #own(onCommit: () => void): Promise<void> {
-    const { client, stage } = this.#options;
-    const producer = await client.createLaneProducer(
-      `${this.#group}.${this.#inputTopic}.${this.lane}`,
-    );
+    const { client, stage, hasChangelog } = this.#options;
+    const { group, input, changelog: changelogTopic } = this.#names;
+    const producer = await client.createLaneProducer(`${group}.${input}.${this.lane}`);
     let reader: PartitionReader | null = null;
     let processor: LaneProcessor<unknown> | null = null;
     try {
       const position = await this.#startPosition();
-      const changelog = this.#options.hasChangelog
-        ? await readChangelog(client, this.#changelogTopic, this.lane)
+      const changelog = hasChangelog
+        ? await readChangelog(client, changelogTopic, this.lane)
         : null;
       processor = await stage.openLane(this.lane);
       const state = await processor.restore(changelog, position);
-      reader = await client.createReader(this.#inputTopic, this.lane, position);
-      await this.#loop({ producer, reader, processor }, state, changelog, onCommit);
+      reader = await client.createReader(input, this.lane, position);
+      this.#session = new LaneSession(this.#options, {
+        producer,
+        reader,
+        processor,
+        state,
+        changelog,
+      });
+      await this.#session.run(() => this.#stopping, onCommit);
     } finally {
+      this.#session = null;
       await processor?.close?.();
       await reader?.close();
       await producer.close();
@@ -193,192 +151,29 @@ class RunningLane implements Lane {
 
   async #startPosition(): Promise<number> {
     const { client } = this.#options;
-    const committed = await client.committedOffset(this.#group, this.#inputTopic, this.lane);
-    const { earliest, latest } = await client.offsets(this.#inputTopic, this.lane);
+    const committed = await client.committedOffset(this.#names.group, this.#names.input, this.lane);
+    const { earliest, latest } = await client.offsets(this.#names.input, this.lane);
     if (committed === null) {
       return earliest;
     }
     if (committed < earliest || committed > latest) {
       throw new SealstreamError(
         "state-mismatch",
-        `Group ${this.#group} stands at ${committed} of ${this.#inputTopic}/${this.lane}, whose log is ${earliest}..${latest}: records expired or the topic was made anew. Start a new generation of the pipeline.`,
+        `Group ${this.#names.group} stands at ${committed} of ${this.#names.input}/${this.lane}, whose log is ${earliest}..${latest}: records expired or the topic was made anew. Start a new generation of the pipeline.`,
       );
     }
     return committed;
   }
 
-  async #loop(
-    owned: Owned,
-    firstState: unknown,
-    firstChangelog: Uint8Array | null,
-    onCommit: () => void,
-  ): Promise<void> {
-    const { stage, clock } = this.#options;
-    const window = new RecordWindow(stage.bounds);
-    let state = firstState;
-    let changelog = firstChangelog;
-    let fetching: Promise<void> | null = null;
-    let fetchError: unknown = null;
-    // The first call comes without records, so that a stage can open its output (a genesis model) or a pending cut.
-    let wakeAtMs: number | null = clock();
-    let fresh = true;
-    while (!this.#stopping) {
-      if (fetchError !== null) {
-        throw fetchError;
-      }
-      if (fetching === null && window.hasRoom) {
-        fetching = this.#fetch(owned.reader, window).then(
-          (arrived) => {
-            fetching = null;
-            fresh ||= arrived;
-            this.#signal();
-          },
-          (error: unknown) => {
-            fetching = null;
-            fetchError = error;
-            this.#signal();
-          },
-        );
-      }
-      const due = wakeAtMs !== null && clock() >= wakeAtMs;
-      if (!(fresh || due || this.#woken)) {
-        await this.#sleep(wakeAtMs === null ? FETCH_WAIT_MS : Math.max(1, wakeAtMs - clock()));
-        continue;
-      }
-      fresh = false;
-      this.#woken = false;
-      const startedMs = performance.now();
-      const records = window.view();
-      const result = await owned.processor.process(records, state, clock());
-      const processMs = performance.now() - startedMs;
-      checkResult(stage.name, records, result);
-      const encoded =
-        this.#options.hasChangelog && owned.processor.encode !== undefined
-          ? owned.processor.encode(result.state)
-          : changelog;
-      const changed = !sameBytes(encoded, changelog);
-      if (result.outputs.length > 0 || result.consumedTo !== null || changed) {
-        await this.#commit(owned.producer, records, result, changed ? encoded : null);
-        const consumed = result.consumedTo === null ? 0 : window.drop(result.consumedTo);
-        onCommit();
-        this.#report(result, consumed, processMs, window.position ?? owned.reader.position());
-        fresh = window.length > 0 || result.consumedTo === null;
-      } else if (window.isStuck && result.wakeAtMs === null) {
-        throw new SealstreamError(
-          "limit-exceeded",
-          `Stage ${stage.name} waits for more records than its lane may hold: raise the stage's bounds.`,
-        );
-      }
-      state = result.state;
-      changelog = encoded;
-      wakeAtMs = result.wakeAtMs;
-    }
-  }
-
-  async #fetch(reader: PartitionReader, window: RecordWindow): Promise<boolean> {
-    const { records, lastStableOffset } = await reader.fetch({
-      maxBytes: FETCH_BYTES,
-      maxWaitMs: FETCH_WAIT_MS,
-    });
-    this.#lastStableOffset = lastStableOffset;
-    window.push(records);
-    return records.length > 0;
-  }
-
-  async #commit(
-    producer: LaneProducer,
-    records: readonly StreamRecord[],
-    result: StepResult<unknown>,
-    changelog: Uint8Array | null,
-  ): Promise<void> {
-    const { pipeline, stage, sealDeadLetter, clock } = this.#options;
-    await producer.begin();
-    for (const { topic, partition, records: batch } of groupOutputs(
-      pipeline,
-      this.lane,
-      result.outputs,
-    )) {
-      await producer.send(topic, partition, batch);
-    }
-    const dead = result.outcomes.filter(({ kind }) => kind === "dead-letter");
-    if (dead.length > 0) {
-      const byOffset = new Map(records.map((record) => [record.offset, record]));
-      const letters = dead.flatMap((outcome) => {
-        const record = byOffset.get(outcome.offset);
-        return record === undefined
-          ? []
-          : [
-              deadLetterRecord({
-                pipeline,
-                stage: stage.name,
-                topic: this.#inputTopic,
-                partition: this.lane,
-                record,
-                reason: outcome.reason,
-                nowMs: clock(),
-                seal: sealDeadLetter,
-              }),
-            ];
-      });
-      await producer.send(this.#deadTopic, this.lane, letters);
-    }
-    if (changelog !== null) {
-      await producer.send(this.#changelogTopic, this.lane, [
-        { key: CHANGELOG_KEY, value: changelog },
-      ]);
-    }
-    if (result.consumedTo !== null) {
-      await producer.sendOffset(this.#group, this.#inputTopic, this.lane, result.consumedTo);
-    }
-    await producer.commit();
-  }
-
-  #report(result: StepResult<unknown>, records: number, processMs: number, position: number): void {
-    const dead = result.outcomes.filter(({ kind }) => kind === "dead-letter");
-    this.#options.onProgress({
-      lane: this.lane,
-      records,
-      outputs: result.outputs.length,
-      deadLetters: dead.length,
-      reasons: dead.map(({ reason }) => reason),
-      position,
-      lag: Math.max(0, this.#lastStableOffset - position),
-      processMs,
-    });
-  }
-
-  /** Sleeps until the time is up, something arrived, or the lane is woken or stopped. */
-  #sleep(ms: number): Promise<void> {
+  /** Waits, unless the lane is stopped first. */
+  #wait(ms: number): Promise<void> {
     return new Promise((resolve) => {
-      const timer = setTimeout(finish, ms);
-      const self = this;
-      function finish(): void {
+      const timer = setTimeout(resolve, ms);
+      this.#endWait = () => {
         clearTimeout(timer);
-        self.#signal = () => undefined;
         resolve();
-      }
-      this.#signal = finish;
+      };
     });
-  }
-}
-
-/** A bug of a stage must not become a wrong commit. */
-function checkResult(
-  stage: string,
-  records: readonly StreamRecord[],
-  result: StepResult<unknown>,
-): void {
-  const first = records.at(0);
-  const last = records.at(-1);
-  const { consumedTo, outcomes } = result;
-  const possible =
-    consumedTo === null ||
-    (first !== undefined &&
-      last !== undefined &&
-      consumedTo > first.offset &&
-      consumedTo <= last.offset + 1);
-  if (!(possible && outcomes.every(({ offset }) => consumedTo !== null && offset < consumedTo))) {
-    throw new SealstreamError("internal", `Stage ${stage} finished records that it was not given.`);
   }
 }
 

@@ -36,11 +36,6 @@ export class RecordWindow {
     return this.#bytes < this.#bounds.maxBytes && this.#records.length < this.#bounds.maxRecords;
   }
 
-  /** Whether the stage has been shown all that the lane may ever hold. */
-  get isStuck(): boolean {
-    return !this.hasRoom;
-  }
-
   push(records: readonly StreamRecord[]): void {
     for (const record of records) {
       this.#records.push(record);

@@ -19,6 +19,8 @@ export interface StageRunnerOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly onProgress: (progress: LaneProgress) => void;
+  /** A lane failed and starts again. @param code an error code, or the library's name for it */
+  readonly onFailure?: (code: string) => void;
   readonly onAssignment?: (lanes: readonly number[]) => void;
 }
 
@@ -60,6 +62,7 @@ export async function runStage(options: StageRunnerOptions): Promise<StageRunner
           clock: options.clock,
           logger,
           onProgress: options.onProgress,
+          onFailure: (code) => options.onFailure?.(code),
           onFatal: (error) => outcome.reject(error),
         }),
       );

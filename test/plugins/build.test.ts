@@ -15,7 +15,9 @@ const SCRIPT = join(import.meta.dirname, "..", "..", "plugins", "build.ts");
 const MODULES = ["desensitize.debug.wasm", "desensitize.wasm"];
 const FILES = MODULES.flatMap((name) => [name, `${name}.stamp`]);
 
+/** Where all tests of this file build to, one after the other: compiling is what takes long here. */
 const folder = mkdtempSync(join(tmpdir(), "sealstream-build-"));
+const out = join(folder, "out");
 afterAll(() => rmSync(folder, { recursive: true }));
 
 /** Runs the build; returns its exit code and the names of the modules that it says it built. */
@@ -32,7 +34,6 @@ async function build(
 }
 
 test("builds what asconfig.json names, alike at the same time, and leaves nothing else behind", async () => {
-  const out = join(folder, "out");
   const both = await Promise.all([build("--out", out), build("--out", out)]);
   for (const result of both) expect(result).toMatchObject({ code: 0, stderr: "" });
   expect(readdirSync(out).sort()).toEqual(FILES.toSorted());
@@ -43,16 +44,13 @@ test("builds what asconfig.json names, alike at the same time, and leaves nothin
 });
 
 test("builds nothing that is fresh, and only the module that is damaged", async () => {
-  const out = join(folder, "stale");
-  expect(await build("--out", out)).toMatchObject({ code: 0, built: MODULES });
   expect(await build("--out", out)).toMatchObject({ code: 0, built: [] });
   truncateSync(join(out, "desensitize.wasm"), 1000);
   expect(await build("--out", out)).toMatchObject({ code: 0, built: ["desensitize.wasm"] });
-  expect(await build("--out", out, "--force")).toMatchObject({ code: 0, built: MODULES });
 });
 
 test("--copy puts the modules, without their stamps, where a published package has them", async () => {
   const target = join(folder, "package");
-  expect(await build("--copy", target)).toMatchObject({ code: 0 });
+  expect(await build("--out", out, "--copy", target)).toMatchObject({ code: 0 });
   expect(readdirSync(join(target, "build", "wasm")).sort()).toEqual(MODULES);
 });
