@@ -10,6 +10,7 @@ import { closeSync, existsSync, mkdirSync, openSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { connect, createServer } from "node:net";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { SealstreamError } from "../errors.ts";
 import type { BrokerHandle, BrokerOptions } from "./broker.ts";
@@ -211,33 +212,41 @@ interface Launch {
   readonly environment: Environment;
 }
 
+/** Gives a new data folder its cluster id; a folder that has one, after a restart, stays as it is. */
+async function formatStorage(options: {
+  readonly classPath: string;
+  readonly dataDir: string;
+  readonly properties: string;
+  readonly environment: Environment;
+}): Promise<void> {
+  if (existsSync(join(options.dataDir, "log", "meta.properties"))) {
+    return;
+  }
+  const tool = (...args: string[]) =>
+    run("java", ["-cp", options.classPath, "kafka.tools.StorageTool", ...args], {
+      env: options.environment,
+    });
+  try {
+    const id = (await tool("random-uuid")).stdout.trim();
+    await tool("format", "-t", id, "-c", options.properties, "--standalone", "--ignore-formatted");
+  } catch (error) {
+    throw new SealstreamError(
+      "broker-unavailable",
+      `Kafka could not prepare its data folder ${options.dataDir}`,
+      {
+        cause: error,
+      },
+    );
+  }
+}
+
 async function launch({ libs, dataDir, port, environment }: Launch): Promise<ChildProcess> {
   const controllerPort = await freePort(null);
   const properties = join(dataDir, "server.properties");
   await writeFile(properties, serverProperties(port, controllerPort, join(dataDir, "log")));
   await writeFile(join(dataDir, "simplelogger.properties"), LOGGER_PROPERTIES);
   const classPath = `${dataDir}:${join(libs, "*")}`;
-  const { stdout } = await run(
-    "java",
-    ["-cp", classPath, "kafka.tools.StorageTool", "random-uuid"],
-    { env: environment },
-  );
-  await run(
-    "java",
-    [
-      "-cp",
-      classPath,
-      "kafka.tools.StorageTool",
-      "format",
-      "-t",
-      stdout.trim(),
-      "-c",
-      properties,
-      "--standalone",
-      "--ignore-formatted",
-    ],
-    { env: environment },
-  );
+  await formatStorage({ classPath, dataDir, properties, environment });
   const log = openSync(join(dataDir, "broker.log"), "a");
   const java = [
     "-Xms256m",
@@ -265,7 +274,7 @@ async function launch({ libs, dataDir, port, environment }: Launch): Promise<Chi
         busy ? "its port was taken" : `Kafka did not start: see ${join(dataDir, "broker.log")}`,
       );
     }
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    await sleep(100);
   }
   return child;
 }

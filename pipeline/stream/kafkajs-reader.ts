@@ -4,12 +4,14 @@
  * One reader has its own connections: a broker answers one request of a connection at a time, so a long poll would
  * hold up everything behind it. Retries what a moved leader or a cut connection causes; anything else is thrown.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Kafka } from "kafkajs";
 import { isSealstreamError, SealstreamError } from "../errors.ts";
 import type { Headers, StreamRecord } from "./contract.ts";
 import {
   createCluster,
   type RawCluster,
+  type RawPartition,
   type RawRecord,
   READ_COMMITTED,
 } from "./kafkajs-internals.ts";
@@ -80,10 +82,6 @@ function endOf(entries: readonly Entry[], position: number): number {
   return Math.max(position, last.offset + 1, batchEnd + 1);
 }
 
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
 /** The little of kafkajs's errors that decides about a retry. */
 interface ClientError {
   readonly name?: string;
@@ -92,31 +90,86 @@ interface ClientError {
   readonly port?: number;
 }
 
-export async function createKafkajsReader(
-  kafka: Kafka,
-  topic: string,
-  partition: number,
-  offset: number,
-): Promise<PartitionReader> {
-  const cluster: RawCluster = createCluster(kafka);
-  let position = offset;
-  let closed = false;
-  await cluster.connect();
-  await cluster.addTargetTopic(topic);
+class KafkajsReader implements PartitionReader {
+  readonly #cluster: RawCluster;
+  readonly #topic: string;
+  readonly #partition: number;
+  #position: number;
+  #closed = false;
 
-  async function fetchOnce(maxBytes: number, maxWaitMs: number): Promise<FetchedRecords> {
-    await cluster.refreshMetadataIfNecessary();
-    const nodeId = Object.keys(cluster.findLeaderForPartitions(topic, [partition])).at(0);
+  constructor(cluster: RawCluster, topic: string, partition: number, offset: number) {
+    this.#cluster = cluster;
+    this.#topic = topic;
+    this.#partition = partition;
+    this.#position = offset;
+  }
+
+  async fetch(options: { maxBytes: number; maxWaitMs: number }): Promise<FetchedRecords> {
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        return await this.#fetchOnce(options);
+      } catch (error) {
+        if (this.#closed) {
+          throw new SealstreamError("kafka-failed", "The reader was closed.");
+        }
+        await this.#recover(error, attempt);
+      }
+    }
+  }
+
+  position(): number {
+    return this.#position;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#cluster.disconnect();
+  }
+
+  async #fetchOnce(options: { maxBytes: number; maxWaitMs: number }): Promise<FetchedRecords> {
+    const answer = await this.#request(options);
+    const entries = answer.messages.map(toEntry);
+    const aborted = answer.abortedTransactions.map(({ producerId, firstOffset }) => ({
+      producerId: String(producerId),
+      firstOffset: Number(firstOffset),
+    }));
+    const from = this.#position;
+    const records = readCommitted(entries, aborted)
+      .filter(({ offset }) => offset >= from)
+      .map(toRecord);
+    this.#position = endOf(entries, from);
+    return {
+      records,
+      nextOffset: this.#position,
+      lastStableOffset: Number(answer.lastStableOffset),
+      highWatermark: Number(answer.highWatermark),
+    };
+  }
+
+  /** The leader's answer for our partition at our position. */
+  async #request({
+    maxBytes,
+    maxWaitMs,
+  }: {
+    maxBytes: number;
+    maxWaitMs: number;
+  }): Promise<RawPartition> {
+    const topic = this.#topic;
+    const partition = this.#partition;
+    await this.#cluster.refreshMetadataIfNecessary();
+    const nodeId = Object.keys(this.#cluster.findLeaderForPartitions(topic, [partition])).at(0);
     if (nodeId === undefined) {
       throw new SealstreamError("topic-missing", `Topic ${topic} has no partition ${partition}.`);
     }
-    const broker = await cluster.findBroker({ nodeId });
+    const broker = await this.#cluster.findBroker({ nodeId });
     const { responses } = await broker.fetch({
       isolationLevel: READ_COMMITTED,
       maxWaitTime: maxWaitMs,
       minBytes: 1,
       maxBytes,
-      topics: [{ topic, partitions: [{ partition, fetchOffset: String(position), maxBytes }] }],
+      topics: [
+        { topic, partitions: [{ partition, fetchOffset: String(this.#position), maxBytes }] },
+      ],
     });
     const answer = responses
       .find(({ topicName }) => topicName === topic)
@@ -127,74 +180,56 @@ export async function createKafkajsReader(
         `The broker did not answer for ${topic}/${partition}.`,
       );
     }
-    const entries = answer.messages.map(toEntry);
-    const aborted = answer.abortedTransactions.map((transaction) => ({
-      producerId: String(transaction.producerId),
-      firstOffset: Number(transaction.firstOffset),
-    }));
-    const from = position;
-    const records = readCommitted(entries, aborted)
-      .filter((entry) => entry.offset >= from)
-      .map(toRecord);
-    position = endOf(entries, from);
-    return {
-      records,
-      nextOffset: position,
-      lastStableOffset: Number(answer.lastStableOffset),
-      highWatermark: Number(answer.highWatermark),
-    };
+    return answer;
   }
 
-  async function recover(error: unknown, attempt: number): Promise<void> {
+  /** Waits before another attempt, or throws what no attempt can mend. */
+  async #recover(error: unknown, attempt: number): Promise<void> {
     if (isSealstreamError(error) && error.code !== "kafka-failed") {
       throw error;
     }
+    const where = `${this.#topic}/${this.#partition}`;
     // Because everything kafkajs throws is an Error object whose fields are all optional here.
     const client = error as ClientError;
     if (client.type === "OFFSET_OUT_OF_RANGE" || client.name === "KafkaJSOffsetOutOfRange") {
       throw new SealstreamError(
         "state-mismatch",
-        `Offset ${position} of ${topic}/${partition} is no longer in the log: its records expired or the topic was made anew. Check retention, then start a new generation of the pipeline.`,
+        `Offset ${this.#position} of ${where} is no longer in the log: its records expired or the topic was made anew. Check retention, then start a new generation of the pipeline.`,
+      );
+    }
+    if (client.name === "KafkaJSNotImplemented") {
+      throw new SealstreamError(
+        "kafka-failed",
+        `${where} holds records compressed with a codec that is not supported: produce with none, gzip or zstd.`,
       );
     }
     if (attempt >= MAX_RETRIES) {
-      throw new SealstreamError(
-        "kafka-failed",
-        `Reading ${topic}/${partition} failed ${attempt} times.`,
-        {
-          cause: error,
-        },
-      );
+      throw new SealstreamError("kafka-failed", `Reading ${where} failed ${attempt} times.`, {
+        cause: error,
+      });
     }
     if (client.host !== undefined && client.port !== undefined) {
-      cluster.removeBroker({ host: client.host, port: client.port });
+      this.#cluster.removeBroker({ host: client.host, port: client.port });
     }
     await sleep(Math.min(RETRY_FIRST_MS * 2 ** attempt, RETRY_MOST_MS));
     try {
-      await cluster.connect();
-      await cluster.refreshMetadata();
+      await this.#cluster.connect();
+      await this.#cluster.refreshMetadata();
     } catch {
       // Because the next fetch fails the same way and is counted there.
     }
   }
+}
 
-  return {
-    async fetch({ maxBytes, maxWaitMs }) {
-      for (let attempt = 0; ; attempt += 1) {
-        try {
-          return await fetchOnce(maxBytes, maxWaitMs);
-        } catch (error) {
-          if (closed) {
-            throw new SealstreamError("kafka-failed", "The reader was closed.");
-          }
-          await recover(error, attempt);
-        }
-      }
-    },
-    position: () => position,
-    async close() {
-      closed = true;
-      await cluster.disconnect();
-    },
-  };
+/** Opens a reader at an offset. */
+export async function createKafkajsReader(
+  kafka: Kafka,
+  topic: string,
+  partition: number,
+  offset: number,
+): Promise<PartitionReader> {
+  const cluster = createCluster(kafka);
+  await cluster.connect();
+  await cluster.addTargetTopic(topic);
+  return new KafkajsReader(cluster, topic, partition, offset);
 }

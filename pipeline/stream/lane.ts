@@ -16,6 +16,7 @@ import { isSealstreamError, SealstreamError } from "../errors.ts";
 import { readChangelog } from "./changelog.ts";
 import type { LaneProcessor, Stage } from "./contract.ts";
 import type { DeadLetterSealer } from "./dead-letter.ts";
+import { errorName } from "./error-name.ts";
 import { LaneSession, laneNames } from "./lane-session.ts";
 import type { Clock, KafkaClient, Logger, PartitionReader } from "./port.ts";
 
@@ -175,16 +176,6 @@ class RunningLane implements Lane {
       };
     });
   }
-}
-
-/** Name of an error for a log line: its code or class, never its text, which may quote a record. */
-export function errorName(error: unknown): string {
-  if (isSealstreamError(error)) {
-    return error.code;
-  }
-  // Because kafkajs's protocol errors have a `type` that says more than their class.
-  const { name, type } = error as { name?: string; type?: string };
-  return type ?? name ?? "unknown";
 }
 
 /** Starts a lane. */

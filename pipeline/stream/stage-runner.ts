@@ -8,7 +8,8 @@ import { CHANGELOG_STAGES, STAGE_INPUT, stageGroup, topicName } from "../../sche
 import { SealstreamError } from "../errors.ts";
 import type { Stage } from "./contract.ts";
 import type { DeadLetterSealer } from "./dead-letter.ts";
-import { errorName, type Lane, type LaneProgress, startLane } from "./lane.ts";
+import { errorName } from "./error-name.ts";
+import { type Lane, type LaneProgress, startLane } from "./lane.ts";
 import type { Clock, KafkaClient, Logger } from "./port.ts";
 
 export interface StageRunnerOptions {

@@ -4,9 +4,10 @@
  * A tail has no group and commits nothing: every instance reads the whole topic. It applies records in order and says
  * when it has caught up with what was there when it started.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import { isSealstreamError } from "../errors.ts";
 import type { StreamRecord } from "./contract.ts";
-import { errorName } from "./lane.ts";
+import { errorName } from "./error-name.ts";
 import type { FetchedRecords, KafkaClient, Logger } from "./port.ts";
 
 const FETCH_BYTES = 4 * 1024 * 1024;
@@ -52,7 +53,7 @@ export async function followTopic(options: TailOptions): Promise<Tail> {
       logger.warn({ topic, error: errorName(error) }, "tail reads again after a failure");
       const position = reader.position();
       await reader.close();
-      await new Promise((resolve) => setTimeout(resolve, RESTART_MS));
+      await sleep(RESTART_MS);
       reader = await client.createReader(topic, partition, position);
       return null;
     }
@@ -105,20 +106,23 @@ export async function followTopic(options: TailOptions): Promise<Tail> {
   };
 }
 
-/** Reads a whole partition once, up to what is committed now. */
+/** Reads a partition once, from its start or an offset, up to what is committed now. */
 export async function readTopic(options: {
   readonly client: KafkaClient;
   readonly topic: string;
   readonly partition?: number;
+  /** First offset; unless said, the first in the log. */
+  readonly from?: number;
   readonly apply: (record: StreamRecord) => void;
 }): Promise<void> {
   const { client, topic } = options;
   const partition = options.partition ?? 0;
   const { earliest, latest } = await client.offsets(topic, partition);
-  if (latest === earliest) {
+  const from = options.from ?? earliest;
+  if (latest <= from) {
     return;
   }
-  const reader = await client.createReader(topic, partition, earliest);
+  const reader = await client.createReader(topic, partition, from);
   try {
     while (reader.position() < latest) {
       const before = reader.position();

@@ -155,6 +155,19 @@ describe("opening", () => {
     },
   );
 
+  test("a key of another lane is refused, even where the AAD would agree", () => {
+    const iv = new Uint8Array(12);
+    const elsewhere = sameKeyFor({ lane: 1 });
+    const sealing: DataKey = {
+      ...elsewhere,
+      seal: (text, aad) => ({ iv, ...sealGcm(SAME_KEY, iv, aad, text) }),
+    };
+    const there = { ...context, lane: 1 };
+    const sealed = sealEnvelope({ dataKey: sealing, plaintext, context: there, sequence: 1 });
+    expect(open(sealed, there, elsewhere).status).toBe("ok");
+    expect(open(sealed, there, sameKeyFor({ lane: 0 })).status).toBe("refused");
+  });
+
   test("says unknown-key, with the kid, and refuses another key under the same kid", () => {
     const unknown = openEnvelope({ envelope, context, findKey: () => null });
     expect(unknown).toEqual({ status: "unknown-key", kid: dataKey.kid });

@@ -1,3 +1,4 @@
+/** Payloads of key entries: to the byte, and nothing else is read. */
 import { describe, expect, test } from "vitest";
 import { encodeCbor } from "../../pipeline/crypto/cbor.ts";
 import { sign1 } from "../../pipeline/crypto/cose-sign1.ts";

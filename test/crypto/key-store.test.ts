@@ -342,13 +342,15 @@ describe("assertNothingForbiddenInReach", () => {
 
   test("what Node's permission model denies is out of reach", () => {
     plant(join(alone, "consumer", "ckks-secret.key"));
+    const own = join(alone, "own-keys");
+    execFileSync("mv", [join(alone, "predict"), own]);
     const repository = fileURLToPath(new URL("../../", import.meta.url));
     const script = `
       import { assertNothingForbiddenInReach } from ${JSON.stringify(
         new URL("../../pipeline/crypto/key-store.ts", import.meta.url).href,
       )};
       try {
-        assertNothingForbiddenInReach({ folder: ${JSON.stringify(join(alone, "predict"))}, environment: {} });
+        assertNothingForbiddenInReach({ folder: ${JSON.stringify(own)}, environment: {} });
         console.log("fine");
       } catch (error) { console.log(error.code); }`;
     const run = (readable: string) =>
@@ -364,8 +366,11 @@ describe("assertNothingForbiddenInReach", () => {
         ],
         { encoding: "utf8", env: {}, stdio: ["ignore", "pipe", "ignore"] },
       ).trim();
-    expect(run(join(alone, "predict", "*"))).toBe("fine");
+    expect(run(join(own, "*"))).toBe("fine");
     expect(run(join(alone, "*"))).toBe("key-forbidden");
+    plant(join(own, "odd"));
+    expect(run(join(own, "*"))).toBe("key-forbidden");
+    rmSync(join(own, "odd"));
     // Listing denied, but the one file open: still within reach.
     expect(run(join(alone, "consumer", "ckks-secret.key"))).toBe("key-forbidden");
   });
