@@ -19,6 +19,7 @@ import { readTopic } from "../../pipeline/stream/tail.ts";
 import { STAGES, topicName } from "../../schemas/topics.ts";
 import { accuracyWithoutNoise, readFinalModel, score } from "./demo/evaluate.ts";
 import {
+  freePorts,
   type ProgramOptions,
   type RunningStages,
   runCommand,
@@ -29,7 +30,6 @@ import { scanForMarkers } from "./demo/scan.ts";
 import { type DigitRecord, digitRecords } from "./records.ts";
 
 const SEED = 20_261_121;
-const METRICS_PORT = 9_464;
 const WAIT_MS = 300_000;
 const POLL_MS = 200;
 
@@ -174,10 +174,10 @@ function stageFigures({ stages }: World): Figures["stages"] {
   );
 }
 
-async function readMetrics(): Promise<string[]> {
+async function readMetrics(port: number): Promise<string[]> {
   return Promise.all(
     STAGES.map(async (_, index) =>
-      (await fetch(`http://127.0.0.1:${METRICS_PORT + index}/metrics`)).text(),
+      (await fetch(`http://127.0.0.1:${port + index}/metrics`)).text(),
     ),
   );
 }
@@ -243,7 +243,8 @@ async function main(): Promise<void> {
     await runCommand(program, "topics", ["topics", file]);
     await runCommand(program, "keys", ["keys", "create", file]);
     tell("topics and keys made, identities pinned");
-    stages = startStages(program, [file, "--metrics-port", String(METRICS_PORT)]);
+    const metricsPort = await freePorts(STAGES.length);
+    stages = startStages(program, [file, "--metrics-port", String(metricsPort)]);
     const spec = load(file, environment, readFileSync);
     client = await createKafkajsClient({
       brokers: broker.brokers,
@@ -256,7 +257,7 @@ async function main(): Promise<void> {
     const world: World = { client, spec, program, stages };
     const lanes = await trainModel(world, labelled);
     const predictions = await predict(world, unlabelled);
-    const metrics = await readMetrics();
+    const metrics = await readMetrics(metricsPort);
     await stages.stop();
     await finish(world, { labelled, unlabelled, records, lanes, predictions, metrics });
   } finally {

@@ -46,7 +46,7 @@ describe("a good file", () => {
       { dense: 32, activation: "square" },
       { dense: 10, activation: "none" },
     ]);
-    expect(spec.train).toMatchObject({ protect: "sealed", maxStalenessUpdates: 1 });
+    expect(spec.train).toMatchObject({ protect: "sealed", maxStalenessUpdates: 0 });
     expect(spec.zones).toBeNull();
   });
 

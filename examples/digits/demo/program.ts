@@ -1,6 +1,7 @@
 /** Runs the `sealstream` program as a user would: as processes, with their output kept. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { createWriteStream, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { StageReport } from "../../../pipeline/observe/progress.ts";
@@ -130,4 +131,26 @@ function withBase(report: StageReport, base: StageReport | undefined): StageRepo
         busySeconds: report.busySeconds + base.busySeconds,
         rssMaxBytes: Math.max(report.rssMaxBytes, base.rssMaxBytes),
       };
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once("error", () => resolve(false));
+    server.listen(port, () => server.close(() => resolve(true)));
+  });
+}
+
+/** First of `count` consecutive free TCP ports. */
+export async function freePorts(count: number): Promise<number> {
+  // From the registered range upwards, in steps that leave other demos on this machine their room.
+  for (let first = 19_464; first < 65_000; first += count) {
+    const free = await Promise.all(
+      Array.from({ length: count }, (_, index) => isFree(first + index)),
+    );
+    if (free.every(Boolean)) {
+      return first;
+    }
+  }
+  throw new Error("there are no free ports");
 }

@@ -1,0 +1,78 @@
+/** Metrics, health and progress: what they show, and that it is counts and codes only. */
+import { describe, expect, it } from "vitest";
+import { startHealthServer } from "../../pipeline/observe/health.ts";
+import { createStageMetrics } from "../../pipeline/observe/metrics.ts";
+import { ProgressCounter, progressLine } from "../../pipeline/observe/progress.ts";
+import type { LaneProgress } from "../../pipeline/stream/lane.ts";
+
+const progress = (overrides: Partial<LaneProgress> = {}): LaneProgress => ({
+  lane: 0,
+  records: 10,
+  outputs: 9,
+  deadLetters: 1,
+  reasons: ["schema"],
+  position: 10,
+  lag: 5,
+  processMs: 250,
+  ...overrides,
+});
+const memory = { rssBytes: 100 * 2 ** 20, rssMaxBytes: 200 * 2 ** 20 };
+
+describe("metrics", () => {
+  it("counts records, outputs, dead letters by reason, and lag by lane", async () => {
+    const metrics = createStageMetrics("encrypt");
+    metrics.record(progress());
+    metrics.record(progress({ lane: 1, lag: 7, reasons: ["schema", "too-large"] }));
+    const text = await metrics.text();
+    expect(text).toMatch(/messaging_client_consumed_messages\{lane="0",stage="encrypt"\} 10/);
+    expect(text).toMatch(
+      /sealstream_dead_letters\{lane="1",reason="too-large",stage="encrypt"\} 1/,
+    );
+    expect(text).toMatch(/kafka_consumergroup_lag\{lane="1",stage="encrypt"\} 7/);
+  });
+});
+
+describe("health", () => {
+  it("answers ping, ready and metrics, and nothing else", async () => {
+    let reason: string | null = "starting";
+    const server = await startHealthServer({
+      port: 0,
+      host: "127.0.0.1",
+      notReady: () => reason,
+      metrics: () => Promise.resolve("m 1\n"),
+    });
+    const get = async (path: string) => {
+      const response = await fetch(`http://127.0.0.1:${server.port}${path}`);
+      return [response.status, await response.text()];
+    };
+    expect(await get("/ping")).toEqual([200, "pong\n"]);
+    expect(await get("/ready")).toEqual([503, "starting\n"]);
+    reason = null;
+    expect(await get("/ready")).toEqual([200, "ready\n"]);
+    expect(await get("/metrics")).toEqual([200, "m 1\n"]);
+    expect((await get("/secrets"))[0]).toBe(404);
+    await server.close();
+  });
+});
+
+describe("progress", () => {
+  it("adds up lanes and forgets the lag of lanes that went elsewhere", () => {
+    const counter = new ProgressCounter("train", 1);
+    counter.assign([0, 1]);
+    counter.record(progress());
+    counter.record(progress({ lane: 1, lag: 3 }));
+    counter.note("model", 4);
+    const report = counter.report(memory);
+    expect(report).toMatchObject({
+      lanes: 2,
+      records: 20,
+      outputs: 18,
+      deadLetters: 2,
+      lag: 8,
+      busySeconds: 0.5,
+    });
+    expect(progressLine(report)).toMatch(/^train#1 +20 records +lag 8 +dead 2 +100 MB +model 4$/);
+    counter.assign([0]);
+    expect(counter.report(memory)).toMatchObject({ lanes: 1, lag: 0, records: 20 });
+  });
+});
