@@ -66,7 +66,7 @@ test("leaves the caller's rows as they are", async () => {
 });
 
 describe("only the culprit is refused:", () => {
-  test.each(["T", "F", "G", "L"])("%s among others, first, last and alone", async (letter) => {
+  test.each(["T", "F", "G", "P", "L"])("%s among others, first, last and alone", async (letter) => {
     const host = await start();
     expect(await run(host, "a", "b", letter, "c", "d")).toEqual([
       "a",

@@ -2,7 +2,8 @@
  * A plugin that echoes its one column, unless it is told to do harm: by its configuration (the first byte is a mode)
  * in what it hands back, or by a row's first letter in what it does.
  *
- * L loops for ever, T traps, G takes all memory it can get and traps, F fails the whole batch.
+ * L loops for ever, T traps, G takes all memory it can get and traps, F fails the whole batch, P traps and leaves the
+ * instance unable to do anything any more.
  */
 import asc from "assemblyscript/asc";
 
@@ -75,14 +76,18 @@ export function configure(at: usize, bytes: usize): i32 {
 }
 export function reset(): void { top = floor; }
 
+let poisoned: bool = false;
+
 function act(letter: i32): bool {
   if (letter == 0x4c) while (true) {}
   if (letter == 0x54) unreachable();
+  if (letter == 0x50) { poisoned = true; unreachable(); }
   if (letter == 0x47) { while (memory.grow(16) >= 0) {} unreachable(); }
   return letter == 0x46;
 }
 
 export function transform(batch: usize): usize {
+  if (poisoned) return 0;
   const rows = <usize>load<u32>(batch, 4);
   if (!rows && ${code("fails empty batches too")}) return 0;
   const offsets = <usize>load<u32>(batch, 24);

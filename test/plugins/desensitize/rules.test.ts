@@ -249,6 +249,12 @@ describe.each(BUILDS)("%s", (build) => {
       expect(guest([record])).toEqual([status]);
     });
 
+    test("a name that needs escapes is not known without them", () => {
+      expect(
+        guest(['{"id":"a","n":1,"s":"b","é"\\":1}', '{"id":"a","n":1,"s":"b","é\\"\\\\":1}']),
+      ).toEqual(["not-json", { key: "a", value: '{"id":"a","n":1,"s":"b","é\\"\\\\":1}' }]);
+    });
+
     test("an id of the greatest length passes, counted in bytes after decoding", () => {
       const id = "é".repeat(512);
       const escaped = "\\u00e9".repeat(512);

@@ -114,6 +114,16 @@ describe.each(BUILDS)("%s", (build) => {
     expect(answers.at(-1)).toMatchObject({ key: "aé" });
   });
 
+  test("a record cut in two at any byte is two records, each judged by its own bytes only", () => {
+    const text = '{"id":"é€😀\\u00e9\\ud83d\\ude00","kept":[-1.5e+3,true,null,{"😀\\n":"€"}]}';
+    const record = Buffer.from(text);
+    const halves = Array.from({ length: record.length - 1 }, (_, i) => [
+      record.subarray(0, i + 1),
+      record.subarray(i + 1),
+    ]).flat();
+    expect(guest(halves)).toEqual(halves.map((half) => judge(half)));
+  });
+
   test.each([
     "",
     " ",
