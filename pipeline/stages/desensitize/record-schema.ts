@@ -98,7 +98,7 @@ function readRequired(required: unknown): ReadonlySet<string> {
   );
 }
 
-/** Compiles the whole schema; `unknownRefused` closes it as the plugin does. */
+/** Compiles the whole schema. The dialect is fixed, so `$schema` is not looked up. */
 function compile(schema: JsonObject): (record: unknown) => boolean {
   // Not strict: keywords that ajv does not know are annotations to JSON Schema. Formats are annotations too.
   const ajv = new Ajv2020({ strict: false, validateFormats: false, logger: false });

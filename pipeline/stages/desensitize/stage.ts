@@ -55,6 +55,8 @@ const REASONS: Readonly<Record<Exclude<PluginStatus, "ok" | "dropped">, Reason>>
   "plugin-failed": "plugin-failed",
 };
 
+const utf8 = new TextDecoder();
+
 export interface DesensitizeOptions {
   readonly spec: PipelineSpec;
   /** Raw bytes of a secret by the name of its environment variable; throws key-missing when there is none. */
@@ -80,7 +82,7 @@ function refusedUnread(record: StreamRecord, maxBytes: number): Reason | null {
 /** Whether the rest of the schema accepts a record that the plugin has found to be JSON. */
 function fitsSchema(schema: RecordSchema, value: Uint8Array): boolean {
   if (schema.validate === null) return true;
-  return schema.validate(JSON.parse(new TextDecoder().decode(value)));
+  return schema.validate(JSON.parse(utf8.decode(value)));
 }
 
 /** Pairs every row with its output or the reason why it has none. */

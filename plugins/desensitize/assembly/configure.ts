@@ -38,7 +38,7 @@ export const CONFIG_TWICE: i32 = 6;
 let cursor: usize = 0;
 let limit: usize = 0;
 
-/** Takes `count` words (and pads nothing); 0 when the buffer ends before. */
+/** Takes `count` words; 0 when the buffer ends before. */
 function takeWords(count: usize): usize {
   if (limit - cursor < count << 2) return 0;
   const start = cursor;

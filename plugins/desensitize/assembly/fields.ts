@@ -7,7 +7,7 @@
  */
 import { sameBytes } from "./bytes";
 
-// A field is a struct of 18 words in the arena; these are the offsets of its members.
+// A field is a struct of 16 words in the arena; these are the offsets of its members.
 /** Decoded name, with 16 readable bytes behind it, and its length. */
 export const FIELD_NAME: usize = 0;
 export const FIELD_NAME_BYTES: usize = 4;

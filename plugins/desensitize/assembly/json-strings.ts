@@ -22,7 +22,7 @@ export function forgetSurrogates(): void {
   hasLoneSurrogate = false;
 }
 
-/** Letters that may follow a backslash and what they stand for; 0: not an escape. Index 0x22..0x7f. */
+/** What a letter after a backslash stands for; 0: it is not an escape. `u` is not among them. */
 // @ts-ignore: decorator
 @inline
 function shortEscape(letter: u32): u32 {

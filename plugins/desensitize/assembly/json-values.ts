@@ -74,16 +74,15 @@ export function skipNumber(p: usize, end: usize): usize {
 }
 
 /**
- * Whether the number from `p` to `end` has no fractional part, by its text: 1.0 and 15e-1e... are judged exactly, as
- * JSON Schema 2020-12 section 6.1.1 asks (1.0 is an integer), whatever a double would make of it.
+ * Whether the number from `p` to `end` has no fractional part, judged exactly by its text: 1.0 and 15e1
+ * have none, 15e-1 has one. JSON Schema 2020-12 (core, section 4.2.3) calls such numbers integers.
  */
 export function isInteger(p: usize, end: usize): bool {
-  let places: i64 = 0; // decimal places of the last non-zero digit; negative: zeros before the point
   let seenPoint = false;
-  let seenNonZero = false;
-  let position: i64 = 0; // of the digit just read, counted from the point to the right, or from the left before it
+  // Digits read, those of them before the point, and which was the last that is not 0; counted from 1.
+  let position: i64 = 0;
+  let whole: i64 = 0;
   let lastNonZero: i64 = 0;
-  let whole: i64 = 0; // digits before the point
   for (; p < end; p++) {
     const byte: u32 = load<u8>(p);
     if (byte == 0x2d) continue;
@@ -94,13 +93,11 @@ export function isInteger(p: usize, end: usize): bool {
     if ((byte | 0x20) == 0x65) break;
     position++;
     if (!seenPoint) whole = position;
-    if (byte != 0x30) {
-      seenNonZero = true;
-      lastNonZero = position;
-    }
+    if (byte != 0x30) lastNonZero = position;
   }
-  if (!seenNonZero) return true;
-  places = lastNonZero - whole;
+  if (!lastNonZero) return true;
+  // Decimal places that the exponent must shift away; negative when zeros stand before the point.
+  const places = lastNonZero - whole;
   if (p >= end) return places <= 0;
   p++;
   const negative = load<u8>(p) == 0x2d;

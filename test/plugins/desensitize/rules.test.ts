@@ -250,9 +250,18 @@ describe.each(BUILDS)("%s", (build) => {
     });
 
     test("a name that needs escapes is not known without them", () => {
-      expect(
-        guest(['{"id":"a","n":1,"s":"b","é"\\":1}', '{"id":"a","n":1,"s":"b","é\\"\\\\":1}']),
-      ).toEqual(["not-json", { key: "a", value: '{"id":"a","n":1,"s":"b","é\\"\\\\":1}' }]);
+      const name = 'é"\\';
+      const quoted = JSON.stringify(name);
+      // Fresh, since a guest learns the order of fields: here this one is expected next.
+      const fresh = createGuest(build, {
+        id: name,
+        schema: schemaOf({ [name]: {} }),
+        rules: [{ field: name, action: "keep" }],
+      });
+      expect(fresh([`{"${name}":1}`, `{${quoted}:1}`])).toEqual([
+        "not-json",
+        { key: "1", value: `{${quoted}:1}` },
+      ]);
     });
 
     test("an id of the greatest length passes, counted in bytes after decoding", () => {
