@@ -58,9 +58,6 @@ export const STAGE_INPUT: Readonly<Record<StageName, TopicRole>> = {
   predict: "packs",
 };
 
-/** Stages with state that survives a restart in a compacted changelog topic. */
-export const CHANGELOG_STAGES: readonly StageName[] = ["encrypt", "train", "aggregate", "predict"];
-
 /** Largest record value that Sealstream writes, in bytes: below Kafka's default `max.message.bytes` with headers. */
 export const MAX_VALUE_BYTES = 900 * 1024;
 

@@ -9,6 +9,7 @@ import { createStageMetrics, type StageMetrics } from "../observe/metrics.ts";
 import { ProgressCounter, progressLine } from "../observe/progress.ts";
 import { runStage } from "../stream/stage-runner.ts";
 import { checkTopics } from "../stream/topics.ts";
+import { createChangelogGuard } from "./changelog-guard.ts";
 import { type CommandContext, EXIT, loadSpec, openKafka, openLogger } from "./context.ts";
 import { createDeadLetterSealer } from "./dead-letter-sealer.ts";
 import { openWorld, type StageWorld, type WireStage } from "./stages/world.ts";
@@ -135,6 +136,7 @@ async function runLanes({
     pipeline: spec.name,
     stage: await wire(world),
     sealDeadLetter: createDeadLetterSealer(world.directory, options.stage),
+    changelog: createChangelogGuard({ ...world, pipeline: spec.name, stage: options.stage }),
     clock: context.clock,
     logger,
     onProgress: (progress) => {

@@ -1,39 +1,95 @@
 /**
- * A lane's state in a compacted changelog topic: one key, the newest value wins.
+ * What a lane remembers of itself in a compacted changelog topic: its position, and the stage's state.
  *
- * Written by the lane in the transaction that made the state; read back after fencing, before the first record.
- * The topic may be long between compactions, so it is searched from its end.
+ * Written by the lane in every transaction, read back after fencing, before the first record. The position must equal
+ * the group's committed offset: a group that lost or was given other offsets is noticed before it trains twice. The
+ * value is protected by the stage's zone (a signature, where the stage has a key to sign with), because what is in here
+ * is believed; a value that does not open is passed over.
+ *
+ * Grammar of the protected value, version 1: `u8 version = 1, u64be position, state bytes`. An absent state is empty.
  */
 import type { KafkaClient } from "./port.ts";
 import { readTopic } from "./tail.ts";
 
-/** Record key of a lane's state. */
+/** Record key of a lane's value. */
 export const CHANGELOG_KEY = new TextEncoder().encode("state");
 
+/** Protects changelog values; handed in, since this room holds no keys. */
+export interface ChangelogGuard {
+  protect(value: Uint8Array, lane: number): Uint8Array;
+  /** The value, or null when it was not protected by this stage for this lane. */
+  open(protectedValue: Uint8Array, lane: number): Uint8Array | null;
+}
+
+export interface ChangelogValue {
+  /** Offset of the first record of the lane's input that is not final. */
+  readonly position: number;
+  /** Null when the stage has no state. */
+  readonly state: Uint8Array | null;
+}
+
+const VERSION = 1;
+const HEADER_BYTES = 9;
+/** The topic may be long between compactions, so it is searched from its end, in growing steps. */
 const FIRST_SPAN = 64;
 const SPAN_GROWTH = 16;
 
-/** Newest committed state of a lane, or null when there is none. Its previous writer must have been fenced. */
-export async function readChangelog(
-  client: KafkaClient,
-  topic: string,
-  partition: number,
-): Promise<Uint8Array | null> {
-  const { earliest, latest } = await client.offsets(topic, partition);
+export function encodeChangelog({ position, state }: ChangelogValue): Uint8Array {
+  const value = Buffer.alloc(HEADER_BYTES + (state?.byteLength ?? 0));
+  value.writeUInt8(VERSION, 0);
+  value.writeBigUInt64BE(BigInt(position), 1);
+  value.set(state ?? [], HEADER_BYTES);
+  return value;
+}
+
+/** The value, or null when the bytes are not one of this version. */
+export function decodeChangelog(bytes: Uint8Array): ChangelogValue | null {
+  if (bytes.byteLength < HEADER_BYTES || bytes[0] !== VERSION) {
+    return null;
+  }
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const position = view.getBigUint64(1);
+  return position > BigInt(Number.MAX_SAFE_INTEGER)
+    ? null
+    : {
+        position: Number(position),
+        state:
+          bytes.byteLength === HEADER_BYTES ? null : Uint8Array.from(bytes.subarray(HEADER_BYTES)),
+      };
+}
+
+/** Newest committed value of a lane, or null when there is none. Its previous writer must have been fenced. */
+export async function readChangelog(options: {
+  readonly client: KafkaClient;
+  readonly topic: string;
+  readonly lane: number;
+  readonly guard: ChangelogGuard;
+}): Promise<ChangelogValue | null> {
+  const { client, topic, lane, guard } = options;
+  const { earliest, latest } = await client.offsets(topic, lane);
   for (let span = FIRST_SPAN; latest > earliest; span *= SPAN_GROWTH) {
     const from = Math.max(earliest, latest - span);
-    let value: Uint8Array | null = null;
+    const values: Uint8Array[] = [];
     await readTopic({
       client,
       topic,
-      partition,
+      partition: lane,
       from,
-      apply: (record) => {
-        value = record.value === null ? value : Uint8Array.from(record.value);
+      apply: ({ value }) => {
+        if (value !== null) {
+          values.push(Uint8Array.from(value));
+        }
       },
     });
-    if (value !== null || from === earliest) {
-      return value;
+    for (const value of values.reverse()) {
+      const opened = guard.open(value, lane);
+      const decoded = opened === null ? null : decodeChangelog(opened);
+      if (decoded !== null) {
+        return decoded;
+      }
+    }
+    if (from === earliest) {
+      return null;
     }
   }
   return null;

@@ -74,11 +74,11 @@ export interface StepResult<State> {
 export interface LaneProcessor<State> {
   /**
    * State at the lane's start, after the previous owner was fenced and before the first record.
-   * @param changelog last committed changelog value, or null
+   * @param changelog state bytes of the last commit, or null
    * @param position offset of the first record that will be handed in
    */
   restore(changelog: Uint8Array | null, position: number): State | Promise<State>;
-  /** Changelog value of a state; only stages named in CHANGELOG_STAGES have it. Written when its bytes change. */
+  /** Bytes of a state, for the lane's changelog; a change of them alone is committed too. */
   encode?(state: State): Uint8Array;
   /**
    * @param records every committed record from the lane's position on that fits in the lane's buffer, in order;

@@ -166,8 +166,8 @@ export async function createKafkajsClient(options: KafkajsOptions): Promise<Kafk
   }
   return {
     ...createAdminPart(admin),
-    createReader: (topic, partition, offset) =>
-      createKafkajsReader(kafka, topic, partition, offset),
+    createReader: (topic, partition, offset, isolation = "committed") =>
+      createKafkajsReader(kafka, { topic, partition, offset, isolation }),
     createLaneProducer: (transactionalId) => createLaneProducer(kafka, options, transactionalId),
     createPlainProducer: () => createPlainProducer(kafka, admin, options),
     joinGroup: (request) => joinGroup(kafka, options, request),

@@ -38,7 +38,8 @@ export interface RawPartition {
   readonly errorCode: number;
   readonly highWatermark: string;
   readonly lastStableOffset: string;
-  readonly abortedTransactions: readonly { producerId: string; firstOffset: string }[];
+  /** Null in answers to uncommitted reads. */
+  readonly abortedTransactions: readonly { producerId: string; firstOffset: string }[] | null;
   readonly messages: readonly RawRecord[];
 }
 
@@ -67,8 +68,8 @@ export interface RawCluster {
   removeBroker(address: { host: string; port: number }): void;
 }
 
-/** Isolation level READ_COMMITTED of the fetch request (KIP-98). */
-export const READ_COMMITTED = 1;
+/** Isolation levels of the fetch request (KIP-98). */
+export const ISOLATION_LEVEL = { uncommitted: 0, committed: 1 } as const;
 
 /** Registers zstd from node:zlib with kafkajs; gzip is built in. Idempotent. */
 export function installCodecs(): void {
@@ -101,6 +102,6 @@ export function createCluster(kafka: Kafka): RawCluster {
     metadataMaxAge: 300_000,
     allowAutoTopicCreation: false,
     maxInFlightRequests: 1,
-    isolationLevel: READ_COMMITTED,
+    isolationLevel: ISOLATION_LEVEL.committed,
   });
 }

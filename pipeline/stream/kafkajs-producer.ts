@@ -92,6 +92,13 @@ function errorType(error: unknown): string | undefined {
   return (error as { type?: string } | null)?.type;
 }
 
+function tooLarge(topic: string): SealstreamError {
+  return new SealstreamError(
+    "limit-exceeded",
+    `The broker finds a message for ${topic} too large: give the topic Kafka's default max.message.bytes of 1048588 or more.`,
+  );
+}
+
 /** Requests on a closed kafkajs object may settle late; their failure has no reader. */
 export async function quietly(work: Promise<unknown>): Promise<void> {
   try {
@@ -124,12 +131,16 @@ class KafkajsLaneProducer implements LaneProducer {
 
   async send(topic: string, partition: number, records: readonly ProducerRecord[]): Promise<void> {
     for (const chunk of chunkByBytes(records)) {
-      await this.#current().send({
-        topic,
-        acks: -1,
-        compression: this.#compression,
-        messages: chunk.map((record) => toMessage(record, partition)),
-      });
+      try {
+        await this.#current().send({
+          topic,
+          acks: -1,
+          compression: this.#compression,
+          messages: chunk.map((record) => toMessage(record, partition)),
+        });
+      } catch (error) {
+        throw errorType(error) === "MESSAGE_TOO_LARGE" ? tooLarge(topic) : error;
+      }
     }
   }
 

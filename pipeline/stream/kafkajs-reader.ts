@@ -10,12 +10,12 @@ import { isSealstreamError, SealstreamError } from "../errors.ts";
 import type { Headers, StreamRecord } from "./contract.ts";
 import {
   createCluster,
+  ISOLATION_LEVEL,
   type RawCluster,
   type RawPartition,
   type RawRecord,
-  READ_COMMITTED,
 } from "./kafkajs-internals.ts";
-import type { FetchedRecords, PartitionReader } from "./port.ts";
+import type { FetchedRecords, Isolation, PartitionReader } from "./port.ts";
 import { readCommitted } from "./read-committed.ts";
 
 const NO_HEADERS: Headers = Object.freeze({});
@@ -90,18 +90,27 @@ interface ClientError {
   readonly port?: number;
 }
 
+export interface ReaderOptions {
+  readonly topic: string;
+  readonly partition: number;
+  readonly offset: number;
+  readonly isolation: Isolation;
+}
+
 class KafkajsReader implements PartitionReader {
   readonly #cluster: RawCluster;
   readonly #topic: string;
   readonly #partition: number;
+  readonly #isolation: Isolation;
   #position: number;
   #closed = false;
 
-  constructor(cluster: RawCluster, topic: string, partition: number, offset: number) {
+  constructor(cluster: RawCluster, options: ReaderOptions) {
     this.#cluster = cluster;
-    this.#topic = topic;
-    this.#partition = partition;
-    this.#position = offset;
+    this.#topic = options.topic;
+    this.#partition = options.partition;
+    this.#isolation = options.isolation;
+    this.#position = options.offset;
   }
 
   async fetch(options: { maxBytes: number; maxWaitMs: number }): Promise<FetchedRecords> {
@@ -129,7 +138,7 @@ class KafkajsReader implements PartitionReader {
   async #fetchOnce(options: { maxBytes: number; maxWaitMs: number }): Promise<FetchedRecords> {
     const answer = await this.#request(options);
     const entries = answer.messages.map(toEntry);
-    const aborted = answer.abortedTransactions.map(({ producerId, firstOffset }) => ({
+    const aborted = (answer.abortedTransactions ?? []).map(({ producerId, firstOffset }) => ({
       producerId: String(producerId),
       firstOffset: Number(firstOffset),
     }));
@@ -163,7 +172,7 @@ class KafkajsReader implements PartitionReader {
     }
     const broker = await this.#cluster.findBroker({ nodeId });
     const { responses } = await broker.fetch({
-      isolationLevel: READ_COMMITTED,
+      isolationLevel: ISOLATION_LEVEL[this.#isolation],
       maxWaitTime: maxWaitMs,
       minBytes: 1,
       maxBytes,
@@ -224,12 +233,10 @@ class KafkajsReader implements PartitionReader {
 /** Opens a reader at an offset. */
 export async function createKafkajsReader(
   kafka: Kafka,
-  topic: string,
-  partition: number,
-  offset: number,
+  options: ReaderOptions,
 ): Promise<PartitionReader> {
   const cluster = createCluster(kafka);
   await cluster.connect();
-  await cluster.addTargetTopic(topic);
-  return new KafkajsReader(cluster, topic, partition, offset);
+  await cluster.addTargetTopic(options.topic);
+  return new KafkajsReader(cluster, options);
 }

@@ -14,7 +14,7 @@ import {
   topicName,
 } from "../../schemas/topics.ts";
 import { SealstreamError } from "../errors.ts";
-import { CHANGELOG_KEY } from "./changelog.ts";
+import { CHANGELOG_KEY, type ChangelogValue, encodeChangelog } from "./changelog.ts";
 import type { LaneProcessor, OutputRecord, StepResult, StreamRecord } from "./contract.ts";
 import { deadLetterRecord } from "./dead-letter.ts";
 import type { LaneOptions } from "./lane.ts";
@@ -25,6 +25,8 @@ import { RecordWindow } from "./record-window.ts";
 const FETCH_WAIT_MS = 500;
 /** Bytes asked for in one fetch. */
 const FETCH_BYTES = 4 * 1024 * 1024;
+
+const EMPTY = new Uint8Array();
 
 /** Per-target record lists of a step, in the order in which targets first appear. */
 function groupOutputs(pipeline: string, lane: number, outputs: readonly OutputRecord[]) {
@@ -42,8 +44,9 @@ function groupOutputs(pipeline: string, lane: number, outputs: readonly OutputRe
   return [...groups.values()];
 }
 
+/** Whether two states are the same; none is the same as an empty one. */
 function sameBytes(a: Uint8Array | null, b: Uint8Array | null): boolean {
-  return a === b || (a !== null && b !== null && Buffer.compare(a, b) === 0);
+  return Buffer.compare(a ?? EMPTY, b ?? EMPTY) === 0;
 }
 
 /** What a session owns and its owner closes. */
@@ -53,7 +56,9 @@ export interface SessionParts {
   readonly processor: LaneProcessor<unknown>;
   /** As the processor restored it. */
   readonly state: unknown;
-  readonly changelog: Uint8Array | null;
+  /** Offset of the first record that is not final. */
+  readonly position: number;
+  readonly remembered: ChangelogValue | null;
 }
 
 /** Names of a lane's topics and group. */
@@ -73,7 +78,9 @@ export class LaneSession {
   readonly #names: ReturnType<typeof laneNames>;
   readonly #window: RecordWindow;
   #state: unknown;
-  #changelog: Uint8Array | null;
+  #position: number;
+  /** State bytes as they were last committed. */
+  #remembered: Uint8Array | null;
   /** The first call comes without records, so that a stage can open its output (a genesis model) or a pending cut. */
   #wakeAtMs: number | null;
   #isDue = true;
@@ -88,7 +95,8 @@ export class LaneSession {
     this.#names = laneNames(options);
     this.#window = new RecordWindow(options.stage.bounds);
     this.#state = parts.state;
-    this.#changelog = parts.changelog;
+    this.#position = parts.position;
+    this.#remembered = parts.remembered?.state ?? null;
     this.#wakeAtMs = options.clock();
   }
 
@@ -147,7 +155,7 @@ export class LaneSession {
 
   /** Calls the stage once and commits what it made final. @returns whether there was something to commit */
   async #step(): Promise<boolean> {
-    const { stage, clock, hasChangelog } = this.#options;
+    const { stage, clock } = this.#options;
     const { processor } = this.#parts;
     this.#isDue = false;
     const startedMs = performance.now();
@@ -155,11 +163,16 @@ export class LaneSession {
     const result = await processor.process(records, this.#state, clock());
     const processMs = performance.now() - startedMs;
     checkResult(stage.name, records, result);
-    const encoded = hasChangelog ? (processor.encode?.(result.state) ?? null) : null;
-    const changelog = sameBytes(encoded, this.#changelog) ? null : encoded;
-    const isFinal = result.outputs.length > 0 || result.consumedTo !== null || changelog !== null;
+    const state = processor.encode?.(result.state) ?? null;
+    const isFinal =
+      result.outputs.length > 0 ||
+      result.consumedTo !== null ||
+      !sameBytes(state, this.#remembered);
     if (isFinal) {
-      await this.#commit(records, result, changelog);
+      const position = result.consumedTo ?? this.#position;
+      await this.#commit(records, result, { position, state });
+      this.#position = position;
+      this.#remembered = state;
       this.#afterCommit(result, processMs);
     } else if (!this.#window.hasRoom && result.wakeAtMs === null) {
       throw new SealstreamError(
@@ -168,7 +181,6 @@ export class LaneSession {
       );
     }
     this.#state = result.state;
-    this.#changelog = changelog ?? this.#changelog;
     this.#wakeAtMs = result.wakeAtMs;
     return isFinal;
   }
@@ -176,7 +188,7 @@ export class LaneSession {
   async #commit(
     records: readonly StreamRecord[],
     result: StepResult<unknown>,
-    changelog: Uint8Array | null,
+    remember: ChangelogValue,
   ): Promise<void> {
     const { pipeline, lane } = this.#options;
     const { producer } = this.#parts;
@@ -189,9 +201,8 @@ export class LaneSession {
     if (letters.length > 0) {
       await producer.send(dead, lane, letters);
     }
-    if (changelog !== null) {
-      await producer.send(this.#names.changelog, lane, [{ key: CHANGELOG_KEY, value: changelog }]);
-    }
+    const value = this.#options.changelog.protect(encodeChangelog(remember), lane);
+    await producer.send(this.#names.changelog, lane, [{ key: CHANGELOG_KEY, value }]);
     if (result.consumedTo !== null) {
       await producer.sendOffset(group, input, lane, result.consumedTo);
     }

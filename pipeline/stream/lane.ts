@@ -13,7 +13,7 @@
  * Must not know the client library, nor look into records.
  */
 import { isSealstreamError, SealstreamError } from "../errors.ts";
-import { readChangelog } from "./changelog.ts";
+import { type ChangelogGuard, readChangelog } from "./changelog.ts";
 import type { LaneProcessor, Stage } from "./contract.ts";
 import type { DeadLetterSealer } from "./dead-letter.ts";
 import { errorName } from "./error-name.ts";
@@ -44,7 +44,7 @@ export interface LaneOptions {
   readonly pipeline: string;
   readonly stage: Stage;
   readonly lane: number;
-  readonly hasChangelog: boolean;
+  readonly changelog: ChangelogGuard;
   readonly sealDeadLetter: DeadLetterSealer;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -121,25 +121,35 @@ class RunningLane implements Lane {
 
   /** Owns the lane until it is stopped or something fails. */
   async #own(onCommit: () => void): Promise<void> {
-    const { client, stage, hasChangelog } = this.#options;
+    const { client, stage } = this.#options;
     const { group, input, changelog: changelogTopic } = this.#names;
     const producer = await client.createLaneProducer(`${group}.${input}.${this.lane}`);
     let reader: PartitionReader | null = null;
     let processor: LaneProcessor<unknown> | null = null;
     try {
       const position = await this.#startPosition();
-      const changelog = hasChangelog
-        ? await readChangelog(client, changelogTopic, this.lane)
-        : null;
+      const remembered = await readChangelog({
+        client,
+        topic: changelogTopic,
+        lane: this.lane,
+        guard: this.#options.changelog,
+      });
+      if (remembered !== null && remembered.position !== position) {
+        throw new SealstreamError(
+          "state-mismatch",
+          `Group ${group} stands at ${position} of ${input}/${this.lane}, and the stage's changelog at ${remembered.position}: the group's offsets were lost or changed. Set the group back to ${remembered.position}, or start a new generation of the pipeline.`,
+        );
+      }
       processor = await stage.openLane(this.lane);
-      const state = await processor.restore(changelog, position);
+      const state = await processor.restore(remembered?.state ?? null, position);
       reader = await client.createReader(input, this.lane, position);
       this.#session = new LaneSession(this.#options, {
         producer,
         reader,
         processor,
         state,
-        changelog,
+        position,
+        remembered,
       });
       await this.#session.run(() => this.#stopping, onCommit);
     } finally {

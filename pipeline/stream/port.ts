@@ -25,6 +25,12 @@ export interface ProducerRecord {
   readonly headers?: Headers | undefined;
 }
 
+/**
+ * `uncommitted` shows records of open and aborted transactions too, and is never held back by an open one: only for
+ * topics whose every record proves itself, such as `keys`.
+ */
+export type Isolation = "committed" | "uncommitted";
+
 export type Compression = "none" | "gzip" | "zstd";
 
 /** One fetch's worth of committed records of one partition. */
@@ -101,7 +107,13 @@ export interface KafkaClient {
   offsets(topic: string, partition: number): Promise<{ earliest: number; latest: number }>;
   /** Committed offset of a group, or null when it never committed. */
   committedOffset(group: string, topic: string, partition: number): Promise<number | null>;
-  createReader(topic: string, partition: number, offset: number): Promise<PartitionReader>;
+  /** @param isolation unless said, committed records only */
+  createReader(
+    topic: string,
+    partition: number,
+    offset: number,
+    isolation?: Isolation,
+  ): Promise<PartitionReader>;
   /**
    * Makes a producer and registers its transactional id: that fences the previous owner and settles what it left open.
    */

@@ -4,8 +4,9 @@
  * Rebalances are handled one after another: lanes of lost partitions stop between two transactions, lanes of kept
  * ones start again, so that each generation fences anew. An instance without partitions is idle and harmless.
  */
-import { CHANGELOG_STAGES, STAGE_INPUT, stageGroup, topicName } from "../../schemas/topics.ts";
+import { STAGE_INPUT, stageGroup, topicName } from "../../schemas/topics.ts";
 import { SealstreamError } from "../errors.ts";
+import type { ChangelogGuard } from "./changelog.ts";
 import type { Stage } from "./contract.ts";
 import type { DeadLetterSealer } from "./dead-letter.ts";
 import { errorName } from "./error-name.ts";
@@ -17,6 +18,7 @@ export interface StageRunnerOptions {
   readonly pipeline: string;
   readonly stage: Stage;
   readonly sealDeadLetter: DeadLetterSealer;
+  readonly changelog: ChangelogGuard;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly onProgress: (progress: LaneProgress) => void;
@@ -58,7 +60,7 @@ export async function runStage(options: StageRunnerOptions): Promise<StageRunner
           pipeline,
           stage,
           lane,
-          hasChangelog: CHANGELOG_STAGES.includes(stage.name),
+          changelog: options.changelog,
           sealDeadLetter: options.sealDeadLetter,
           clock: options.clock,
           logger,

@@ -8,13 +8,15 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { isSealstreamError } from "../errors.ts";
 import type { StreamRecord } from "./contract.ts";
 import { errorName } from "./error-name.ts";
-import type { FetchedRecords, KafkaClient, Logger } from "./port.ts";
+import type { Clock, FetchedRecords, Isolation, KafkaClient, Logger } from "./port.ts";
 
 const FETCH_BYTES = 4 * 1024 * 1024;
 const FETCH_WAIT_MS = 250;
 const RESTART_MS = 500;
 
 export interface Tail {
+  /** Milliseconds since the epoch: every record that was in the topic before that time has been applied. */
+  freshAsOf(): number;
   /** Resolves when everything that was committed at the start has been applied. */
   readonly caughtUp: Promise<void>;
   /** Settles when the tail has ended; rejects when `apply` threw, since a view with a hole must not be used. */
@@ -26,6 +28,8 @@ export interface TailOptions {
   readonly client: KafkaClient;
   readonly topic: string;
   readonly partition?: number;
+  readonly isolation?: Isolation;
+  readonly clock: Clock;
   readonly logger: Logger;
   readonly apply: (record: StreamRecord) => void;
   /** Called after each non-empty batch was applied. */
@@ -39,7 +43,8 @@ export async function followTopic(options: TailOptions): Promise<Tail> {
   const caughtUp = Promise.withResolvers<void>();
   caughtUp.promise.catch(() => undefined);
   const { earliest, latest } = await client.offsets(topic, partition);
-  let reader = await client.createReader(topic, partition, earliest);
+  let reader = await client.createReader(topic, partition, earliest, options.isolation);
+  let freshAsOfMs = Number.NEGATIVE_INFINITY;
   let stopping = false;
 
   /** One fetch; null after a failure that trying again may mend. */
@@ -54,13 +59,14 @@ export async function followTopic(options: TailOptions): Promise<Tail> {
       const position = reader.position();
       await reader.close();
       await sleep(RESTART_MS);
-      reader = await client.createReader(topic, partition, position);
+      reader = await client.createReader(topic, partition, position, options.isolation);
       return null;
     }
   }
 
   async function step(): Promise<void> {
     const before = reader.position();
+    const startedMs = options.clock();
     const fetched = await fetchOrReopen();
     if (fetched === null) {
       return;
@@ -70,6 +76,9 @@ export async function followTopic(options: TailOptions): Promise<Tail> {
     }
     if (fetched.records.length > 0) {
       options.onChange?.();
+    }
+    if (fetched.nextOffset >= fetched.highWatermark) {
+      freshAsOfMs = startedMs;
     }
     const idle = fetched.nextOffset === before && fetched.lastStableOffset >= latest;
     if (fetched.nextOffset >= latest || idle) {
@@ -98,6 +107,7 @@ export async function followTopic(options: TailOptions): Promise<Tail> {
   return {
     caughtUp: caughtUp.promise,
     done,
+    freshAsOf: () => freshAsOfMs,
     async stop() {
       stopping = true;
       await reader.close();
@@ -113,6 +123,7 @@ export async function readTopic(options: {
   readonly partition?: number;
   /** First offset; unless said, the first in the log. */
   readonly from?: number;
+  readonly isolation?: Isolation;
   readonly apply: (record: StreamRecord) => void;
 }): Promise<void> {
   const { client, topic } = options;
@@ -122,7 +133,7 @@ export async function readTopic(options: {
   if (latest <= from) {
     return;
   }
-  const reader = await client.createReader(topic, partition, from);
+  const reader = await client.createReader(topic, partition, from, options.isolation);
   try {
     while (reader.position() < latest) {
       const before = reader.position();

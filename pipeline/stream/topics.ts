@@ -4,7 +4,6 @@
  * Topics are never altered: another number of partitions is a new generation of the pipeline.
  */
 import {
-  CHANGELOG_STAGES,
   changelogTopicName,
   deadTopicName,
   STAGE_INPUT,
@@ -61,7 +60,7 @@ export function plannedTopics(settings: TopicSettings): NewTopic[] {
       const role = STAGE_INPUT[stage];
       return make(deadTopicName(pipeline, role), TOPICS[role], { "cleanup.policy": "delete" });
     }),
-    ...CHANGELOG_STAGES.map((stage) =>
+    ...STAGES.map((stage) =>
       make(changelogTopicName(pipeline, stage), TOPICS[STAGE_INPUT[stage]], CHANGELOG_CONFIG),
     ),
   ];

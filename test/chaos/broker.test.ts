@@ -9,7 +9,14 @@ import type { Stage } from "../../pipeline/stream/contract.ts";
 import { runStage } from "../../pipeline/stream/stage-runner.ts";
 import { ensureTopics } from "../../pipeline/stream/topics.ts";
 import { topicName } from "../../schemas/topics.ts";
-import { connect, freshPipeline, readAll, silentLogger, until } from "../lib/kafka.ts";
+import {
+  connect,
+  freshPipeline,
+  openChangelog,
+  readAll,
+  silentLogger,
+  until,
+} from "../lib/kafka.ts";
 
 const LANES = 2;
 const RECORDS = 6_000;
@@ -70,6 +77,7 @@ it("goes on after the broker was killed and started again", async () => {
     client,
     pipeline,
     stage: passThrough as Stage,
+    changelog: openChangelog,
     sealDeadLetter: () => new Uint8Array(1),
     clock: Date.now,
     logger: silentLogger,

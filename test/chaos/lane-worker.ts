@@ -1,7 +1,7 @@
 /** A process with one pass-through stage instance, for the chaos test to stop, wake and kill. Arguments: pipeline, brokers. */
 import type { Stage } from "../../pipeline/stream/contract.ts";
 import { runStage } from "../../pipeline/stream/stage-runner.ts";
-import { connect, silentLogger } from "../lib/kafka.ts";
+import { connect, openChangelog, silentLogger } from "../lib/kafka.ts";
 
 const [pipeline = "", brokers = ""] = process.argv.slice(2);
 /** Small transactions, so that faults fall between and inside many of them. */
@@ -28,6 +28,7 @@ await runStage({
   client,
   pipeline,
   stage: stage as Stage,
+  changelog: openChangelog,
   sealDeadLetter: () => new Uint8Array(1),
   clock: Date.now,
   logger: silentLogger,

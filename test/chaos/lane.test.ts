@@ -9,7 +9,7 @@ import { readChangelog } from "../../pipeline/stream/changelog.ts";
 import type { KafkaClient } from "../../pipeline/stream/port.ts";
 import { ensureTopics } from "../../pipeline/stream/topics.ts";
 import { changelogTopicName, topicName } from "../../schemas/topics.ts";
-import { connect, freshPipeline, readAll, until } from "../lib/kafka.ts";
+import { connect, freshPipeline, openChangelog, readAll, until } from "../lib/kafka.ts";
 
 const PARTITIONS = 4;
 const RECORDS = 36_000;
@@ -93,7 +93,12 @@ it("loses nothing and doubles nothing through a zombie and two kills", async () 
     expect(numbers).toEqual(
       Array.from({ length: RECORDS / PARTITIONS }, (_, index) => index * PARTITIONS + lane),
     );
-    const changelog = await readChangelog(client, changelogTopicName(pipeline, "encrypt"), lane);
-    expect(Number(text.decode(changelog ?? undefined))).toBe(RECORDS / PARTITIONS);
+    const changelog = await readChangelog({
+      client,
+      topic: changelogTopicName(pipeline, "encrypt"),
+      lane,
+      guard: openChangelog,
+    });
+    expect(Number(text.decode(changelog?.state ?? undefined))).toBe(RECORDS / PARTITIONS);
   }
 });

@@ -11,7 +11,14 @@ import type { KafkaClient } from "../../pipeline/stream/port.ts";
 import { runStage, type StageRunner } from "../../pipeline/stream/stage-runner.ts";
 import { ensureTopics } from "../../pipeline/stream/topics.ts";
 import { topicName } from "../../schemas/topics.ts";
-import { connect, freshPipeline, readAll, silentLogger, until } from "../lib/kafka.ts";
+import {
+  connect,
+  freshPipeline,
+  openChangelog,
+  readAll,
+  silentLogger,
+  until,
+} from "../lib/kafka.ts";
 
 const PARTITIONS = 2;
 const text = new TextDecoder();
@@ -44,6 +51,7 @@ async function start(
     client,
     pipeline,
     stage,
+    changelog: openChangelog,
     sealDeadLetter: ({ record }) => bytes(`sealed ${record.offset}`),
     clock: Date.now,
     logger: silentLogger,
@@ -240,6 +248,31 @@ describe("lane", () => {
     await b.close();
     const [records] = await readAll(client, topic, 1);
     expect(records?.map(({ value }) => text.decode(value ?? bytes("")))).toEqual(["a4 kept"]);
+  });
+
+  it("stops with state-mismatch when the group's offsets were set back, and believes no forged changelog", async () => {
+    const pipeline = await newPipeline();
+    await produce(pipeline, 40);
+    const progress: LaneProgress[] = [];
+    const first = await start(pipeline, passThrough as Stage, progress);
+    await until(
+      "all is final",
+      () => progress.reduce((sum, { records }) => sum + records, 0) >= 40,
+    );
+    await first.stop();
+    const meddler = await client.createLaneProducer(`${pipeline}.meddler`);
+    await meddler.begin();
+    // Not a value of the grammar: passed over.
+    await meddler.send(`${pipeline}.desensitize.changelog`, 0, [
+      { key: bytes("state"), value: bytes("forged") },
+    ]);
+    await meddler.sendOffset(`${pipeline}.desensitize`, topicName(pipeline, "raw"), 0, 3);
+    await meddler.commit();
+    await meddler.close();
+    const second = await start(pipeline, passThrough as Stage);
+    await expect(second.done).rejects.toMatchObject({ code: "state-mismatch" });
+    const out = (await readAll(client, topicName(pipeline, "desensitized"), PARTITIONS)).flat();
+    expect(out.length).toBe(36);
   });
 
   it("stops with state-mismatch when the group stands beyond the log", async () => {

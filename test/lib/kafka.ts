@@ -1,5 +1,6 @@
 /** Helpers of the tests that talk to the real broker. */
 import { randomBytes } from "node:crypto";
+import type { ChangelogGuard } from "../../pipeline/stream/changelog.ts";
 import type { StreamRecord } from "../../pipeline/stream/contract.ts";
 import { createKafkajsClient } from "../../pipeline/stream/kafkajs-client.ts";
 import type { KafkaClient, Logger } from "../../pipeline/stream/port.ts";
@@ -11,6 +12,9 @@ export const silentLogger: Logger = {
   warn: () => undefined,
   error: () => undefined,
 };
+
+/** A changelog that anybody could write: for tests of the lane itself. */
+export const openChangelog: ChangelogGuard = { protect: (value) => value, open: (value) => value };
 
 /** A pipeline name that no other test uses. */
 export function freshPipeline(prefix: string): string {

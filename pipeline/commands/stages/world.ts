@@ -26,6 +26,8 @@ export interface StageWorld {
   readonly counter: ProgressCounter;
   /** Follows a "one" topic; resolves when what was there at the start has been applied. */
   follow(role: TopicRole, apply: (record: StreamRecord) => void): Promise<void>;
+  /** Milliseconds since the epoch: every entry that was in `keys` before that time has been applied. */
+  readonly keysFreshAsOf: () => number;
   /** Rejects when a view cannot go on. */
   readonly failed: Promise<never>;
   /** Set by the runner: called when a view has changed. */
@@ -63,6 +65,7 @@ export async function openWorld(options: WorldOptions): Promise<StageWorld> {
   const keys = openKeyStore({ folder: join(options.keysRoot, stage), holder: stage });
   const directory = openDirectory(spec, keys, stage);
   const tails: Tail[] = [];
+  let keysFreshAsOf = (): number => Number.NEGATIVE_INFINITY;
   const failure = Promise.withResolvers<never>();
   failure.promise.catch(() => undefined);
   const world: StageWorld = {
@@ -70,16 +73,23 @@ export async function openWorld(options: WorldOptions): Promise<StageWorld> {
     keys,
     directory,
     failed: failure.promise,
+    keysFreshAsOf: () => keysFreshAsOf(),
     onChange: () => undefined,
     async follow(role, apply) {
       const tail = await followTopic({
         client,
         topic: topicName(spec.name, role),
+        // Entries of `keys` prove themselves, and nobody's open transaction may hold them back.
+        isolation: role === "keys" ? "uncommitted" : "committed",
+        clock: options.context.clock,
         logger,
         apply,
         onChange: () => world.onChange(),
       });
       tails.push(tail);
+      if (role === "keys") {
+        keysFreshAsOf = tail.freshAsOf;
+      }
       tail.done.catch((error: unknown) => failure.reject(error));
       await tail.caughtUp;
     },

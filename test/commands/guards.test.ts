@@ -1,0 +1,103 @@
+/** Dead letters of every size and shape can be sealed; a changelog is believed from its own stage and lane only. */
+import { randomBytes } from "node:crypto";
+import { describe, expect, it } from "vitest";
+import { createChangelogGuard } from "../../pipeline/commands/changelog-guard.ts";
+import {
+  createDeadLetterSealer,
+  deadLetterAad,
+} from "../../pipeline/commands/dead-letter-sealer.ts";
+import { decodeCbor } from "../../pipeline/crypto/cbor.ts";
+import type { KeyDirectory } from "../../pipeline/crypto/directory.ts";
+import { createSigningKey } from "../../pipeline/crypto/key-handles.ts";
+import type { KeyStore } from "../../pipeline/crypto/key-store.ts";
+import { createUnwrapKey } from "../../pipeline/crypto/key-wrap.ts";
+import { openSealed } from "../../pipeline/crypto/sealed-box.ts";
+
+const zoneKey = createUnwrapKey("owner-dead-letter", randomBytes(32));
+// Because these two parts of a directory and a key store are all that is asked of them here.
+const directory = { recipient: () => zoneKey, findSigner: () => null } as unknown as KeyDirectory;
+const storeOf = (signer: unknown) => ({ signing: () => signer }) as unknown as KeyStore;
+
+describe("dead letters", () => {
+  const seal = createDeadLetterSealer(directory, "encrypt");
+  const where = {
+    pipeline: "p",
+    stage: "encrypt",
+    topic: "p.desensitized",
+    partition: 2,
+    reason: "schema",
+  } as const;
+  const record = { offset: 9, timestampMs: 5, key: null, value: new Uint8Array(3), headers: {} };
+
+  function open(message: Uint8Array): unknown {
+    const opened = openSealed({
+      message,
+      unwrapKey: zoneKey,
+      aad: deadLetterAad("p", "p.desensitized", 2, 9),
+    });
+    return opened.status === "ok" ? decodeCbor(opened.plaintext) : null;
+  }
+
+  it("hold the whole record", () => {
+    const headers = { h: Uint8Array.of(1) };
+    expect(open(seal({ ...where, record: { ...record, headers } }))).toMatchObject({
+      v: 1,
+      key: null,
+      headers,
+      timestampMs: 5,
+      reason: "schema",
+    });
+  });
+
+  it("name a record that is too large for a message of its own, and stay below the limit", () => {
+    const letter = seal({ ...where, record: { ...record, value: randomBytes(3_000_000) } });
+    expect(letter.byteLength).toBeLessThan(1_000);
+    expect(open(letter)).toMatchObject({ value: { bytes: 3_000_000 } });
+    const largest = seal({ ...where, record: { ...record, value: randomBytes(900 * 1024) } });
+    expect(largest.byteLength).toBeLessThan(1_000_000);
+  });
+
+  it("take any timestamp a producer may claim", () => {
+    for (const timestampMs of [Number("9223372036854775807"), -9e18, Number.NaN]) {
+      expect(open(seal({ ...where, record: { ...record, timestampMs } }))).toMatchObject({
+        timestampMs: 0,
+      });
+    }
+  });
+
+  it("need their zone's key at the start", () => {
+    const none = { recipient: () => null } as unknown as KeyDirectory;
+    expect(() => createDeadLetterSealer(none, "train")).toThrow(/training-dead-letter/);
+  });
+});
+
+describe("changelog guard", () => {
+  const signer = createSigningKey("train-signing", randomBytes(32));
+  const guardOf = (stage: "train" | "encrypt", pipeline = "p") =>
+    createChangelogGuard({ pipeline, stage, keys: storeOf(signer), directory });
+  const value = randomBytes(40);
+  const message = guardOf("train").protect(value, 3);
+
+  it("opens what this stage signed for this lane", () => {
+    expect(Buffer.from(guardOf("train").open(message, 3) ?? [])).toEqual(value);
+  });
+
+  it("refuses another lane, stage, pipeline, signer, and any changed byte", () => {
+    const other = createChangelogGuard({
+      pipeline: "p",
+      stage: "train",
+      keys: storeOf(createSigningKey("train-signing", randomBytes(32))),
+      directory,
+    });
+    expect(guardOf("train").open(message, 4)).toBeNull();
+    expect(guardOf("encrypt").open(message, 3)).toBeNull();
+    expect(guardOf("train", "q").open(message, 3)).toBeNull();
+    expect(other.open(message, 3)).toBeNull();
+    expect(guardOf("train").open(value, 3)).toBeNull();
+    for (let index = 0; index < message.byteLength; index += 1) {
+      const changed = Uint8Array.from(message);
+      changed[index] = (changed[index] ?? 0) ^ 1;
+      expect(guardOf("train").open(changed, 3)).toBeNull();
+    }
+  });
+});
