@@ -4,9 +4,9 @@
  * Exit codes: 0 done, 1 failed with one sentence, 2 the command line or the pipeline file is not valid.
  */
 import { type CAC, cac } from "cac";
-import { type CommandContext, EXIT } from "./commands/context.ts";
+import { type CommandContext, EXIT, STANDARD_INPUT } from "./commands/context.ts";
 import type { Options } from "./commands/options.ts";
-import { isSealstreamError } from "./errors.ts";
+import { isSealstreamError, SealstreamError } from "./errors.ts";
 
 const VERSION = "0.1.0";
 
@@ -28,22 +28,6 @@ function inputEnds(): AbortSignal {
   process.stdin.once("error", () => ended.abort());
   process.stdin.resume();
   return ended.signal;
-}
-
-/**
- * Passes on every runtime warning but one: kafkajs 2.2.4 sets a timer with a negative delay for each idle connection,
- * which Node reports and treats as the 1 ms that was meant.
- */
-function muteKafkajsTimers(): void {
-  const listeners = process.listeners("warning");
-  process.removeAllListeners("warning");
-  process.on("warning", (warning) => {
-    if (warning.name !== "TimeoutNegativeWarning") {
-      for (const listener of listeners) {
-        listener.call(process, warning);
-      }
-    }
-  });
 }
 
 /** Says what went wrong in one sentence; an unknown error is a bug and says so without quoting what it may hold. */
@@ -98,6 +82,7 @@ function declareCommands(cli: CAC, run: Runner): void {
       "--metrics-port <port>",
       "Serve /ping, /ready and /metrics; several processes take ports from this one on",
     )
+    .option("--metrics-host <host>", "Address of the metrics port (default: 127.0.0.1)")
     .option("--json", "Progress as JSON lines on standard output")
     .option("--in-process", "Run the one stage in this process, without a supervisor")
     .option("--instance <number>", "Number of this instance in its reports")
@@ -125,9 +110,15 @@ function declareCommands(cli: CAC, run: Runner): void {
     .action(run<[string, Options]>(async () => (await import("./commands/ledger.ts")).ledger));
 }
 
+/** `-` is standard input; the parser would take it for an option without a name. */
+function standardInput(word: string): string {
+  return word === "-" ? STANDARD_INPUT : word;
+}
+
 /** Runs one command. @returns the exit code */
 export async function main(argv: readonly string[]): Promise<number> {
-  muteKafkajsTimers();
+  // Because a reader such as `head` may have seen enough.
+  process.stdout.on("error", () => process.exit(EXIT.ok));
   const stop = new AbortController();
   process.once("SIGTERM", () => stop.abort());
   process.once("SIGINT", () => stop.abort());
@@ -140,13 +131,17 @@ export async function main(argv: readonly string[]): Promise<number> {
   cli.help();
   cli.version(VERSION);
   try {
-    const parsed = cli.parse([...argv], { run: false });
+    const parsed = cli.parse(argv.map(standardInput), { run: false });
     if (cli.matchedCommand === undefined) {
       if (parsed.options["help"] === true || parsed.options["version"] === true) {
         return EXIT.ok;
       }
-      cli.outputHelp();
-      return EXIT.invalid;
+      const [word] = parsed.args;
+      if (word === undefined) {
+        cli.outputHelp();
+        return EXIT.invalid;
+      }
+      throw new SealstreamError("usage", `There is no command "${word}"; see "sealstream --help".`);
     }
     cli.runMatchedCommand();
     return await (running ?? Promise.resolve(EXIT.ok));

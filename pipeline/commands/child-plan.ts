@@ -50,6 +50,7 @@ export interface ChildChoice {
   readonly instance: number;
   readonly keysRoot: string;
   readonly metricsPort: number | null;
+  readonly metricsHost: string;
   readonly files: readonly string[];
 }
 
@@ -69,7 +70,9 @@ export function planChild(
       programPath(),
       ...["run", spec.file, "--stage", name, "--in-process", "--json", "--supervised"],
       ...["--instance", String(instance), "--keys", keysRoot],
-      ...(metricsPort === null ? [] : ["--metrics-port", String(metricsPort)]),
+      ...(metricsPort === null
+        ? []
+        : ["--metrics-port", String(metricsPort), "--metrics-host", choice.metricsHost]),
     ],
     environment: childEnvironment(context, spec, name),
   };

@@ -27,6 +27,9 @@ export interface CommandContext {
   readonly isTerminal: boolean;
 }
 
+/** What `-` on the command line stands for. */
+export const STANDARD_INPUT = "/dev/stdin";
+
 /** Exit codes of every command. */
 export const EXIT = { ok: 0, failed: 1, invalid: 2 } as const;
 

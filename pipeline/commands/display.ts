@@ -22,14 +22,17 @@ function erase(lines: number): string {
 
 export function createDisplay(context: CommandContext, json: boolean): Display {
   const latest = new Map<string, StageReport>();
-  const toldAt = new Map<string, number>();
+  const told = new Map<string, { at: number; counts: string }>();
+  const down = new Set<string>();
   let drawn = 0;
+  const lineOf = (report: StageReport): string =>
+    `${progressLine(report)}${down.has(`${report.stage}#${report.instance}`) ? "  DOWN" : ""}`;
   const ordered = (): StageReport[] =>
     [...latest.values()].sort(
       (a, b) => STAGES.indexOf(a.stage) - STAGES.indexOf(b.stage) || a.instance - b.instance,
     );
   const redraw = (above: string | null): void => {
-    const block = ordered().map(progressLine);
+    const block = ordered().map(lineOf);
     context.tell(`${erase(drawn)}${above === null ? "" : `${above}\n`}${block.join("\n")}`);
     drawn = Math.max(1, block.length);
   };
@@ -38,6 +41,17 @@ export function createDisplay(context: CommandContext, json: boolean): Display {
       redraw(line);
     } else {
       context.tell(line);
+    }
+  };
+  /** Compares with what was told last, so that the last change of all is told too. */
+  const tellIfChanged = (key: string, report: StageReport): void => {
+    // Memory changes all the time and is not worth a line.
+    const counts = JSON.stringify([report.records, report.deadLetters, report.lag, report.notes]);
+    const last = told.get(key);
+    const now = context.clock();
+    if (last === undefined || (last.counts !== counts && now - last.at >= QUIET_EVERY_MS)) {
+      told.set(key, { at: now, counts });
+      context.tell(lineOf(report));
     }
   };
   const event = (kind: string, plan: ChildPlan, fields: Record<string, unknown>): void => {
@@ -50,18 +64,13 @@ export function createDisplay(context: CommandContext, json: boolean): Display {
   return {
     onReport(report) {
       const key = `${report.stage}#${report.instance}`;
-      const before = latest.get(key);
       latest.set(key, report);
       if (json) {
         context.print(JSON.stringify(report));
       } else if (context.isTerminal) {
         redraw(null);
-      } else if (
-        before?.records !== report.records &&
-        context.clock() - (toldAt.get(key) ?? 0) >= QUIET_EVERY_MS
-      ) {
-        toldAt.set(key, context.clock());
-        context.tell(progressLine(report));
+      } else {
+        tellIfChanged(key, report);
       }
     },
     onStart(plan, pid) {
@@ -69,6 +78,9 @@ export function createDisplay(context: CommandContext, json: boolean): Display {
     },
     onExit(plan, how, willRestart) {
       event("exit", plan, { how, willRestart });
+      if (willRestart === null) {
+        down.add(`${plan.stage}#${plan.instance}`);
+      }
       say(
         willRestart === null
           ? `${name(plan)} stopped and stays down (${how})`
@@ -81,7 +93,7 @@ export function createDisplay(context: CommandContext, json: boolean): Display {
     close() {
       if (!context.isTerminal && !json) {
         for (const report of ordered()) {
-          context.tell(progressLine(report));
+          context.tell(lineOf(report));
         }
       }
     },

@@ -69,6 +69,8 @@ async function create(context: CommandContext, file: string, options: Options): 
       // A stage without keys of its own still gets its folder, which `run` lets it read.
       await mkdir(join(root, holder), { recursive: true, mode: 0o700 });
     }
+    // Because key folders often lie beside files that are kept in git.
+    await writeFile(join(root, ".gitignore"), "*\n");
     await writeFile(
       file,
       pinZones(await readFile(file, "utf8"), { owner, training, prediction, consumer }),

@@ -52,10 +52,22 @@ export function stageOption(options: Options): StageName | null {
 }
 
 /** A small whole number. @throws SealstreamError `usage` */
-export function countOption(value: unknown, name: string, fallback: number): number {
+export function countOption(
+  value: unknown,
+  name: string,
+  { least, fallback }: { least: number; fallback: number },
+): number {
   const count = value === undefined ? fallback : Number(value);
-  if (!Number.isInteger(count) || count < 0 || count > MAX_INSTANCES) {
-    throw new SealstreamError("usage", `--${name} must be a whole number up to ${MAX_INSTANCES}.`);
+  if (!Number.isInteger(count) || count < least || count > MAX_INSTANCES) {
+    throw new SealstreamError(
+      "usage",
+      `--${name} must be a whole number from ${least} to ${MAX_INSTANCES}.`,
+    );
   }
   return count;
+}
+
+/** Address that metrics are served at: this machine alone unless said. */
+export function hostOption(value: unknown): string {
+  return typeof value === "string" ? value : "127.0.0.1";
 }

@@ -4,12 +4,19 @@ import type { Readable } from "node:stream";
 import { produceLines } from "../client/produce.ts";
 import { SealstreamError } from "../errors.ts";
 import { checkTopics } from "../stream/topics.ts";
-import { type CommandContext, EXIT, loadSpec, openKafka, openLogger } from "./context.ts";
+import {
+  type CommandContext,
+  EXIT,
+  loadSpec,
+  openKafka,
+  openLogger,
+  STANDARD_INPUT,
+} from "./context.ts";
 
 const PROGRESS_EVERY_MS = 1_000;
 
 function openInput(input: string): Readable {
-  if (input === "-") {
+  if (input === STANDARD_INPUT) {
     return process.stdin;
   }
   if (!existsSync(input)) {

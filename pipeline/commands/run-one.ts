@@ -31,6 +31,7 @@ export interface RunOneOptions {
   readonly instance: number;
   readonly keysRoot: string;
   readonly metricsPort: number | null;
+  readonly metricsHost: string;
   readonly json: boolean;
 }
 
@@ -64,7 +65,7 @@ export async function runOne(context: CommandContext, options: RunOneOptions): P
       ? null
       : await startHealthServer({
           port: options.metricsPort,
-          host: "0.0.0.0",
+          host: options.metricsHost,
           notReady: () => notReady,
           metrics: metrics.text,
         });

@@ -2,9 +2,17 @@
 import { STAGES } from "../../schemas/topics.ts";
 import { SealstreamError } from "../errors.ts";
 import { planChild } from "./child-plan.ts";
-import { type CommandContext, EXIT, loadSpecFiles, pinnedZones } from "./context.ts";
+import { type CommandContext, EXIT, loadSpecFiles } from "./context.ts";
 import { createDisplay } from "./display.ts";
-import { countOption, keysFolder, type Options, portOption, stageOption } from "./options.ts";
+import {
+  countOption,
+  hostOption,
+  keysFolder,
+  type Options,
+  portOption,
+  stageOption,
+} from "./options.ts";
+import { preflight } from "./preflight.ts";
 import { supervise } from "./supervisor.ts";
 
 export async function run(
@@ -15,6 +23,7 @@ export async function run(
   const stage = stageOption(options);
   const keysRoot = keysFolder(file, options);
   const metricsPort = portOption(options["metricsPort"], "metrics-port");
+  const metricsHost = hostOption(options["metricsHost"]);
   const json = options["json"] === true;
   if (options["inProcess"] === true) {
     if (stage === null) {
@@ -31,22 +40,23 @@ export async function run(
       {
         file,
         stage,
-        instance: countOption(options["instance"], "instance", 0),
+        instance: countOption(options["instance"], "instance", { least: 0, fallback: 0 }),
         keysRoot,
         metricsPort,
+        metricsHost,
         json,
       },
     );
   }
   const { spec, files } = loadSpecFiles(context, file);
-  pinnedZones(spec);
-  const instances = countOption(options["instances"], "instances", 1);
+  const instances = countOption(options["instances"], "instances", { least: 1, fallback: 1 });
   if (instances > spec.kafka.partitions) {
     context.tell(
       `warning: ${instances} instances share ${spec.kafka.partitions} lanes: the others stand by`,
     );
   }
   const stages = stage === null ? STAGES : [stage];
+  await preflight(context, spec, stages, keysRoot);
   const children = stages.flatMap((name) =>
     Array.from({ length: instances }, (_, instance) => ({ name, instance })),
   );
@@ -55,6 +65,7 @@ export async function run(
       ...child,
       keysRoot,
       files,
+      metricsHost,
       // Several processes take consecutive ports, in stage order.
       metricsPort: metricsPort === null || metricsPort === 0 ? metricsPort : metricsPort + index,
     }),

@@ -69,7 +69,7 @@ export function parseKeyFile(json: string, purpose: Purpose, where: string): Key
   const wrong = (what: string) =>
     new SealstreamError(
       "key-invalid",
-      `${where} ${what}: restore it, or run sealstream keys create.`,
+      `${where} ${what}: restore it from a backup (new keys are a new start).`,
     );
   let parsed: unknown;
   try {
@@ -109,9 +109,13 @@ export function readKeyFileText(path: string): string {
   } catch (cause) {
     const code = errorCode(cause);
     if (code === "ENOENT") {
-      throw new SealstreamError("key-missing", `${path} is missing: run sealstream keys create.`, {
-        cause,
-      });
+      throw new SealstreamError(
+        "key-missing",
+        `${path} is missing: restore it from a backup, or use the key folder that keys create made.`,
+        {
+          cause,
+        },
+      );
     }
     throw new SealstreamError("key-invalid", `${path} cannot be opened (${code}).`, { cause });
   }

@@ -122,7 +122,7 @@ export function openKeyStore(options: {
     if (key === undefined) {
       throw new SealstreamError(
         "key-missing",
-        `${folder} has no ${purpose} key: run sealstream keys create, or use the folder of its holder.`,
+        `${folder} has no ${purpose} key: restore it from a backup, or use the folder of its holder.`,
       );
     }
     return key;

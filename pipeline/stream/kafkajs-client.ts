@@ -9,7 +9,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import kafkajs, { type Admin, type ITopicConfig, type Kafka as KafkaType } from "kafkajs";
 import { SealstreamError } from "../errors.ts";
-import { installCodecs } from "./kafkajs-internals.ts";
+import { installCodecs, installTimerFix } from "./kafkajs-internals.ts";
 import {
   createLaneProducer,
   createPlainProducer,
@@ -146,6 +146,7 @@ function createAdminPart(
 /** Connects to a cluster. @throws SealstreamError `broker-unavailable` when no broker answers */
 export async function createKafkajsClient(options: KafkajsOptions): Promise<KafkaClient> {
   installCodecs();
+  installTimerFix();
   const kafka = new Kafka({
     clientId: options.clientId,
     brokers: [...options.brokers],

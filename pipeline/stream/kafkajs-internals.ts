@@ -71,6 +71,57 @@ export interface RawCluster {
 /** Isolation levels of the fetch request (KIP-98). */
 export const ISOLATION_LEVEL = { uncommitted: 0, committed: 1 } as const;
 
+/** The part of kafkajs's request queue that sets a timer. */
+interface RequestQueue {
+  throttledUntil: number;
+  readonly pending: readonly unknown[];
+  throttleCheckTimeoutId: NodeJS.Timeout | null;
+  checkPendingRequests(): void;
+}
+
+/** kafkajs's own `CHECK_PENDING_REQUESTS_INTERVAL`. */
+const CHECK_PENDING_MS = 10;
+
+const requireKafkajs = createRequire(import.meta.url);
+
+/** @throws SealstreamError `internal` on any version but the pinned one */
+function assertPinned(): void {
+  // Because package.json has a `version` in every npm package.
+  const { version } = requireKafkajs("kafkajs/package.json") as { version: string };
+  if (version !== PINNED_VERSION) {
+    throw new SealstreamError(
+      "internal",
+      `Sealstream needs kafkajs ${PINNED_VERSION} and found ${version}: install the pinned version.`,
+    );
+  }
+}
+
+/**
+ * Replaces the one method of kafkajs that sets timers with negative delays, about which Node warns once per process.
+ * The delay is the same otherwise. Idempotent.
+ */
+export function installTimerFix(): void {
+  assertPinned();
+  // Because the pinned version exports this class from this file.
+  const queue = requireKafkajs("kafkajs/src/network/requestQueue/index.js") as {
+    prototype: RequestQueue & { scheduleCheckPendingRequests(): void };
+  };
+  queue.prototype.scheduleCheckPendingRequests = function schedule(this: RequestQueue): void {
+    if (this.throttleCheckTimeoutId !== null) {
+      return;
+    }
+    const waitMs = this.throttledUntil - (performance.timeOrigin + performance.now());
+    const soonMs = this.pending.length > 0 ? CHECK_PENDING_MS : 1;
+    this.throttleCheckTimeoutId = setTimeout(
+      () => {
+        this.throttleCheckTimeoutId = null;
+        this.checkPendingRequests();
+      },
+      waitMs > 0 ? waitMs : soonMs,
+    );
+  };
+}
+
 /** Registers zstd from node:zlib with kafkajs; gzip is built in. Idempotent. */
 export function installCodecs(): void {
   kafkajs.CompressionCodecs[kafkajs.CompressionTypes.ZSTD] = () => ({
@@ -82,16 +133,12 @@ export function installCodecs(): void {
 
 /** Makes kafkajs's cluster object, as its own consumer does. @throws SealstreamError `internal` on any other version */
 export function createCluster(kafka: Kafka): RawCluster {
-  // Because package.json has a `version` in every npm package.
-  const { version } = createRequire(import.meta.url)("kafkajs/package.json") as { version: string };
+  assertPinned();
   const symbol = Object.getOwnPropertySymbols(kafka).find(
     (candidate) => candidate.description === "private:Kafka:createCluster",
   );
-  if (version !== PINNED_VERSION || symbol === undefined) {
-    throw new SealstreamError(
-      "internal",
-      `Sealstream needs kafkajs ${PINNED_VERSION} and found ${version}: install the pinned version.`,
-    );
+  if (symbol === undefined) {
+    throw new SealstreamError("internal", "kafkajs has lost its cluster factory.");
   }
   // Because the pinned version stores exactly this function under that symbol (kafkajs src/index.js).
   const create = (kafka as unknown as Record<symbol, (options: object) => RawCluster>)[symbol];

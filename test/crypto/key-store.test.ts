@@ -118,7 +118,7 @@ describe("openKeyStore", () => {
     const missing = thrown(() => open("aggregate"));
     expect(missing.code).toBe("key-missing");
     expect(missing.message).toContain(fileOf("aggregate", "noise"));
-    expect(missing.message).toContain("sealstream keys create");
+    expect(missing.message).toContain("restore it from a backup");
     rmSync(folderOf("train"), { recursive: true });
     const folder = thrown(() => open("train"));
     expect(folder.code).toBe("key-missing");

@@ -105,6 +105,38 @@ describe("sealstream", () => {
     });
   });
 
+  it("says one sentence, not five, when run lacks a broker, a secret or a key folder", async () => {
+    expect(await fails(["run", ready.file], program({ KAFKA_BROKERS: "" }))).toMatchObject({
+      code: 1,
+      err: expect.stringContaining("sealstream broker"),
+    });
+    expect(await fails(["run", ready.file], program({ PSEUDONYM_KEY: "" }))).toMatchObject({
+      code: 1,
+      err: expect.stringContaining("PSEUDONYM_KEY"),
+    });
+    expect(await fails(["run", ready.file, "--keys", folder])).toMatchObject({
+      code: 1,
+      err: expect.stringContaining("--keys"),
+    });
+  });
+
+  it("takes lines from standard input, and ends quietly when nobody reads on", async () => {
+    const { spawnSync } = await import("node:child_process");
+    const bin = join(import.meta.dirname, "../../bin/sealstream.js");
+    const env = program().environment;
+    const produced = spawnSync(process.execPath, [bin, "produce", ready.file, "-"], {
+      env,
+      input: "{}\n{}\n",
+      encoding: "utf8",
+    });
+    expect(produced.stderr).toContain("2 records written");
+    expect(produced.status).toBe(0);
+    const script = `"${process.execPath}" "${bin}" topics "${ready.file}" | head -n 1`;
+    const headed = spawnSync("sh", ["-c", script], { env, encoding: "utf8" });
+    expect(headed.stderr).toBe("");
+    expect(headed.stdout.trim().split("\n").length).toBe(1);
+  });
+
   it("does not overwrite keys", async () => {
     const { code, err } = await fails(["keys", "create", ready.file]);
     expect(code).toBe(1);
@@ -155,8 +187,11 @@ describe("sealstream", () => {
   it("refuses words it does not know", async () => {
     expect(await fails(["run", ready.file, "--stage", "dance"])).toMatchObject({ code: 2 });
     expect(await fails(["keys", "sing", ready.file])).toMatchObject({ code: 2 });
-    const { code } = await runProgram(program(), "unknown", ["conquer"]);
-    expect(code).toBe(2);
+    expect(await fails(["conquer"])).toMatchObject({
+      code: 2,
+      err: expect.stringContaining("conquer"),
+    });
+    expect(await fails(["run", ready.file, "--instances", "0"])).toMatchObject({ code: 2 });
   });
 
   it("ends within the shutdown timeout on SIGTERM with exit code 0, in-process too", async () => {

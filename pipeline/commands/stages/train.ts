@@ -26,6 +26,7 @@ export const wire: WireStage = async (world) => {
         : {
             runId: model.entry.runId,
             modelVersion: model.entry.modelVersion,
+            configHash: model.entry.configHash,
             network: model.network,
             weights: model.weights,
           };
