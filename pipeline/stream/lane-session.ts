@@ -23,8 +23,8 @@ import { RecordWindow } from "./record-window.ts";
 
 /** Longest a fetch waits for data; a lane that is told to stop waits no longer than this. */
 const FETCH_WAIT_MS = 500;
-/** Bytes asked for in one fetch. */
-const FETCH_BYTES = 4 * 1024 * 1024;
+/** Bytes asked for in one fetch, as they lie compressed in the log: a fetch may inflate to ten times that. */
+const FETCH_BYTES = 1024 * 1024;
 
 const EMPTY = new Uint8Array();
 
