@@ -36,14 +36,16 @@ export interface PoolRequest extends EvaluationRequest {
 export type PoolOutcome =
   /** One ciphertext per class; `evaluationMs` is the wall time inside the worker. */
   | { readonly status: "ok"; readonly blobs: readonly Uint8Array[]; readonly evaluationMs: number }
-  | { readonly status: "refused" };
+  | { readonly status: "refused" }
+  /** The model, and no pack, is at fault; `reason` is a sentence about sizes and shapes (`plan.ts`). */
+  | { readonly status: "model-refused"; readonly reason: string };
 
 export interface EvaluatorPool {
   /** Starts every worker and loads the library in it. */
   warmUp(): Promise<void>;
   /**
    * Evaluates one pack; waits for a free worker. The ciphertexts are copied and stay the caller's.
-   * @throws worker-died when a worker cannot be started; key-invalid, limit-exceeded, checkpoint-invalid as `evaluate.ts`
+   * @throws worker-died when a worker cannot be started; key-invalid as `evaluate.ts`
    */
   evaluate(request: PoolRequest): Promise<PoolOutcome>;
   /** Kills the workers; packs in the making fail with worker-died. */
@@ -138,6 +140,10 @@ function readReply(reply: Exclude<WorkerReply, { kind: "ready" }>): PoolOutcome 
       : { status: "refused" };
   }
   if (reply.code === "ciphertext-refused") return { status: "refused" };
+  // What `planEvaluation` throws; nothing else in a worker does.
+  if (reply.code === "limit-exceeded" || reply.code === "checkpoint-invalid") {
+    return { status: "model-refused", reason: reply.message };
+  }
   throw new SealstreamError(reply.code, reply.message);
 }
 

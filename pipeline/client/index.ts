@@ -1,4 +1,10 @@
-/** What users of the library import: connect, produce, read predictions, verify the ledger. */
+/**
+ * What users of the library import: connect, produce, read predictions, verify the ledger.
+ * @example
+ * ```ts
+ * import { createKafkajsClient, loadPipelineSpec, produceLines } from "sealstream";
+ * ```
+ */
 
 export { openKeyStore } from "../crypto/key-store.ts";
 export { SealstreamError } from "../errors.ts";
@@ -7,5 +13,11 @@ export type { PipelineSpec } from "../spec/pipeline-spec.ts";
 export { createKafkajsClient } from "../stream/kafkajs-client.ts";
 export type { KafkaClient, Logger } from "../stream/port.ts";
 export { readLedger } from "./ledger.ts";
-export { type Prediction, type PredictionReaderOptions, readPredictions } from "./predictions.ts";
+export type { RefusedBundle, SequenceGap } from "./prediction-lane.ts";
+export {
+  type Prediction,
+  type PredictionReaderOptions,
+  readConsumerDirectory,
+  readPredictions,
+} from "./predictions.ts";
 export { type ProduceOptions, produceLines } from "./produce.ts";

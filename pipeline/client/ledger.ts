@@ -6,7 +6,13 @@ import { type LedgerVerification, verifyLedger } from "../privacy/ledger.ts";
 import type { KafkaClient } from "../stream/port.ts";
 import { readTopic } from "../stream/tail.ts";
 
-/** Everything the ledger says, and every edit, gap or fork in it. Needs the pinned identities and no key. */
+/**
+ * Everything the ledger says, and every edit, gap or fork in it. Needs the pinned identities and no key.
+ * @example
+ * ```ts
+ * const { findings } = await readLedger({ client, pipeline: spec.name, zones });
+ * ```
+ */
 export async function readLedger(options: {
   readonly client: KafkaClient;
   readonly pipeline: string;
@@ -18,6 +24,8 @@ export async function readLedger(options: {
   await readTopic({
     client,
     topic: topicName(pipeline, "keys"),
+    // Entries prove themselves, and nobody's open transaction may hold them back.
+    isolation: "uncommitted",
     apply: ({ key, value }) => directory.apply(key, value),
   });
   const values: Uint8Array[] = [];

@@ -1,23 +1,24 @@
 /**
  * Reads predictions as the downstream consumer: verifies who made them, decrypts, and names the records.
  *
- * Holds the CKKS secret key and the consumer's unwrapping key; nothing it finds out flows back. A bundle whose
- * signature, key or parameters are not the pinned ones is reported and never decrypted.
+ * Holds the CKKS secret key and the consumer's unwrapping key; nothing it finds out flows back. Only what
+ * `prediction-lane.ts` believes is decrypted: signed, new, and under the consumer's own key. The rest is reported.
  */
 import { topicName } from "../../schemas/topics.ts";
 import { createPredictionDecryptor, type PredictionDecryptor } from "../ckks/decrypt.ts";
-import {
-  type CkksParameters,
-  DEFAULT_PARAMETERS,
-  outputCiphertextBytes,
-  parseParameters,
-} from "../ckks/parameters.ts";
-import { type Bundle, readBundles } from "../crypto/bundle.ts";
-import type { KeyDirectory } from "../crypto/directory.ts";
+import type { CkksParameters } from "../ckks/parameters.ts";
+import { createKeyDirectory, type KeyDirectory } from "../crypto/directory.ts";
+import type { ZoneName } from "../crypto/key-purposes.ts";
 import type { KeyStore } from "../crypto/key-store.ts";
 import { openRecordIds } from "../crypto/record-ids.ts";
-import type { StreamRecord } from "../stream/contract.ts";
 import type { KafkaClient } from "../stream/port.ts";
+import { readTopic } from "../stream/tail.ts";
+import {
+  type AuthenticPredictions,
+  createPredictionLane,
+  type RefusedBundle,
+  type SequenceGap,
+} from "./prediction-lane.ts";
 
 /** One record's prediction. */
 export interface Prediction {
@@ -31,24 +32,28 @@ export interface Prediction {
   readonly modelVersion: number;
   readonly ledgerEntryHash: string;
   readonly lane: number;
-}
-
-export interface RefusedBundle {
-  readonly lane: number;
-  readonly offset: number;
-  readonly reason: string;
+  /** Of the bundle it came in; rises within a lane. */
+  readonly sequence: number;
 }
 
 export interface PredictionReaderOptions {
   readonly client: KafkaClient;
   readonly pipeline: string;
   readonly partitions: number;
+  /** Has applied topic `keys`, with at least the blob `ckks-public`. */
   readonly directory: KeyDirectory;
+  /** The consumer's key folder. */
   readonly keys: KeyStore;
   /** Keep waiting for more; else end at what is committed at the start. */
   readonly follow: boolean;
   readonly signal: AbortSignal;
   readonly onRefused: (refused: RefusedBundle) => void;
+  /** Called when sequences of a lane are missing. */
+  readonly onGap?: ((gap: SequenceGap) => void) | undefined;
+  /** Classes of the pipeline's label: a bundle with another number is refused. */
+  readonly classes?: number | undefined;
+  /** Highest sequence of a lane that was counted before; what is not above it is refused as replayed. */
+  readonly lastSequence?: ((lane: number) => number | null) | undefined;
 }
 
 interface LaneOptions extends PredictionReaderOptions {
@@ -56,24 +61,6 @@ interface LaneOptions extends PredictionReaderOptions {
 }
 
 const FETCH = { maxBytes: 8 * 1024 * 1024, maxWaitMs: 200 };
-
-/** Most bytes of one prediction bundle: 1,000 classes of the largest ciphertext this version writes. */
-const MAX_BUNDLE_BYTES = 1_000 * outputCiphertextBytes(DEFAULT_PARAMETERS);
-
-/** Context that `predict` signs with; binds a bundle to its pipeline and lane. */
-function bundleContext(pipeline: string, lane: number): string {
-  return `sealstream/predictions/v1|${pipeline}|${lane}`;
-}
-
-function field<T extends "number" | "string">(
-  bundle: Bundle,
-  name: string,
-  type: T,
-): (T extends "number" ? number : string) | null {
-  const value: unknown = bundle.fields[name];
-  // Because typeof has just been compared with the type that is claimed.
-  return typeof value === type ? (value as T extends "number" ? number : string) : null;
-}
 
 function argmax(scores: ArrayLike<number>): number {
   let best = 0;
@@ -88,62 +75,38 @@ function argmax(scores: ArrayLike<number>): number {
 async function openBundle(
   options: LaneOptions,
   lane: number,
-  bundle: Bundle,
+  bundle: AuthenticPredictions,
 ): Promise<Prediction[] | string> {
   const { pipeline, keys } = options;
-  const rows = field(bundle, "rows", "number");
-  const classes = field(bundle, "classes", "number");
-  const runId = field(bundle, "runId", "string");
-  const modelVersion = field(bundle, "modelVersion", "number");
-  const ledgerEntryHash = field(bundle, "ledgerEntryHash", "string");
-  const parameters = parseParameters(field(bundle, "parameters", "string") ?? "");
-  const sealedIds: unknown = bundle.fields["recordIds"];
-  const complete =
-    rows !== null && classes === bundle.parts.length && runId !== null && modelVersion !== null;
-  if (
-    !(
-      complete &&
-      ledgerEntryHash !== null &&
-      parameters !== null &&
-      sealedIds instanceof Uint8Array
-    )
-  ) {
-    return "manifest";
-  }
+  const { rows, parts, sequence, runId, modelVersion, ledgerEntryHash } = bundle;
   const ids = openRecordIds({
     pipeline,
     bundleId: bundle.bundleId,
-    message: sealedIds,
+    message: bundle.recordIds,
     unwrapKey: keys.unwrap("consumer-unwrap"),
   });
   if (ids === null || ids.length !== rows) {
     return "record-ids";
   }
-  const decryptor = await options.decryptorFor(parameters);
-  const decrypted = decryptor.decrypt(bundle.parts, rows);
+  const decryptor = await options.decryptorFor(bundle.parameters);
+  const decrypted = decryptor.decrypt(parts, rows);
   if (decrypted.status === "refused") {
     return decrypted.fault;
   }
   return ids.map((recordId, row) => {
     const own = decrypted.logits[row] ?? new Float64Array();
-    return {
-      recordId,
-      label: argmax(own),
-      scores: [...own],
-      runId,
-      modelVersion,
-      ledgerEntryHash,
-      lane,
-    };
+    const made = { runId, modelVersion, ledgerEntryHash, lane, sequence };
+    return { recordId, label: argmax(own), scores: [...own], ...made };
   });
 }
 
 async function* readLane(options: LaneOptions, lane: number): AsyncGenerator<Prediction> {
-  const { client, pipeline, directory, signal } = options;
+  const { client, pipeline, directory, classes, signal } = options;
   const topic = topicName(pipeline, "predictions");
   const { earliest, latest } = await client.offsets(topic, lane);
   const reader = await client.createReader(topic, lane, earliest);
-  let waiting: StreamRecord[] = [];
+  const lastSequence = options.lastSequence?.(lane);
+  const believed = createPredictionLane({ pipeline, lane, directory, classes, lastSequence });
   try {
     for (;;) {
       const before = reader.position();
@@ -151,16 +114,14 @@ async function* readLane(options: LaneOptions, lane: number): AsyncGenerator<Pre
         return;
       }
       const fetched = await reader.fetch(FETCH);
-      waiting.push(...fetched.records);
-      const read = readBundles(waiting, {
-        context: bundleContext(pipeline, lane),
-        findSigner: (kid) => directory.findSigner(kid, ["result-signing"]),
-        maxBundleBytes: MAX_BUNDLE_BYTES,
-      });
-      for (const { offset, reason } of read.refused) {
-        options.onRefused({ lane, offset, reason });
+      const { bundles, refused, gaps } = believed.take(fetched.records);
+      for (const gap of gaps) {
+        options.onGap?.(gap);
       }
-      for (const bundle of read.bundles) {
+      for (const bundle of refused) {
+        options.onRefused(bundle);
+      }
+      for (const bundle of bundles) {
         const opened = await openBundle(options, lane, bundle);
         if (typeof opened === "string") {
           options.onRefused({ lane, offset: bundle.fromOffset, reason: opened });
@@ -168,8 +129,6 @@ async function* readLane(options: LaneOptions, lane: number): AsyncGenerator<Pre
           yield* opened;
         }
       }
-      const done = read.consumedTo;
-      waiting = done === null ? waiting : waiting.filter(({ offset }) => offset >= done);
       if (!options.follow && fetched.nextOffset === before) {
         return;
       }
@@ -177,6 +136,25 @@ async function* readLane(options: LaneOptions, lane: number): AsyncGenerator<Pre
   } finally {
     await reader.close();
   }
+}
+
+/** What the consumer knows of the others: topic `keys` as it is now, with its own `ckks-public` blob. */
+export async function readConsumerDirectory(options: {
+  readonly client: KafkaClient;
+  readonly pipeline: string;
+  /** Pinned Ed25519 identities, 32 raw bytes each. */
+  readonly zones: Readonly<Record<ZoneName, Uint8Array>>;
+}): Promise<KeyDirectory> {
+  const { client, pipeline, zones } = options;
+  const directory = createKeyDirectory({ pipeline, zones, blobPurposes: ["ckks-public"] });
+  await readTopic({
+    client,
+    topic: topicName(pipeline, "keys"),
+    // Entries prove themselves, and nobody's open transaction may hold them back.
+    isolation: "uncommitted",
+    apply: ({ key, value }) => directory.apply(key, value),
+  });
+  return directory;
 }
 
 /** Loads the secret key once per parameter set; a pipeline has one. */
@@ -199,7 +177,19 @@ function createDecryptors(keys: KeyStore) {
   };
 }
 
-/** Predictions of all lanes; in order within a lane. Refused bundles are reported, not thrown. */
+/**
+ * Predictions of all lanes; in order within a lane. Refused bundles are reported, not thrown. Scores are exact: round
+ * or withhold them before they leave the consumer's zone, for CKKS is not IND-CPA-D.
+ * @example
+ * ```ts
+ * const keys = openKeyStore({ folder: "keys/consumer", holder: "consumer" });
+ * const directory = await readConsumerDirectory({ client, pipeline: spec.name, zones });
+ * const options = { client, pipeline: spec.name, partitions: spec.kafka.partitions, directory, keys };
+ * for await (const { recordId, label } of readPredictions({ ...options, follow: true, signal, onRefused })) {
+ *   await store(recordId, label);
+ * }
+ * ```
+ */
 export async function* readPredictions(
   options: PredictionReaderOptions,
 ): AsyncGenerator<Prediction> {

@@ -74,7 +74,14 @@ export interface ProduceOptions {
 /** Largest line: Kafka's default message limit less the record's own overhead. */
 const MAX_LINE_BYTES = 1_000_000;
 
-/** Writes every line to `raw`; resolves with how many were acknowledged by all in-sync replicas. */
+/**
+ * Writes every line to `raw`; resolves with how many were acknowledged by all in-sync replicas.
+ * @example
+ * ```ts
+ * const input = createReadStream("forms.ndjson");
+ * const records = await produceLines({ client, spec, input, signal, onProgress: () => undefined });
+ * ```
+ */
 export async function produceLines(options: ProduceOptions): Promise<number> {
   const { client, spec, input, signal } = options;
   const topic = topicName(spec.name, "raw");

@@ -1,10 +1,7 @@
 /** `sealstream predictions FILE`: decrypts predictions as the downstream consumer; NDJSON on standard output. */
 import { join } from "node:path";
-import { topicName } from "../../schemas/topics.ts";
-import { readPredictions } from "../client/predictions.ts";
-import { createKeyDirectory } from "../crypto/directory.ts";
+import { readConsumerDirectory, readPredictions } from "../client/predictions.ts";
 import { openKeyStore } from "../crypto/key-store.ts";
-import { readTopic } from "../stream/tail.ts";
 import {
   type CommandContext,
   EXIT,
@@ -28,18 +25,14 @@ export async function predictions(
   });
   const client = await openKafka(context, spec, openLogger(context, { command: "predictions" }));
   try {
-    const directory = createKeyDirectory({ pipeline: spec.name, zones });
-    await readTopic({
-      client,
-      topic: topicName(spec.name, "keys"),
-      apply: ({ key, value }) => directory.apply(key, value),
-    });
+    const directory = await readConsumerDirectory({ client, pipeline: spec.name, zones });
     let count = 0;
     let refused = 0;
     const found = readPredictions({
       client,
       pipeline: spec.name,
       partitions: spec.kafka.partitions,
+      classes: spec.features.label.classes,
       directory,
       keys,
       follow: options["follow"] === true,
@@ -47,6 +40,10 @@ export async function predictions(
       onRefused: ({ lane, offset, reason }) => {
         refused += 1;
         context.tell(`refused a bundle at lane ${lane}, offset ${offset}: ${reason}`);
+      },
+      onGap: ({ lane, from, to }) => {
+        const missing = (to - from).toLocaleString("en");
+        context.tell(`lane ${lane}: ${missing} bundles from sequence ${from} on are missing`);
       },
     });
     for await (const prediction of found) {

@@ -7,10 +7,13 @@
  * payload  = {v: 1, bundleId: bstr (16), fields: {* tstr => any}, parts: [+ {bytes, chunks: [+ bstr (32)]}]}
  * ```
  * Chunks come first; their index counts over all parts. Only the manifest is believed: chunks are found by their
- * index and hash among the records of the same bundle id, so that a record that somebody puts between them changes
- * nothing.
- * One writer owns a lane, so once a bundle is complete, every other bundle open at that point never will be.
- * Must not: judge the fields, or that a bundle was read before (a sequence in the fields says that).
+ * index and hash among the records of the same bundle id, so that records that somebody puts between them, of the same
+ * or of other ids, change nothing. Nothing is hashed before an authentic manifest asks for it.
+ * A bundle that is not complete within `maxSpan` of its first record is given up, the oldest first, and it alone: what
+ * begins behind it may still complete. That bounds what a reader holds, and says how much foreign stuff a bundle bears.
+ * One writer owns a lane, so once a new bundle is complete, every other bundle open at that point never will be. A copy
+ * of an old one proves nothing about the writer: `isReplay` tells it, and it ends nobody but itself.
+ * Must not: judge the fields, or remember what was read before (the caller does both).
  */
 import { SealstreamError } from "../errors.ts";
 import {
@@ -56,9 +59,13 @@ export interface Bundle {
   readonly toOffset: number;
 }
 
+type Fault = "pack-incomplete" | "pack-refused" | "key-unknown" | "replayed";
+
 export interface RefusedRecord {
   readonly offset: number;
-  readonly reason: "pack-incomplete" | "pack-refused" | "key-unknown";
+  readonly reason: Fault;
+  /** Hex bundle id that the record claims; empty when it is no record of a bundle. */
+  readonly bundleId: string;
 }
 
 export interface ReadBundles {
@@ -70,7 +77,7 @@ export interface ReadBundles {
   readonly pendingFrom: number | null;
   /** All records before it are final; null when nothing is. */
   readonly consumedTo: number | null;
-  /** Only with `waitForSigner`: an open bundle waits for its signer's certificate. */
+  /** Only with `waitForSigner`: reading stopped at a manifest that waits for its signer's certificate. */
   readonly waitsForSigner: boolean;
 }
 
@@ -128,53 +135,48 @@ export function createBundle(options: {
   return records;
 }
 
+/** How far a bundle may reach from its first record to its manifest, whatever stands between. */
+export interface BundleSpan {
+  readonly records: number;
+  /** As {@link laneRecordBytes} counts them. */
+  readonly bytes: number;
+}
+
+export interface ReadBundlesOptions {
+  readonly context: string;
+  readonly findSigner: FindSigner;
+  /** Bytes of all parts of a bundle. */
+  readonly maxBundleBytes: number;
+  /** Unless said, a bundle may be as long as what is handed in. */
+  readonly maxSpan?: BundleSpan | undefined;
+  /** Stop behind this many bundles; what follows is handed in again. */
+  readonly atMost?: number | undefined;
+  /** Asked about each authentic manifest: whether the lane is already past it. */
+  readonly isReplay?: ((manifest: ManifestHead) => boolean) | undefined;
+  /** Asked about each manifest of an unknown signer: true stops there until its certificate came; unless said, refuse. */
+  readonly waitForSigner?: ((offset: number) => boolean) | undefined;
+}
+
+export interface ManifestHead {
+  readonly bundleId: Uint8Array;
+  readonly fields: Readonly<Record<string, CborValue>>;
+}
+
+/** Bytes of key, value and header values: as a lane counts what it holds. */
+export function laneRecordBytes({ key, value, headers }: Omit<LaneRecord, "offset">): number {
+  let bytes = (key?.length ?? 0) + (value?.length ?? 0);
+  for (const header of Object.values(headers)) bytes += header.length;
+  return bytes;
+}
+
 /** Chunks of one bundle id whose manifest has not come. */
 interface OpenBundle {
   readonly fromOffset: number;
+  /** Records and bytes read before its first one. */
+  readonly before: BundleSpan;
   readonly offsets: number[];
-  /** By hex index and hex hash. */
-  readonly chunks: Map<string, Uint8Array>;
-  bytes: number;
-  signerUnknown: boolean;
-}
-
-/**
- * Finds the complete bundles among consecutive records of a lane.
- * @param records from the lane's position on, by rising offset; what is not before `consumedTo` is handed in again
- * @param options `maxBundleBytes`: chunks held at once (the lane must be able to hold as much); when passed, the
- * oldest open bundle is given up. `waitForSigner`: keep a bundle of an unknown signer open (the caller sets a limit)
- * instead of refusing it
- */
-export function readBundles(
-  records: readonly LaneRecord[],
-  options: {
-    readonly context: string;
-    readonly findSigner: FindSigner;
-    readonly maxBundleBytes: number;
-    readonly waitForSigner?: boolean | undefined;
-  },
-): ReadBundles {
-  const reading: Reading = { open: new Map(), bundles: [], refused: [], openBytes: 0, options };
-  for (const record of records) {
-    const place = placeOf(record);
-    if (place === null) {
-      reading.refused.push({ offset: record.offset, reason: "pack-refused" });
-    } else if (place.type === "chunk") {
-      takeChunk(reading, record.offset, place);
-    } else {
-      takeManifest(reading, record.offset, place);
-    }
-  }
-  if (options.waitForSigner !== true) {
-    for (const [id, bundle] of reading.open) if (bundle.signerUnknown) giveUp(reading, id, bundle);
-  }
-  return settle(records, reading);
-}
-
-interface ReadOptions {
-  readonly context: string;
-  readonly findSigner: FindSigner;
-  readonly maxBundleBytes: number;
+  /** By hex index: all that claim that place. */
+  readonly chunks: Map<string, Uint8Array[]>;
 }
 
 interface Reading {
@@ -182,63 +184,105 @@ interface Reading {
   readonly open: Map<string, OpenBundle>;
   readonly bundles: Bundle[];
   readonly refused: RefusedRecord[];
-  openBytes: number;
-  readonly options: ReadOptions;
+  read: BundleSpan;
+  /** Exclusive end of what was read. */
+  end: number;
+  readonly options: ReadBundlesOptions;
 }
 
-function giveUp(reading: Reading, id: string, bundle: OpenBundle): void {
-  const reason = bundle.signerUnknown ? "key-unknown" : "pack-incomplete";
-  for (const offset of bundle.offsets) reading.refused.push({ offset, reason });
-  reading.openBytes -= bundle.bytes;
-  reading.open.delete(id);
+/**
+ * Finds the complete bundles among consecutive records of a lane.
+ * @param records from the lane's position on, by rising offset; what is not before `consumedTo` is handed in again
+ */
+export function readBundles(
+  records: readonly LaneRecord[],
+  options: ReadBundlesOptions,
+): ReadBundles {
+  const reading: Reading = {
+    open: new Map(),
+    bundles: [],
+    refused: [],
+    read: { records: 0, bytes: 0 },
+    end: records[0]?.offset ?? 0,
+    options,
+  };
+  let waitsForSigner = false;
+  for (const record of records) {
+    const before = reading.read;
+    reading.read = { records: before.records + 1, bytes: before.bytes + laneRecordBytes(record) };
+    giveUpTooLong(reading);
+    const place = placeOf(record);
+    if (place === null) {
+      reading.refused.push({ offset: record.offset, reason: "pack-refused", bundleId: "" });
+    } else if (place.type === "chunk") {
+      takeChunk(reading, record.offset, place, before);
+    } else if (takeManifest(reading, record.offset, place) === "wait") {
+      waitsForSigner = true;
+      break;
+    }
+    reading.end = record.offset + 1;
+    if (reading.bundles.length === options.atMost) break;
+  }
+  return settle(reading, records[0]?.offset ?? 0, waitsForSigner);
 }
 
-function takeChunk(reading: Reading, offset: number, place: Place): void {
-  reading.openBytes += addChunk(reading.open, offset, place);
-  for (const [id, bundle] of reading.open) {
-    if (reading.openBytes <= reading.options.maxBundleBytes) break;
-    giveUp(reading, id, bundle);
+function giveUp({ open, refused }: Reading, id: string, reason: Fault = "pack-incomplete"): void {
+  for (const offset of open.get(id)?.offsets ?? []) refused.push({ offset, reason, bundleId: id });
+  open.delete(id);
+}
+
+function giveUpTooLong(reading: Reading): void {
+  const { read, options } = reading;
+  const { records, bytes } = options.maxSpan ?? { records: Infinity, bytes: Infinity };
+  for (const [id, { before }] of reading.open) {
+    if (read.records - before.records <= records && read.bytes - before.bytes <= bytes) return;
+    giveUp(reading, id);
   }
 }
 
-function takeManifest(reading: Reading, offset: number, place: Place): void {
-  const { open } = reading;
+function takeChunk({ open }: Reading, offset: number, place: Place, before: BundleSpan): void {
+  const { id, index, value } = place;
+  const fresh: OpenBundle = { fromOffset: offset, before, offsets: [], chunks: new Map() };
+  const bundle = open.get(id) ?? fresh;
+  open.set(id, bundle);
+  bundle.offsets.push(offset);
+  const candidates = bundle.chunks.get(index);
+  if (candidates === undefined) bundle.chunks.set(index, [value]);
+  else candidates.push(value);
+}
+
+function takeManifest(reading: Reading, offset: number, place: Place): "wait" | "taken" {
+  const { open, options, refused } = reading;
   const mine = open.get(place.id);
-  const read = readManifest({ place, offset, mine, options: reading.options });
+  const read = readManifest({ place, offset, mine, options });
+  if (read === "key-unknown" && options.waitForSigner?.(offset) === true) return "wait";
   if (typeof read === "string") {
-    // A manifest that is no good says nothing about the chunks: the true one may follow.
-    if (read === "key-unknown" && mine !== undefined) mine.signerUnknown = true;
-    reading.refused.push({ offset, reason: read });
-    return;
+    const reason = read === "too-large" ? "pack-refused" : read;
+    refused.push({ offset, reason, bundleId: place.id });
+    // Any other manifest that is no good says nothing about the chunks: the true one may follow.
+    if (read === "replayed" || read === "too-large") giveUp(reading, place.id, reason);
+    return "taken";
   }
   reading.bundles.push(read);
-  if (mine !== undefined) {
-    reading.openBytes -= mine.bytes;
-    open.delete(place.id);
-  }
-  for (const [id, bundle] of open) giveUp(reading, id, bundle);
+  open.delete(place.id);
+  for (const id of open.keys()) giveUp(reading, id);
+  return "taken";
 }
 
 /** What is final, given what is still open. */
-function settle(records: readonly LaneRecord[], read: Reading): ReadBundles {
-  const starts = [...read.open.values()].map((bundle) => bundle.fromOffset);
-  const pendingFrom = starts.length === 0 ? null : Math.min(...starts);
-  const first = records[0];
-  const last = records.at(-1);
-  let consumedTo: number | null = null;
-  if (first !== undefined && last !== undefined) {
-    consumedTo = pendingFrom ?? last.offset + 1;
-    if (consumedTo === first.offset) consumedTo = null;
-  }
-  const end = consumedTo ?? 0;
+function settle(reading: Reading, from: number, waitsForSigner: boolean): ReadBundles {
+  // The oldest comes first in the map.
+  const [oldest] = reading.open.values();
+  const pendingFrom = oldest?.fromOffset ?? null;
+  const end = pendingFrom ?? reading.end;
   return {
-    bundles: read.bundles,
-    refused: read.refused
+    bundles: reading.bundles,
+    refused: reading.refused
       .filter((record) => record.offset < end)
       .sort((a, b) => a.offset - b.offset),
-    pendingFrom,
-    consumedTo,
-    waitsForSigner: [...read.open.values()].some((bundle) => bundle.signerUnknown),
+    pendingFrom: pendingFrom ?? (waitsForSigner ? reading.end : null),
+    consumedTo: end > from ? end : null,
+    waitsForSigner,
   };
 }
 
@@ -264,28 +308,13 @@ function placeOf(record: LaneRecord): Place | null {
   return { type: isChunk ? "chunk" : "manifest", id, index, value };
 }
 
-/** Puts a chunk to its bundle; returns the bytes it adds to what is held. */
-function addChunk(open: Map<string, OpenBundle>, offset: number, place: Place): number {
-  let bundle = open.get(place.id);
-  if (bundle === undefined) {
-    bundle = { fromOffset: offset, offsets: [], chunks: new Map(), bytes: 0, signerUnknown: false };
-    open.set(place.id, bundle);
-  }
-  bundle.offsets.push(offset);
-  const name = place.index + hex(sha256(place.value));
-  if (bundle.chunks.has(name)) return 0;
-  bundle.chunks.set(name, place.value);
-  bundle.bytes += place.value.length;
-  return place.value.length;
-}
-
 /** The bundle that a manifest completes, or why there is none. */
 function readManifest(given: {
   readonly place: Place;
   readonly offset: number;
   readonly mine: OpenBundle | undefined;
-  readonly options: ReadOptions;
-}): Bundle | RefusedRecord["reason"] {
+  readonly options: ReadBundlesOptions;
+}): Bundle | Fault | "too-large" {
   const { offset, mine, options } = given;
   const { id, value } = given.place;
   const { context, findSigner } = options;
@@ -295,11 +324,12 @@ function readManifest(given: {
   }
   const manifest = decodeManifest(verified.payload);
   if (manifest === null || hex(manifest.bundleId) !== id) return "pack-refused";
+  if (options.isReplay?.(manifest) === true) return "replayed";
   const total = manifest.parts.reduce((sum, part) => sum + part.bytes, 0);
-  if (total > options.maxBundleBytes) return "pack-refused";
+  if (total > options.maxBundleBytes) return "too-large";
   const parts: Uint8Array[] = [];
   let index = 0;
-  const lookup = (hash: Uint8Array) => mine?.chunks.get(indexHex(index++) + hex(hash)) ?? null;
+  const lookup = (hash: Uint8Array) => findChunk(mine?.chunks.get(indexHex(index++)) ?? [], hash);
   for (const part of manifest.parts) {
     const joined = joinChunks({ hashes: part.chunks, lookup, bytes: part.bytes });
     if (joined === null) return "pack-incomplete";
@@ -315,14 +345,19 @@ function readManifest(given: {
   };
 }
 
+/** The chunk of a hash; one that stands alone is not hashed here, since joining does it. */
+function findChunk(candidates: readonly Uint8Array[], hash: Uint8Array): Uint8Array | null {
+  const only = candidates.length === 1 ? candidates[0] : undefined;
+  const isIt = (chunk: Uint8Array) => Buffer.compare(sha256(chunk), hash) === 0;
+  return only ?? candidates.find(isIt) ?? null;
+}
+
 interface ListedPart {
   readonly bytes: number;
   readonly chunks: readonly Uint8Array[];
 }
 
-interface Manifest {
-  readonly bundleId: Uint8Array;
-  readonly fields: Readonly<Record<string, CborValue>>;
+interface Manifest extends ManifestHead {
   readonly parts: readonly ListedPart[];
 }
 

@@ -12,9 +12,9 @@
  * because each of the two roundings is off by at most g/2 in each coordinate. |S - S'| <= C is what the backend promises
  * of its float32 sums (stages/train/clip-margin.ts); here only the rounding is charged.
  *
- * Grammar, version 1 (integers little-endian; 72 + 4 count bytes):
+ * Grammar, version 1 (integers little-endian; 104 + 4 count bytes):
  *   contribution = version:u16 fractionBits:u16 lane:u32 modelVersion:u32 places:u32 used:u32
- *                  from:u64 to:u64 runId:16 nonce:16 count:u32 sum:i32*count
+ *                  from:u64 to:u64 runId:16 nonce:16 configHash:32 count:u32 sum:i32*count
  */
 import { encodeCbor } from "../crypto/cbor.ts";
 import { sha256 } from "../crypto/chunks.ts";
@@ -24,6 +24,11 @@ import { SealstreamError } from "../errors.ts";
 export interface Contribution {
   /** 32 lower-case hex digits. */
   readonly runId: string;
+  /**
+   * Configuration that it was made with (run-config.ts), 64 lower-case hex digits: the claim that its examples were
+   * clipped to this run's norm. Aggregate takes it only if it is the run's.
+   */
+  readonly configHash: string;
   /** Version of the model whose gradient this is. */
   readonly modelVersion: number;
   /** Lane (partition) of the source topic. */
@@ -46,8 +51,9 @@ export interface Contribution {
 
 const CONTRIBUTIONS_LABEL = "sealstream/contributions/v1";
 const VERSION = 1;
-const HEADER_BYTES = 72;
+const HEADER_BYTES = 104;
 const ID_BYTES = 16;
+const HASH_BYTES = 32;
 const INT32_BYTES = 4;
 const MAX_UINT32 = 2 ** 32 - 1;
 const MAX_INT32 = 2 ** 31 - 1;
@@ -142,7 +148,8 @@ export function encodeContribution(contribution: Contribution): Uint8Array {
   view.setBigUint64(28, BigInt(contribution.to), true);
   bytes.set(Buffer.from(contribution.runId, "hex"), 36);
   bytes.set(contribution.nonce, 52);
-  view.setUint32(68, sum.length, true);
+  bytes.set(Buffer.from(contribution.configHash, "hex"), 68);
+  view.setUint32(100, sum.length, true);
   for (const [index, value] of sum.entries()) {
     view.setInt32(HEADER_BYTES + index * INT32_BYTES, value, true);
   }
@@ -162,13 +169,14 @@ export function contributionBytes(parameters: number): number {
 export function decodeContribution(bytes: Uint8Array, parameters: number): Contribution | null {
   if (bytes.length !== contributionBytes(parameters)) return null;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (view.getUint16(0, true) !== VERSION || view.getUint32(68, true) !== parameters) return null;
+  if (view.getUint16(0, true) !== VERSION || view.getUint32(100, true) !== parameters) return null;
   const sum = new Int32Array(parameters);
   for (let index = 0; index < parameters; index += 1) {
     sum[index] = view.getInt32(HEADER_BYTES + index * INT32_BYTES, true);
   }
   const contribution: Contribution = {
     runId: Buffer.from(bytes.subarray(36, 36 + ID_BYTES)).toString("hex"),
+    configHash: Buffer.from(bytes.subarray(68, 68 + HASH_BYTES)).toString("hex"),
     modelVersion: view.getUint32(8, true),
     lane: view.getUint32(4, true),
     // Offsets beyond 2^53 lose digits here; contributionFault refuses all such.
@@ -185,9 +193,13 @@ export function decodeContribution(bytes: Uint8Array, parameters: number): Contr
 }
 
 /**
- * What the noise row of an update is keyed by: SHA-256 of CBOR ["sealstream/contributions/v1", [SHA-256 of each encoded
- * contribution, in log order]]. Offsets are not in it: a topic that is made anew repeats them.
- * @param digests SHA-256 of each `encodeContribution`, 32 bytes each
+ * What the noise row of an update is keyed by: SHA-256 of CBOR ["sealstream/contributions/v1", [SHA-256 of each record
+ * value in `contributions`, in log order]]. Offsets are not in it: a topic that is made anew repeats them.
+ *
+ * The ledger publishes this hash, so it must be one of sealed bytes: a hash of plaintext contributions would let
+ * everybody who reads the ledger test a guess at the exact sums, past the noise. It also lets the ledger be checked
+ * against the topic without a key.
+ * @param digests SHA-256 of each sealed envelope as committed, 32 bytes each
  */
 export function contributionsHash(digests: readonly Uint8Array[]): Uint8Array {
   return sha256(encodeCbor([CONTRIBUTIONS_LABEL, digests]));
@@ -197,6 +209,7 @@ export function contributionsHash(digests: readonly Uint8Array[]): Uint8Array {
 function contributionFault(contribution: Contribution): string | null {
   const { from, to, places, used, fractionBits, lane, modelVersion } = contribution;
   if (!/^[0-9a-f]{32}$/.test(contribution.runId)) return "the run id is not 32 hex digits";
+  if (!/^[0-9a-f]{64}$/.test(contribution.configHash)) return "the configuration is not a hash";
   if (contribution.nonce.length !== ID_BYTES) return "the nonce is not 16 bytes";
   if (![lane, modelVersion].every((value) => isInteger(value, MAX_UINT32))) {
     return "the lane or model version is not a uint32";

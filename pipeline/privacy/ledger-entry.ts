@@ -2,7 +2,7 @@
  * One entry of the privacy ledger: what was released, from which records, with how much noise, as signed canonical JSON.
  *
  * The entry is the model's manifest: readers find a model only through it. It must hold everything that is needed to
- * recompute the claim offline, and nothing about a record. This file knows one entry; the chain is ledger.ts.
+ * recompute the claim offline, and nothing about a record: no plaintext, nor a hash of one. This file knows one entry; the chain is ledger.ts.
  *
  * Grammar, version 1:
  *   value     = COSE_Sign1 (crypto/cose-sign1.ts), context "sealstream/ledger/v1|<pipeline>", by a model-signing key
@@ -26,8 +26,6 @@ export interface LedgerRange {
   readonly places: number;
   /** Version of the model whose gradient it is. */
   readonly modelVersion: number;
-  /** 32 hex digits. */
-  readonly nonce: string;
 }
 
 export interface LedgerEntry {
@@ -72,7 +70,7 @@ export interface LedgerEntry {
   readonly laneNext: Readonly<Record<string, number>>;
   /** Offset in `contributions` up to which everything is final with this entry. */
   readonly contributionsNext: number;
-  /** What the noise row is keyed by, with run id and step; null at genesis. */
+  /** Of the sealed contributions (contribution.ts); the noise row is keyed by it, run id and step. Null at genesis. */
   readonly contributionsHash: string | null;
   /** Releases of the run that one record takes part in: 1 in one pass. */
   readonly participations: number;
@@ -148,7 +146,6 @@ const schema = z.strictObject({
         to: count,
         places: count.min(1),
         modelVersion: count,
-        nonce: id,
       }),
     )
     .max(MAX_RANGES),

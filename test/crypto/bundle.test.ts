@@ -5,6 +5,8 @@ import {
   type BundleRecord,
   createBundle,
   type LaneRecord,
+  laneRecordBytes,
+  type ReadBundlesOptions,
   readBundles,
 } from "../../pipeline/crypto/bundle.ts";
 import { joinChunks, sha256, splitIntoChunks } from "../../pipeline/crypto/chunks.ts";
@@ -33,13 +35,35 @@ function at(records: readonly BundleRecord[], from = 0): LaneRecord[] {
   return records.map((record, i) => ({ ...record, offset: from + i }));
 }
 
-function read(records: readonly LaneRecord[], extra: { max?: number; wait?: boolean } = {}) {
+type Extra = Partial<ReadBundlesOptions> & { max?: number; wait?: boolean };
+
+function read(records: readonly LaneRecord[], { max, wait, ...more }: Extra = {}) {
   return readBundles(records, {
     context,
     findSigner: (kid) => (hexOf(kid) === hexOf(signer.kid) ? signer : null),
-    maxBundleBytes: extra.max ?? MAX,
-    waitForSigner: extra.wait,
+    maxBundleBytes: max ?? MAX,
+    waitForSigner: () => wait === true,
+    ...more,
   });
+}
+
+/** A chunk of a bundle that nobody finishes; `id` null: an id of its own. */
+function foreign(bytes = 1, id: Uint8Array | null = null): Omit<LaneRecord, "offset"> {
+  const bundleId = id ?? randomBytes(16);
+  const key = new Uint8Array(Buffer.concat([bundleId, new Uint8Array(4)]));
+  return { key, value: new Uint8Array(bytes), headers: { "sealstream-type": utf8("chunk") } };
+}
+
+function inOrder(records: readonly Omit<LaneRecord, "offset">[], from = 0): LaneRecord[] {
+  return records.map((record, index) => ({ ...record, offset: from + index }));
+}
+
+/** `more` before each record but the first. */
+function between(
+  records: readonly BundleRecord[],
+  more: () => readonly Omit<LaneRecord, "offset">[],
+): LaneRecord[] {
+  return inOrder(records.flatMap((record, i) => (i === 0 ? [record] : [...more(), record])));
 }
 
 describe("chunks", () => {
@@ -222,41 +246,128 @@ describe("readBundles", () => {
     expect(read(at(renamed)).bundles).toEqual([]);
   });
 
-  test("an unknown signer: refused at once, or waited for when asked", () => {
+  test("an unknown signer: its manifest is refused at once, or reading stops there", () => {
     const unknown = make(1, [150], { by: stranger });
-    const result = read(at(unknown.records));
+    const behind = [...at(unknown.records), ...at(make(2, [10]).records, 3)];
+    const result = read(behind);
     expect(result.refused.map((r) => [r.offset, r.reason])).toEqual([
-      [0, "key-unknown"],
-      [1, "key-unknown"],
+      [0, "pack-incomplete"],
+      [1, "pack-incomplete"],
       [2, "key-unknown"],
     ]);
-    expect(result).toMatchObject({ pendingFrom: null, consumedTo: 3, waitsForSigner: false });
-    const waiting = read(at(unknown.records), { wait: true });
-    expect(waiting).toMatchObject({
+    expect(result).toMatchObject({ pendingFrom: null, consumedTo: 5, waitsForSigner: false });
+    expect(read(behind, { wait: true })).toMatchObject({
       bundles: [],
       refused: [],
       pendingFrom: 0,
       consumedTo: null,
       waitsForSigner: true,
     });
-    const later = read([...at(unknown.records), ...at(make(2, [10]).records, 3)], { wait: true });
-    expect(later.refused.map((r) => r.reason)).toEqual([
-      "key-unknown",
-      "key-unknown",
-      "key-unknown",
-    ]);
-    expect(later.waitsForSigner).toBe(false);
+    const asked: number[] = [];
+    const waitForSigner = (offset: number) => asked.push(offset) < 0;
+    expect(read(behind, { waitForSigner }).bundles.length).toBe(1);
+    expect(asked).toEqual([2]);
   });
 
-  test("bounds what it holds", () => {
+  test("a manifest of an unknown signer takes no chunks of an authentic bundle with it", () => {
+    const { records } = make(1, [150]);
+    const forged = make(1, [150], { by: stranger }).records.at(-1)!;
+    const cut = inOrder([records[0]!, forged]);
+    expect(read(cut)).toMatchObject({ refused: [], consumedTo: null, pendingFrom: 0 });
+    expect(read([...cut, ...at(records.slice(1), 2)]).bundles.length).toBe(1);
+  });
+
+  test("a bundle of unknown signature waits behind what is final", () => {
+    const unknown = make(1, [150], { by: stranger });
+    const result = read([...at(make(2, [10]).records), ...at(unknown.records.slice(-1), 2)], {
+      wait: true,
+    });
+    expect(result).toMatchObject({ consumedTo: 2, pendingFrom: 2, waitsForSigner: true });
+  });
+
+  test("bounds the parts of a bundle", () => {
     const exact = make(1, [500, 500]);
     expect(read(at(exact.records), { max: 1000 }).bundles.length).toBe(1);
-    const over = read(at(exact.records), { max: 999 });
-    expect(over.bundles).toEqual([]);
-    const junk = at(make(3, [900]).records.slice(0, -1), 0);
-    const result = read([...junk, ...at(exact.records, 9)], { max: 1000 });
-    expect(result.bundles.map((b) => b.fromOffset)).toEqual([9]);
-    expect(result.refused.length).toBe(9);
+    expect(read(at(exact.records), { max: 999 }).bundles).toEqual([]);
+  });
+
+  test("S5: one foreign 1-byte chunk does not destroy a bundle of exactly the largest size", () => {
+    const { records, bundleId } = make(1, [500, 500]);
+    const span = { records: records.length + 20, bytes: 4000 };
+    const options = { max: 1000, maxSpan: span };
+    const variants = () => [foreign(1, bundleId)];
+    for (const more of [() => [foreign()], variants, () => [foreign(), foreign(90)]]) {
+      const result = read(between(records, more), options);
+      expect(result.bundles.map((b) => b.parts.length)).toEqual([2]);
+      expect(result.bundles[0]!.fromOffset).toBe(0);
+    }
+  });
+
+  test("S5: a steady writer of foreign chunks kills no bundle that lies within its span", () => {
+    const good = Array.from({ length: 6 }, (_, i) => make(i + 1, [400]));
+    const all = inOrder(
+      good.flatMap(({ records, bundleId }) =>
+        records.flatMap((record, i) => [
+          ...(i === 0 ? [foreign(), foreign(50)] : []),
+          foreign(1, bundleId),
+          record,
+          foreign(),
+        ]),
+      ),
+    );
+    const maxSpan = { records: 17, bytes: 2000 };
+    // As a lane does it: a bounded window from the position on, one record at a time.
+    let held: LaneRecord[] = [];
+    let most = 0;
+    const found: unknown[] = [];
+    const refused: number[] = [];
+    for (const record of all) {
+      held.push(record);
+      most = Math.max(most, held.length);
+      const result = read(held, { max: 400, maxSpan, atMost: 1 });
+      found.push(...result.bundles.map((b) => b.fields["sequence"]));
+      refused.push(...result.refused.map(({ offset }) => offset));
+      held = held.filter(({ offset }) => offset >= (result.consumedTo ?? 0));
+    }
+    expect(found).toEqual([1, 2, 3, 4, 5, 6]);
+    expect(most).toBeLessThanOrEqual(maxSpan.records + 1);
+    expect(refused).toEqual([...new Set(refused)]);
+  });
+
+  test("gives up only what began too long ago, never what may still complete", () => {
+    const { records } = make(1, [400]);
+    const head = [foreign(), foreign(), records[0]!, foreign(), records[1]!];
+    const byRecords = read(inOrder(head), { maxSpan: { records: 3, bytes: 1e6 } });
+    expect(byRecords.refused.map(({ offset }) => offset)).toEqual([0, 1]);
+    expect(byRecords).toMatchObject({ consumedTo: 2, pendingFrom: 2 });
+    const bytes = head.slice(2).reduce((sum, record) => sum + laneRecordBytes(record), 0);
+    const byBytes = read(inOrder(head), { maxSpan: { records: 99, bytes } });
+    expect(byBytes).toMatchObject({ consumedTo: 2, pendingFrom: 2 });
+    for (const maxSpan of [
+      { records: 99, bytes: bytes - 1 },
+      { records: 2, bytes: 1e6 },
+    ]) {
+      expect(read(inOrder(head), { maxSpan })).toMatchObject({ consumedTo: 3 });
+    }
+  });
+
+  test("a copy of an old bundle ends nobody but itself", () => {
+    const old = make(1, [150]);
+    const { records } = make(2, [250]);
+    const mixed = inOrder([...records.slice(0, 2), ...old.records, ...records.slice(2)]);
+    // Without memory it is the copy that counts.
+    expect(read(mixed).bundles.map((b) => b.fields["sequence"])).toEqual([1]);
+    const isReplay: ReadBundlesOptions["isReplay"] = ({ fields, bundleId }) =>
+      fields["sequence"] === 1 && hexOf(bundleId) === hexOf(old.bundleId);
+    const result = read(mixed, { isReplay });
+    expect(result.bundles.map((b) => b.fields["sequence"])).toEqual([2]);
+    const same = { reason: "replayed", bundleId: hexOf(old.bundleId) };
+    expect(result.refused).toEqual([2, 3, 4].map((offset) => ({ offset, ...same })));
+  });
+
+  test("stops behind as many bundles as asked for", () => {
+    const records = [...at(make(1, [50]).records), ...at(make(2, [50]).records, 2)];
+    expect(read(records, { atMost: 1 })).toMatchObject({ consumedTo: 2, pendingFrom: null });
   });
 
   test("equal chunks of two parts are one chunk in two places", () => {

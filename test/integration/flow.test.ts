@@ -71,7 +71,15 @@ async function writeGarbage(): Promise<void> {
       partition: 0,
     },
   ];
-  for (const role of ["keys", "examples", "packs", "models", "ledger", "predictions"] as const) {
+  for (const role of [
+    "keys",
+    "examples",
+    "packs",
+    "contributions",
+    "models",
+    "ledger",
+    "predictions",
+  ] as const) {
     await producer.send(topicName(pipeline.name, role), records);
   }
   await producer.close();

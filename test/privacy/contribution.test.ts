@@ -15,6 +15,7 @@ import {
 
 const MADE: Contribution = {
   runId: "00112233445566778899aabbccddeeff",
+  configHash: Buffer.from(Uint8Array.from({ length: 32 }, (_, i) => 0xa0 + i)).toString("hex"),
   modelVersion: 7,
   lane: 3,
   from: 1000,
@@ -25,10 +26,11 @@ const MADE: Contribution = {
   fractionBits: 25,
   sum: Int32Array.of(0, -1, 2_147_483_647, -2_147_483_648),
 };
-/** Packed by Python's struct ("<HHIIIIQQ", run id, nonce, "<I4i"). */
+/** Packed by Python's struct ("<HHIIIIQQ", run id, nonce, configuration, "<I4i"). */
 const HEX =
   "010019000300000007000000200000001e000000e8030000000000000500000000010000" +
   "00112233445566778899aabbccddeeff000102030405060708090a0b0c0d0e0f" +
+  "a0a1a2a3a4a5a6a7a8a9aaabacadaeafb0b1b2b3b4b5b6b7b8b9babbbcbdbebf" +
   "0400000000000000ffffffffffffff7f00000080";
 
 describe("codec", () => {
@@ -62,7 +64,7 @@ describe("codec", () => {
     ["a range that ends where it begins", 28, "e803000000000000"],
     ["a range that ends before", 28, "e703000000000000"],
     ["an offset of 2^53", 28, "0000000000002000"],
-    ["another count", 68, "03000000"],
+    ["another count", 100, "03000000"],
   ];
   test.each(malformed)("%s is malformed", (_name, at, hex) => {
     const bytes = Buffer.from(HEX, "hex");
@@ -83,6 +85,7 @@ describe("codec", () => {
     { runId: "00" },
     { runId: "G".repeat(32) },
     { nonce: new Uint8Array(15) },
+    { configHash: "a".repeat(63) },
     { lane: -1 },
     { lane: 2 ** 32 },
     { modelVersion: 1.5 },
@@ -97,7 +100,7 @@ describe("codec", () => {
 });
 
 test("the hash of an update's contributions", () => {
-  // Python: sha256(cbor2.dumps(["sealstream/contributions/v1", [d, d]])), d = sha256 of the bytes above.
+  // Python: sha256(cbor2.dumps(["sealstream/contributions/v1", [d, d]])) of the digest d below.
   const digest = Buffer.from(
     "806bb68094a93765765a7bfdf7b513dd444b79da8967a4f977760aedcc515135",
     "hex",

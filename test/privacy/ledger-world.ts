@@ -70,8 +70,7 @@ export function updateEntry(summary: LedgerSummary): LedgerEntry {
   const ranges = [0, 1].map((lane) => {
     const from = before.laneNext[lane] ?? 10 * (lane + 1);
     const { modelVersion } = before;
-    const nonce = digest(before.sequence).slice(0, 32);
-    return { lane, from, to: from + 6, places: PLACES, modelVersion, nonce };
+    return { lane, from, to: from + 6, places: PLACES, modelVersion };
   });
   const draft: LedgerEntry = {
     ...before,

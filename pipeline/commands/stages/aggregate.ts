@@ -14,6 +14,8 @@ async function restore({ spec, client, keys }: StageWorld) {
   await readTopic({
     client,
     topic: topic("keys"),
+    // Entries prove themselves, and another stage's open transaction must not hide our own model key.
+    isolation: "uncommitted",
     apply: ({ key, value }) => directory.apply(key, value),
   });
   await readTopic({
@@ -34,6 +36,7 @@ export const wire: WireStage = async (world) => {
   return createAggregateStage({
     spec,
     directory,
+    keysFreshAsOf: world.keysFreshAsOf,
     keys,
     restore: () => restore(world),
     random: randomBytes,

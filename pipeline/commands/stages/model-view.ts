@@ -22,12 +22,23 @@ export async function openModelView(world: StageWorld): Promise<ModelView> {
   const { spec, directory, counter } = world;
   const reader = createModelReader({ pipeline: spec.name, directory });
   let decoded: DecodedModel | null = null;
+  // Told as it arrives: a stage without records does not ask for it.
+  const note = (): void => {
+    const newest = reader.newest();
+    if (newest !== null) {
+      counter.note("model", newest.entry.modelVersion);
+    }
+  };
   await Promise.all([
-    world.follow("models", ({ key, value }) => reader.applyModel(key, value)),
+    world.follow("models", ({ key, value }) => {
+      reader.applyModel(key, value);
+      note();
+    }),
     world.follow("ledger", ({ value, offset }) => {
       if (reader.applyLedger(value, offset) === "refused") {
         world.logger.warn({ offset }, "an entry of the ledger was refused");
       }
+      note();
     }),
   ]);
   return {
@@ -40,7 +51,6 @@ export async function openModelView(world: StageWorld): Promise<ModelView> {
       if (decoded?.entryHash !== newest.entryHash) {
         const { network, weights } = decodeCheckpoint(newest.checkpoint);
         decoded = { ...newest, network, weights };
-        counter.note("model", newest.entry.modelVersion);
       }
       return decoded;
     },

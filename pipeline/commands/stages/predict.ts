@@ -13,10 +13,15 @@ export const wire: WireStage = async (world) => {
     directory,
     signer: keys.signing("result-signing"),
     model: () => models.newest(),
+    keysFreshAsOf: world.keysFreshAsOf,
     evaluator: createEvaluatorPool({}),
     onPack: ({ rows }) => {
       predicted += rows;
       counter.note("predicted", predicted);
+    },
+    onModelRefused: ({ modelVersion, reason }) => {
+      counter.note("model refused", modelVersion);
+      world.logger.warn({ modelVersion, reason }, "a model cannot be evaluated and is passed over");
     },
   });
 };

@@ -1,40 +1,42 @@
-/** Wires `train`: the backend, the newest model, and how many contributions still wait for an update. */
+/** Wires `train`: the backend, and the newest model with what its ledger entry says of the run. */
 import { randomBytes } from "node:crypto";
+import { networkFromSpec } from "../../network/definition.ts";
+import { runConfigHash } from "../../privacy/run-config.ts";
 import { createTrainStage } from "../../stages/train/stage.ts";
 import { createTrainBackend } from "../../stages/train/tfjs-backend.ts";
-import { openModelView } from "./model-view.ts";
-import type { WireStage } from "./world.ts";
+import { type DecodedModel, openModelView } from "./model-view.ts";
+import type { StageWorld, WireStage } from "./world.ts";
+
+/** Says once for each run that train waits because the run has other settings; what waits silently is never found. */
+function createRunWatch({ spec, logger }: StageWorld): (model: DecodedModel) => void {
+  const network = networkFromSpec(spec.features, spec.train);
+  const own = runConfigHash({ spec, network });
+  let said = "";
+  return ({ entry: { runId, configHash } }) => {
+    if (configHash === own || said === runId) return;
+    said = runId;
+    logger.warn({ runId }, "train waits for a run of its own settings: is its file aggregate's?");
+  };
+}
 
 export const wire: WireStage = async (world) => {
   const { spec, directory, keys, counter } = world;
   const models = await openModelView(world);
-  // Offsets of committed contributions that the newest ledger entry may not cover yet.
-  let waiting: number[] = [];
-  await world.follow("contributions", ({ offset }) => {
-    waiting.push(offset);
-  });
+  const watch = createRunWatch(world);
   let validated = 0;
   let correct = 0;
   return createTrainStage({
     spec,
     directory,
+    keysFreshAsOf: world.keysFreshAsOf,
     signer: keys.signing("train-signing"),
     model: () => {
       const model = models.newest();
-      return model === null
-        ? null
-        : {
-            runId: model.entry.runId,
-            modelVersion: model.entry.modelVersion,
-            configHash: model.entry.configHash,
-            network: model.network,
-            weights: model.weights,
-          };
-    },
-    pendingContributions: () => {
-      const next = models.newest()?.entry.contributionsNext ?? 0;
-      waiting = waiting.filter((offset) => offset >= next);
-      return waiting.length;
+      if (model === null) return null;
+      watch(model);
+      const { runId, modelVersion, configHash, laneNext } = model.entry;
+      const { network, weights } = model;
+      return { runId, modelVersion, configHash, laneNext, network, weights };
     },
     backend: createTrainBackend(spec.train.backend),
     random: randomBytes,

@@ -1,14 +1,17 @@
 /**
- * Decisions of aggregate that do not follow from committed input, and their bytes in the changelog topic.
+ * What aggregate must remember beside the ledger, and its bytes in the changelog topic.
  *
  * What an aborted transaction wrote counts as released (invariant 9), so what depends on time, or on which settings are
  * in force, is committed before anything is written that depends on it:
- * - `refusedForKey`: contributions that were refused because their data key did not come in time. A repeated attempt
+ * - `refusedForKey`: contributions that were refused because their data key was not in `keys`. A repeated attempt
  *   refuses them too, so that it has the same contributions in the update, and the same noise.
  * - `spendingRun`: the run whose first update may have been written. A run without an update in the ledger costs no
  *   budget, so it may be replaced by one of other settings only if it never got this far.
+ * - `refusedTo`: the group's position while it is ahead of the newest entry's `contributionsNext`, because everything
+ *   between them was refused and is final. The lane signs its changelog, so the position can be believed.
  *
- * Grammar, version 1: CBOR map {"refusedForKey": [* uint], "spendingRun": null / tstr (32 hex digits), "v": 1}
+ * Grammar, version 1: CBOR map {"refusedForKey": [* uint], "refusedTo": null / [sequence: uint, position: uint],
+ * "spendingRun": null / tstr (32 hex digits), "v": 1}
  */
 import {
   type CborValue,
@@ -22,17 +25,31 @@ import { SealstreamError } from "../../errors.ts";
 export interface Decisions {
   /** Offsets in `contributions`, rising. */
   readonly refusedForKey: readonly number[];
+  /** Null: the position is the newest entry's `contributionsNext`. */
+  readonly refusedTo: RefusedTo | null;
   /** 32 hex digits, or null. */
   readonly spendingRun: string | null;
 }
 
+export interface RefusedTo {
+  /** Of the ledger entry that was the newest. */
+  readonly sequence: number;
+  /** Everything from the entry's `contributionsNext` up to this offset was refused. */
+  readonly position: number;
+}
+
 const VERSION = 1;
 
-export const NO_DECISIONS: Decisions = { refusedForKey: [], spendingRun: null };
+export const NO_DECISIONS: Decisions = {
+  refusedForKey: [],
+  refusedTo: null,
+  spendingRun: null,
+};
 
 /** Changelog value; a new buffer. */
-export function encodeDecisions({ refusedForKey, spendingRun }: Decisions): Uint8Array {
-  return encodeCbor({ v: VERSION, refusedForKey, spendingRun });
+export function encodeDecisions({ refusedForKey, refusedTo, spendingRun }: Decisions): Uint8Array {
+  const pair = refusedTo === null ? null : [refusedTo.sequence, refusedTo.position];
+  return encodeCbor({ v: VERSION, refusedForKey, refusedTo: pair, spendingRun });
 }
 
 /**
@@ -42,9 +59,12 @@ export function encodeDecisions({ refusedForKey, spendingRun }: Decisions): Uint
 export function decodeDecisions(changelog: Uint8Array | null): Decisions {
   if (changelog === null) return NO_DECISIONS;
   const map = decodeCbor(changelog) ?? undefined;
-  if (isTextMap(map) && Object.keys(map).length === 3 && map["v"] === VERSION) {
+  if (isTextMap(map) && Object.keys(map).length === 4 && map["v"] === VERSION) {
     const { refusedForKey, spendingRun } = map;
-    if (isOffsets(refusedForKey) && isRunId(spendingRun)) return { refusedForKey, spendingRun };
+    const refusedTo = parseRefusedTo(map["refusedTo"]);
+    if (isOffsets(refusedForKey) && refusedTo !== undefined && isRunId(spendingRun)) {
+      return { refusedForKey, refusedTo, spendingRun };
+    }
   }
   throw new SealstreamError(
     "state-mismatch",
@@ -54,6 +74,14 @@ export function decodeDecisions(changelog: Uint8Array | null): Decisions {
 
 function isOffsets(value: CborValue | undefined): value is readonly number[] {
   return Array.isArray(value) && value.every(isUnsigned);
+}
+
+/** Undefined when it is neither null nor a pair. */
+function parseRefusedTo(value: CborValue | undefined): RefusedTo | null | undefined {
+  if (value === null) return null;
+  if (!(isOffsets(value) && value.length === 2)) return undefined;
+  const [sequence, position] = value;
+  return sequence === undefined || position === undefined ? undefined : { sequence, position };
 }
 
 function isRunId(value: CborValue | undefined): value is string | null {

@@ -1,15 +1,18 @@
 /**
  * The inbox: which contributions count, in the order of the log.
  *
- * A contribution counts when its envelope opens, it is of this run, it has the run's shape, and its range begins where
+ * A contribution counts when its envelope opens, it is of this run and was made with its
+ * configuration, it has the run's shape, and its range begins where
  * its lane's last one ended. Everything else becomes a dead letter, with one exception: an authentic contribution that
  * leaves a gap or overlaps in part cannot be left out without losing records nor taken without counting some twice, so
  * the stage stops. A whole range that was counted already is a copy (anybody who may write to the topic can make one):
  * it changes no count and is refused, so that nobody can stop training by copying a record.
  *
  * A record whose data key is not known holds up everything behind it, because the order of the log fixes every update.
- * After a while it is refused; that choice depends on time, so it is committed before anything is made of what is behind
- * it (invariant 9; decisions.ts). Must not sum, or forget a record that is not final.
+ * It waits until the view of `keys` has everything that was in that topic when the record was first seen. A data key's
+ * entry is written before the first record sealed under it becomes visible, so what is refused then as `key-unknown` is
+ * never authentic, however late the view is. When that is known depends on time, so it is committed before anything is
+ * made of what is behind it (invariant 9; decisions.ts). Must not sum, or forget a record that is not final.
  */
 import { sha256 } from "../../crypto/chunks.ts";
 import type { KeyDirectory } from "../../crypto/directory.ts";
@@ -22,7 +25,7 @@ import type { Outcome, Reason, StreamRecord } from "../../stream/contract.ts";
 export interface PendingContribution {
   readonly offset: number;
   readonly contribution: Contribution;
-  /** SHA-256 of its encoding. */
+  /** SHA-256 of the record's value: of the sealed envelope, never of what is in it (privacy/contribution.ts). */
   readonly digest: Uint8Array;
 }
 
@@ -32,8 +35,23 @@ export interface Inbox {
   readonly examinedTo: number;
   readonly pending: readonly PendingContribution[];
   readonly refused: readonly Outcome[];
-  /** The record that waits for its data key. */
-  readonly waiting: { readonly offset: number; readonly sinceMs: number } | null;
+  /** Whether the next record waits for its data key. */
+  readonly isBlocked: boolean;
+  /** When records were first handed in, by rising offset: one entry for each call that brought new ones. */
+  readonly seen: readonly Seen[];
+}
+
+/** Records before offset `to`, and not before that of the entry before, were first handed in at `atMs`. */
+interface Seen {
+  readonly to: number;
+  readonly atMs: number;
+}
+
+/** An inbox after a look at what is new. */
+export interface Examined {
+  readonly inbox: Inbox;
+  /** Offsets that were refused just now for want of a key: a decision to commit before the inbox is used. */
+  readonly givenUp: readonly number[];
 }
 
 /** What a contribution is held against. */
@@ -41,6 +59,7 @@ export interface InboxRules {
   readonly pipeline: string;
   readonly directory: KeyDirectory;
   readonly runId: string;
+  readonly configHash: string;
   readonly modelVersion: number;
   readonly parameters: number;
   readonly places: number;
@@ -49,6 +68,8 @@ export interface InboxRules {
   readonly laneNext: Readonly<Record<string, number>>;
   /** Offsets that were refused for want of a key, for good. */
   readonly refusedForKey: readonly number[];
+  /** Ms since the epoch: every entry that was in `keys` before then is in the directory. */
+  readonly keysFreshAsOfMs: number;
 }
 
 export const LANE_HEADER = "sealstream-lane";
@@ -60,7 +81,7 @@ const RECORD_ID = /^([0-9a-f]{32})\/([0-9]{1,9})\/([0-9]{1,16})-([0-9]{1,16})$/;
 const MAX_ID_BYTES = 32 + 1 + 9 + 1 + 16 + 1 + 16;
 
 export function emptyInbox(position: number): Inbox {
-  return { examinedTo: position, pending: [], refused: [], waiting: null };
+  return { examinedTo: position, pending: [], refused: [], isBlocked: false, seen: [] };
 }
 
 /**
@@ -72,19 +93,23 @@ export function examine(
   records: readonly StreamRecord[],
   rules: InboxRules,
   nowMs: number,
-): Inbox {
+): Examined {
   const pending = [...inbox.pending];
   const refused = [...inbox.refused];
+  const givenUp: number[] = [];
+  const seen = marked(inbox.seen, records, nowMs);
   const laneNext: Record<string, number> = { ...rules.laneNext };
   for (const { contribution } of pending) laneNext[contribution.lane] = contribution.to;
   let { examinedTo } = inbox;
   for (const record of records) {
     if (record.offset < inbox.examinedTo) continue;
-    const verdict = judge(record, rules, laneNext);
+    let verdict = judge(record, rules, laneNext);
     if (verdict === "wait") {
-      const first = inbox.waiting?.offset === record.offset ? inbox.waiting.sinceMs : nowMs;
-      const waiting = { offset: record.offset, sinceMs: first };
-      return { examinedTo, pending, refused, waiting };
+      if (rules.keysFreshAsOfMs <= firstSeenMs(seen, record.offset)) {
+        return { inbox: { examinedTo, pending, refused, isBlocked: true, seen }, givenUp };
+      }
+      givenUp.push(record.offset);
+      verdict = "key-unknown";
     }
     if (typeof verdict === "string") {
       refused.push({ offset: record.offset, kind: "dead-letter", reason: verdict });
@@ -94,7 +119,27 @@ export function examine(
     }
     examinedTo = record.offset + 1;
   }
-  return { examinedTo, pending, refused, waiting: null };
+  return { inbox: { examinedTo, pending, refused, isBlocked: false, seen }, givenUp };
+}
+
+/** Marks what is new; all of it at once, also behind a record that waits, so that waits do not add up. */
+function marked(
+  seen: readonly Seen[],
+  records: readonly StreamRecord[],
+  nowMs: number,
+): readonly Seen[] {
+  const to = (records.at(-1)?.offset ?? -1) + 1;
+  return to > (seen.at(-1)?.to ?? 0) ? [...seen, { to, atMs: nowMs }] : seen;
+}
+
+function firstSeenMs(seen: readonly Seen[], offset: number): number {
+  return seen.find(({ to }) => to > offset)?.atMs ?? Number.POSITIVE_INFINITY;
+}
+
+/** The oldest refused records that no contribution which counts is before, at most `most`. */
+export function refusedPrefix({ pending, refused }: Inbox, most: number): readonly Outcome[] {
+  const firstPending = pending[0]?.offset ?? Number.POSITIVE_INFINITY;
+  return refused.slice(0, most).filter(({ offset }) => offset < firstPending);
 }
 
 /** The inbox once everything before `offset` is final. */
@@ -103,6 +148,7 @@ export function consumeTo(inbox: Inbox, offset: number): Inbox {
     ...inbox,
     pending: inbox.pending.filter((item) => item.offset >= offset),
     refused: inbox.refused.filter((outcome) => outcome.offset >= offset),
+    seen: inbox.seen.filter(({ to }) => to > offset),
   };
 }
 
@@ -136,7 +182,7 @@ function judge(
       `Contribution ${record.offset} covers ${from} to ${to} of lane ${lane}, which continues at ${next}: records would be ${from > next ? "lost" : "counted twice"}. Find out why train and ledger disagree; start a new generation of the pipeline.`,
     );
   }
-  return { offset: record.offset, contribution, digest: sha256(opened.plaintext) };
+  return { offset: record.offset, contribution, digest: sha256(record.value) };
 }
 
 /** The opened envelope, or what becomes of the record instead. */
@@ -173,6 +219,7 @@ function hasRunsShape(
   const id = key === null ? null : parseId(key);
   return (
     contribution.runId === id?.[1] &&
+    contribution.configHash === rules.configHash &&
     contribution.lane === Number(id[2]) &&
     contribution.from === Number(id[3]) &&
     contribution.to === Number(id[4]) &&

@@ -30,6 +30,8 @@ export interface AggregateStageOptions {
   readonly spec: Pick<PipelineSpec, "name" | "features" | "train" | "privacy">;
   /** Fed with `keys` for as long as the stage runs; holds the contribution-unwrap key. */
   readonly directory: KeyDirectory;
+  /** Ms since the epoch, by the clock of `process`: every entry that was in `keys` before then is in the directory. */
+  readonly keysFreshAsOf: () => number;
   /** The noise secret and the model-signing key. */
   readonly keys: Pick<KeyStore, "secret" | "signing">;
   /** Reads `ledger` and `models` anew; called after the previous owner was fenced, before the first record. */
@@ -40,6 +42,4 @@ export interface AggregateStageOptions {
   readonly noiseMultiplier?: number | undefined;
   /** May be called again for an update whose transaction had to be repeated. */
   readonly onUpdate?: ((progress: UpdateProgress) => void) | undefined;
-  /** How long a contribution waits for its data key before it is refused as `key-unknown`. */
-  readonly maxKeyWaitMs?: number | undefined;
 }

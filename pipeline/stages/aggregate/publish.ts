@@ -124,7 +124,8 @@ export function publish(
       ledger: withEntry(state.ledger, { entry, entryHash: entryHash(entry) }),
       weights: draft.weights,
       kept: kept.slice(-KEPT_MODELS),
-      contributionsNext: draft.contributionsNext,
+      position: draft.contributionsNext,
+      decisions: { ...state.decisions, refusedTo: null },
       sealing: { ...sealing, uses: sealing.uses + 1 },
     },
   };

@@ -1,13 +1,8 @@
 /**
- * What fixes a run: everything in the pipeline file that the mechanism or the model depends on, and the noise that what
- * is left of the budget asks for.
+ * What fixes a run (privacy/run-config.ts), what follows from it, and the noise that what is left of the budget asks for.
  *
- * Settings that only say how the work is done (backend, waiting times, staleness) are no part of a run: changing them
- * must not spend budget. Must not know contributions or keys.
+ * Must not know contributions or keys.
  */
-import canonicalize from "canonicalize";
-import { sha256 } from "../../crypto/chunks.ts";
-import { hex } from "../../crypto/key-handles.ts";
 import { SealstreamError } from "../../errors.ts";
 import { type Network, networkFromSpec, parameterCount } from "../../network/definition.ts";
 import { contributionFractionBits, contributionSensitivity } from "../../privacy/contribution.ts";
@@ -19,10 +14,11 @@ import {
 } from "../../privacy/gaussian.ts";
 import { type LedgerSummary, spentNoiseMultipliers } from "../../privacy/ledger.ts";
 import { MAX_RANGES } from "../../privacy/ledger-entry.ts";
+import { runConfigHash } from "../../privacy/run-config.ts";
 import type { AggregateStageOptions } from "./options.ts";
 
 export interface RunSettings {
-  /** Lower-case hex SHA-256 of the canonical JSON of what fixes the run. */
+  /** Name of what fixes the run. */
   readonly configHash: string;
   readonly network: Network;
   readonly parameters: number;
@@ -43,8 +39,9 @@ const MAX_NOISE_MULTIPLIER = 1e5;
  * have no fixed-point grid; spec-invalid when the network does not fit
  */
 export function runSettings(options: AggregateStageOptions): RunSettings {
-  const { features, train, privacy } = options.spec;
-  const { microBatchRecords, updateBatchRecords, l2ClipNorm, learningRate, protect } = train;
+  const { spec, noiseMultiplier } = options;
+  const { features, train } = spec;
+  const { microBatchRecords, updateBatchRecords, l2ClipNorm } = train;
   const network = networkFromSpec(features, train);
   const parameters = parameterCount(network);
   const fractionBits = contributionFractionBits({ places: microBatchRecords, l2ClipNorm });
@@ -55,17 +52,8 @@ export function runSettings(options: AggregateStageOptions): RunSettings {
       `train.updateBatchRecords must be 1 to ${MAX_RANGES} times train.microBatchRecords.`,
     );
   }
-  const fixed = canonicalize({
-    features: { inputs: features.inputs, label: features.label },
-    noiseMultiplier: options.noiseMultiplier ?? null,
-    privacy: { epsilon: privacy.epsilon, delta: privacy.delta },
-    train: {
-      ...{ network, microBatchRecords, updateBatchRecords, l2ClipNorm, learningRate, protect },
-    },
-  });
-  if (fixed === undefined) throw new SealstreamError("internal", "The settings are not JSON.");
   return {
-    configHash: hex(sha256(new TextEncoder().encode(fixed))),
+    configHash: runConfigHash({ spec, network, noiseMultiplier }),
     network,
     parameters,
     fractionBits,

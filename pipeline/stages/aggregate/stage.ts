@@ -1,9 +1,9 @@
 /**
  * The aggregate stage: sums contributions to the public update batch, adds noise, updates, publishes model and ledger.
  *
- * One lane, one writer. Model, ledger entry, key entry and group offset are one transaction (invariant 4), and
- * `contributionsNext` of the newest entry is always the group's position: refused contributions therefore wait for the
- * update that they come before. Updates are cut by count in the order of the log, never by time; the noise of each is
+ * One lane, one writer. Model, ledger entry, key entry and group offset are one transaction (invariant 4). The group's
+ * position is `contributionsNext` of the newest entry, or ahead of it where only refused records lie between, which the
+ * changelog then says: they become final at once, or junk would fill the window. Updates are cut by count in the order of the log, never by time; the noise of each is
  * keyed to its contributions, so a repeated attempt releases the same thing again (invariants 6 and 9).
  * Holds the noise secret and the contributions' unwrap key, which no other stage has. Must not see an example, average
  * by what arrived, or go on when the budget is spent, ranges do not fit, or ledger, checkpoint and offset disagree.
@@ -20,7 +20,7 @@ import type {
   StreamRecord,
 } from "../../stream/contract.ts";
 import { decodeDecisions, encodeDecisions } from "./decisions.ts";
-import { consumeTo, examine } from "./inbox.ts";
+import { consumeTo, examine, refusedPrefix } from "./inbox.ts";
 import type { AggregateStageOptions } from "./options.ts";
 import { modelRecipients, type Published, publish, sourceTopicOf } from "./publish.ts";
 import { type RunSettings, runSettings } from "./run-settings.ts";
@@ -28,11 +28,10 @@ import { type AggregateState, from, restoreState, type StateContext } from "./st
 import { applyUpdate } from "./update.ts";
 
 /** Between looks for a key that has not arrived. */
-const KEY_RETRY_MS = 200;
-/** Far longer than the `keys` topic can lag behind: an entry is committed with the first record sealed under its key. */
-const MAX_KEY_WAIT_MS = 60_000;
+const KEY_RETRY_MS = 50;
 /** Keeps a transaction, and the work a failure repeats, small. */
 const MAX_UPDATES_PER_STEP = 8;
+const MAX_REFUSED_PER_STEP = 1_024;
 /** Room for refused contributions among those of an update. */
 const MIN_WINDOW_RECORDS = 65_536;
 const MIN_WINDOW_BYTES = 32 * 1024 * 1024;
@@ -82,7 +81,7 @@ function beginRun(
     weights: flatten(initialWeights(settings.network, options.random)),
     ranges: [],
     contributionsHash: null,
-    contributionsNext: state.contributionsNext,
+    contributionsNext: state.position,
   };
   const published = publish(context, state, draft, { recipients, nowMs });
   report(context, published, 0);
@@ -102,16 +101,13 @@ function aggregate(
   records: readonly StreamRecord[],
   nowMs: number,
 ): StepResult<AggregateState> {
-  const { options, settings } = context;
-  const inbox = examine(state.inbox, records, inboxRules(context, state), nowMs);
+  const { settings } = context;
+  const { inbox, givenUp } = examine(state.inbox, records, inboxRules(context, state), nowMs);
   const looked: AggregateState = { ...state, inbox };
-  const maxWaitMs = options.maxKeyWaitMs ?? MAX_KEY_WAIT_MS;
-  if (inbox.waiting !== null && nowMs - inbox.waiting.sinceMs >= maxWaitMs) {
-    return decided(looked, { refusedFor: inbox.waiting.offset }, nowMs);
-  }
+  if (givenUp.length > 0) return decided(looked, { givenUp }, nowMs);
   const full = Math.floor(inbox.pending.length / settings.contributionsPerUpdate);
-  const idle = inbox.waiting === null ? null : nowMs + KEY_RETRY_MS;
-  if (full === 0) return waiting(looked, idle);
+  const idle = inbox.isBlocked ? nowMs + KEY_RETRY_MS : null;
+  if (full === 0) return finishRefused(looked, idle);
   if (looked.decisions.spendingRun !== looked.run.runId) {
     return decided(looked, { spending: looked.run.runId }, nowMs);
   }
@@ -127,7 +123,7 @@ function aggregate(
     outputs.push(...published.outputs);
     next = finish(published.state);
   }
-  const consumedTo = next.contributionsNext;
+  const consumedTo = next.position;
   const outcomes = inbox.refused.filter(({ offset }) => offset < consumedTo);
   const wakeAtMs = full > updates ? nowMs : idle;
   return { outputs, outcomes, state: next, consumedTo, wakeAtMs };
@@ -163,19 +159,36 @@ function nextUpdate(context: StateContext, state: AggregateState) {
       to: contribution.to,
       places: contribution.places,
       modelVersion: contribution.modelVersion,
-      nonce: Buffer.from(contribution.nonce).toString("hex"),
     })),
     contributionsNext: newest.offset + 1,
     records: contributions.reduce((sum, { contribution }) => sum + contribution.used, 0),
   };
 }
 
-/** The state once everything before its `contributionsNext` is final. */
+/** Makes the refused records final that no contribution is before: they are part of no update. */
+function finishRefused(state: AggregateState, wakeAtMs: number | null): StepResult<AggregateState> {
+  const outcomes = refusedPrefix(state.inbox, MAX_REFUSED_PER_STEP);
+  const newest = outcomes.at(-1);
+  const { last } = state.ledger;
+  if (newest === undefined || last === null) return waiting(state, wakeAtMs);
+  const position = newest.offset + 1;
+  const refusedTo = { sequence: last.entry.sequence, position };
+  const decisions = { ...state.decisions, refusedTo };
+  return {
+    outputs: [],
+    outcomes,
+    state: finish({ ...state, position, decisions }),
+    consumedTo: position,
+    wakeAtMs,
+  };
+}
+
+/** The state once everything before its `position` is final. */
 function finish(state: AggregateState): AggregateState {
-  const refusedForKey = from(state.decisions.refusedForKey, state.contributionsNext);
+  const refusedForKey = from(state.decisions.refusedForKey, state.position);
   return {
     ...state,
-    inbox: consumeTo(state.inbox, state.contributionsNext),
+    inbox: consumeTo(state.inbox, state.position),
     decisions: { ...state.decisions, refusedForKey },
   };
 }
@@ -183,13 +196,14 @@ function finish(state: AggregateState): AggregateState {
 /** A decision, alone in its transaction: nothing may be written that depends on it before it is committed. */
 function decided(
   state: AggregateState,
-  decision: { readonly refusedFor?: number; readonly spending?: string },
+  decision: { readonly givenUp?: readonly number[]; readonly spending?: string },
   nowMs: number,
 ): StepResult<AggregateState> {
-  const { refusedForKey, spendingRun } = state.decisions;
-  const { refusedFor, spending } = decision;
+  const { refusedForKey, refusedTo, spendingRun } = state.decisions;
+  const { givenUp, spending } = decision;
   const decisions = {
-    refusedForKey: refusedFor === undefined ? refusedForKey : [...refusedForKey, refusedFor],
+    refusedForKey: [...refusedForKey, ...(givenUp ?? [])],
+    refusedTo,
     spendingRun: spending ?? spendingRun,
   };
   return waiting({ ...state, decisions }, nowMs);
@@ -205,12 +219,14 @@ function inboxRules({ options, settings }: StateContext, state: AggregateState) 
     pipeline: options.spec.name,
     directory: options.directory,
     runId: state.run.runId,
+    configHash: settings.configHash,
     modelVersion: entry?.modelVersion ?? 0,
     parameters: settings.parameters,
     places: options.spec.train.microBatchRecords,
     fractionBits: settings.fractionBits,
     laneNext: entry?.laneNext ?? {},
     refusedForKey: state.decisions.refusedForKey,
+    keysFreshAsOfMs: options.keysFreshAsOf(),
   };
 }
 

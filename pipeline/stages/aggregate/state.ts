@@ -3,7 +3,7 @@
  *
  * Ledger, checkpoint and group offset must agree before the first record is read: each of them commits in the same
  * transaction, so a difference means that a topic or an offset was changed by hand, and going on would lose or double
- * records. The state is a pure value; only the nonce counter inside a data key moves on its own, and never back.
+ * records. The offset is the newest entry's, or the one that the changelog recorded for refused records behind it. The state is a pure value; only the nonce counter inside a data key moves on its own, and never back.
  */
 import canonicalize from "canonicalize";
 import type { DataKey } from "../../crypto/data-key.ts";
@@ -25,8 +25,9 @@ export interface AggregateState {
   readonly weights: Float32Array | null;
   /** Hex chunk hashes of the newest models, oldest first: what `models` still holds. */
   readonly kept: readonly (readonly string[])[];
-  /** Everything before this offset of `contributions` is final. */
-  readonly contributionsNext: number;
+  /** Everything before this offset of `contributions` is final: `contributionsNext` of the newest entry or of the
+   * genesis to come, or ahead of it by what was refused since. */
+  readonly position: number;
   readonly inbox: Inbox;
   /** The data key that models are sealed under; null until one is needed. */
   readonly sealing: ModelSealing | null;
@@ -74,9 +75,12 @@ export function restoreState(
   }
   const { entry } = ledger.last;
   const checkpoint = checkpointOf(ledger.last, restored);
-  if (entry.contributionsNext !== position) {
+  const { refusedTo } = decisions;
+  const isRecorded = refusedTo !== null && refusedTo.sequence === entry.sequence;
+  const expected = isRecorded ? refusedTo.position : entry.contributionsNext;
+  if (expected !== position) {
     throw mismatch(
-      `its newest entry ends at ${entry.contributionsNext} of contributions, the group at ${position}`,
+      `its newest entry and what was refused behind it end at ${expected} of contributions, the group stands at ${position}`,
     );
   }
   const kept = restored.entries.slice(-KEPT_MODELS).map((hashed) => hashed.entry.model.chunks);
@@ -94,7 +98,7 @@ export function restoreState(
     run: { runId: entry.runId, noiseMultiplier: entry.noiseMultiplier },
     weights: flatten(checkpoint.weights),
     kept,
-    contributionsNext: position,
+    position,
     inbox: emptyInbox(position),
     sealing: null,
     decisions: { ...decisions, refusedForKey: from(decisions.refusedForKey, position) },
@@ -137,7 +141,7 @@ function newRun(
     run: { runId, noiseMultiplier },
     weights: null,
     kept,
-    contributionsNext: position,
+    position,
     inbox: emptyInbox(position),
     sealing: null,
     decisions: NO_DECISIONS,

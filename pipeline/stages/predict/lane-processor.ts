@@ -2,15 +2,18 @@
  * One lane of predict: finds the next complete pack, judges it, has it evaluated, and writes the signed result.
  *
  * One pack per call, so that a transaction holds one result bundle and memory one pack. Everything it decides depends on
- * committed records, published keys and the newest model; time only ends the wait for a key that does not come.
+ * committed records, published keys and the newest model. It waits for a key no longer than until `keys` has been read up
+ * to the moment at which this lane first saw the manifest: who writes a pack publishes its keys before.
  */
 import { MAX_VALUE_BYTES } from "../../../schemas/topics.ts";
 import { inputCiphertextBytes, parseParameters, slotCount } from "../../ckks/parameters.ts";
+import type { PoolOutcome, PoolRequest } from "../../ckks/pool.ts";
 import {
   BUNDLE_ID_BYTES,
   BUNDLE_TYPE_HEADER,
   type Bundle,
   createBundle,
+  laneRecordBytes,
   readBundles,
 } from "../../crypto/bundle.ts";
 import { SealstreamError } from "../../errors.ts";
@@ -22,7 +25,9 @@ import type {
   StepResult,
   StreamRecord,
 } from "../../stream/contract.ts";
+import { createFirstSeen, type FirstSeen } from "./first-seen.ts";
 import type { PackLimits } from "./limits.ts";
+import type { ModelChoice } from "./model-choice.ts";
 import { type Pack, readPack } from "./pack.ts";
 import type { PredictModel, PredictStageOptions, Turns } from "./stage.ts";
 import { encodeState, type PredictState, restoreState } from "./state.ts";
@@ -31,11 +36,11 @@ import { encodeState, type PredictState, restoreState } from "./state.ts";
 const CHUNK_KEY_BYTES: number = BUNDLE_ID_BYTES + 4;
 /** How soon a lane that waits for a model or a key looks again; a change of those views wakes it earlier. */
 const WAIT_MS = 100;
-/** How long after its manifest was written a pack may wait for keys: they travel by another topic. */
-const KEY_PATIENCE_MS = 30_000;
 
 export interface PredictLaneOptions {
   readonly options: PredictStageOptions;
+  /** Shared by the stage's lanes. */
+  readonly models: ModelChoice;
   readonly lane: number;
   readonly limits: PackLimits;
   /** Inputs of the pipeline's network. */
@@ -53,15 +58,21 @@ export function predictionContext(pipeline: string, lane: number): string {
 
 /** The processor of one lane. */
 export function createPredictLane(given: PredictLaneOptions): LaneProcessor<PredictState> {
+  const seen = createFirstSeen();
   return {
     restore: (changelog) => restoreState(changelog),
     encode: encodeState,
     process: (records, state, nowMs) => {
-      const model = given.options.model();
-      if (records.length === 0) return result(state, { wakeAtMs: null });
-      if (model === null || !hasKeys(given)) return result(state, { wakeAtMs: nowMs + WAIT_MS });
+      // Asked without records too, so that a new model is opened and shown before a pack needs it.
+      const model = given.models.current();
+      const first = records[0];
+      const last = records.at(-1);
+      if (first === undefined || last === undefined) return result(state, { wakeAtMs: null });
+      seen.mark({ from: first.offset, to: last.offset }, nowMs);
+      const ready = model !== null && hasKeys(given);
+      if (!ready) return result(state, { wakeAtMs: nowMs + WAIT_MS });
       if (!isWorthReading(given, records)) return result(state, { wakeAtMs: null });
-      return given.turns.run(() => processPack(given, { records, state, nowMs, model }));
+      return given.turns.run(() => processPack(given, { records, state, nowMs, seen }));
     },
   };
 }
@@ -70,7 +81,7 @@ interface Step {
   readonly records: readonly StreamRecord[];
   readonly state: PredictState;
   readonly nowMs: number;
-  readonly model: PredictModel;
+  readonly seen: FirstSeen;
 }
 
 function result(
@@ -107,25 +118,12 @@ function isChunk({ key, value, headers }: StreamRecord): boolean {
   );
 }
 
-/** Counted as the lane counts its window. */
-function heldBytes(records: readonly StreamRecord[]): number {
-  let bytes = 0;
-  for (const { key, value, headers } of records) {
-    bytes += (key?.length ?? 0) + (value?.length ?? 0);
-    for (const header of Object.values(headers)) bytes += header.length;
-  }
-  return bytes;
-}
-
-function isFull({ limits }: PredictLaneOptions, records: readonly StreamRecord[]): boolean {
-  return records.length >= limits.windowRecords || heldBytes(records) >= limits.windowBytes;
-}
-
-/** Chunks alone say nothing yet: they are not hashed again with every fetch. */
-function isWorthReading(given: PredictLaneOptions, records: readonly StreamRecord[]): boolean {
-  return (
-    !records.every(isChunk) || heldBytes(records) > given.limits.packBytes || isFull(given, records)
-  );
+/** Chunks alone say nothing before they are too many; records behind an open pack are not looked at with every fetch. */
+function isWorthReading({ limits }: PredictLaneOptions, records: readonly StreamRecord[]): boolean {
+  const isTooLong = (): boolean =>
+    records.length > limits.span.records ||
+    records.reduce((bytes, record) => bytes + laneRecordBytes(record), 0) > limits.span.bytes;
+  return !records.every(isChunk) || isTooLong();
 }
 
 async function processPack(
@@ -133,71 +131,54 @@ async function processPack(
   step: Step,
 ): Promise<StepResult<PredictState>> {
   const { state, nowMs } = step;
-  const read = readNextBundle(given, step);
-  const { bundle, refused } = read;
-  if (bundle === null) return withoutBundle(given, step, read);
-  const judged = judge(given, bundle, state);
+  const { bundle, refused, consumedTo, waitsForSigner } = readNextBundle(given, step);
+  if (bundle === null) {
+    const wakeAtMs = waitsForSigner ? nowMs + WAIT_MS : null;
+    return result(state, { outcomes: refused, consumedTo, wakeAtMs });
+  }
+  const judged = judge(given, bundle);
   if (typeof judged !== "string") return evaluatePack(given, step, { ...judged, refused });
-  if (judged === "key-unknown" && isPatient(step)) {
+  if (judged === "key-unknown" && mayKeysCome(given, step, bundle.toOffset - 1)) {
     return result(state, { wakeAtMs: nowMs + WAIT_MS });
   }
   const outcomes = [...refused, ...letters({ step, bundle, refused }, judged)];
   return result(state, { outcomes, consumedTo: bundle.toOffset, wakeAtMs: null });
 }
 
-/** Whether the newest record is young enough for its keys to be still on their way. */
-function isPatient({ records, nowMs }: Step): boolean {
-  return nowMs - (records.at(-1)?.timestampMs ?? 0) < KEY_PATIENCE_MS;
+/** Whether keys published before the record may still be on their way to the directory. */
+function mayKeysCome({ options }: PredictLaneOptions, { seen }: Step, offset: number): boolean {
+  return options.keysFreshAsOf() <= seen.at(offset);
 }
 
 interface NextBundle {
   readonly bundle: Bundle | null;
-  /** Records that belong to no bundle, all before the end of `bundle` or before `consumedTo`. */
+  /** Records that belong to no bundle, all before `consumedTo`. */
   readonly refused: readonly Outcome[];
   readonly consumedTo: number | null;
   readonly waitsForSigner: boolean;
 }
 
-/**
- * The first complete bundle. Looks up to the first record that may be its manifest, so that one pack is put together in
- * a call; looks at everything when that settles nothing (a foreign record stands between the chunks).
- */
-function readNextBundle({ options, lane, limits }: PredictLaneOptions, step: Step): NextBundle {
-  const read = (records: readonly StreamRecord[]): NextBundle => {
-    const found = readBundles(records, {
-      context: packContext(options.spec.name, lane),
-      findSigner: (kid) => options.directory.findSigner(kid, ["owner-signing"]),
-      maxBundleBytes: limits.packBytes,
-      waitForSigner: isPatient(step),
-    });
-    const bundle = found.bundles[0] ?? null;
-    const end = bundle?.toOffset ?? Number.POSITIVE_INFINITY;
-    const refused = found.refused
-      .filter(({ offset }) => offset < end)
-      .map(({ offset, reason }) => deadLetter(offset, reason));
-    return { ...found, bundle, refused };
-  };
-  const { records } = step;
-  const end = records.findIndex((record) => !isChunk(record)) + 1;
-  if (end === 0 || end === records.length) return read(records);
-  const first = read(records.slice(0, end));
-  const settled = first.bundle !== null || first.consumedTo !== null || first.waitsForSigner;
-  return settled ? first : read(records);
+/** The first complete bundle that is no replay. */
+function readNextBundle(given: PredictLaneOptions, step: Step): NextBundle {
+  const { options, lane, limits } = given;
+  const found = readBundles(step.records, {
+    context: packContext(options.spec.name, lane),
+    findSigner: (kid) => options.directory.findSigner(kid, ["owner-signing"]),
+    maxBundleBytes: limits.packBytes,
+    maxSpan: limits.span,
+    atMost: 1,
+    isReplay: ({ fields }) => isReplay(fields["sequence"], step.state),
+    waitForSigner: (offset) => mayKeysCome(given, step, offset),
+  });
+  const refused = found.refused.map(({ offset, reason }) =>
+    deadLetter(offset, reason === "replayed" ? "sequence-not-rising" : reason),
+  );
+  return { ...found, bundle: found.bundles[0] ?? null, refused };
 }
 
-function withoutBundle(
-  given: PredictLaneOptions,
-  { records, state, nowMs }: Step,
-  { consumedTo, waitsForSigner, refused }: NextBundle,
-): StepResult<PredictState> {
-  const wakeAtMs = waitsForSigner ? nowMs + WAIT_MS : null;
-  const last = records.at(-1);
-  if (consumedTo === null && wakeAtMs === null && last !== undefined && isFull(given, records)) {
-    // A bundle that does not end within the lane's bounds never will: no pack of these parameters is that large.
-    const outcomes = records.map(({ offset }) => deadLetter(offset, "pack-incomplete"));
-    return result(state, { outcomes, consumedTo: last.offset + 1, wakeAtMs: null });
-  }
-  return result(state, { outcomes: refused, consumedTo, wakeAtMs });
+/** Whether the lane is past a sequence. What is no sequence is for `judge` to refuse. */
+function isReplay(sequence: unknown, { lastSequence }: PredictState): boolean {
+  return lastSequence !== null && typeof sequence === "number" && sequence <= lastSequence;
 }
 
 interface JudgedPack {
@@ -209,15 +190,11 @@ interface JudgedPack {
 function judge(
   { options: { directory }, features }: PredictLaneOptions,
   bundle: Bundle,
-  state: PredictState,
 ): JudgedPack | Reason {
   const pack = readPack(bundle);
   if (pack === null || pack.features !== features) return "pack-refused";
   const parameters = parseParameters(pack.parameters);
   if (parameters === null || pack.rows > slotCount(parameters)) return "pack-refused";
-  if (state.lastSequence !== null && pack.sequence <= state.lastSequence) {
-    return "sequence-not-rising";
-  }
   const published =
     directory.blob("ckks-public")?.id === pack.consumerKeyId &&
     directory.blob("ckks-public")?.parameters === pack.parameters &&
@@ -235,8 +212,11 @@ async function evaluatePack(
   { bundle, pack, refused }: JudgedPack & { readonly refused: readonly Outcome[] },
 ): Promise<StepResult<PredictState>> {
   const { options, lane } = given;
-  const { state, model } = step;
-  const answer = await options.evaluator.evaluate(evaluationRequest(given, pack, model));
+  const { state } = step;
+  const evaluated = await evaluateWithNewest(given, pack);
+  // The pack is as it was: the next model wakes the lane.
+  if (evaluated === null) return result(state, { wakeAtMs: step.nowMs + WAIT_MS });
+  const { model, answer } = evaluated;
   const seen: PredictState = { ...state, lastSequence: pack.sequence };
   if (answer.status === "refused") {
     const outcomes = [...refused, ...letters({ step, bundle, refused }, "ciphertext-refused")];
@@ -265,22 +245,38 @@ async function evaluatePack(
   );
 }
 
+/** What the newest model that can be evaluated says to a pack, or null when there is none. */
+async function evaluateWithNewest(given: PredictLaneOptions, pack: Pack) {
+  const { options, models, features } = given;
+  for (let model = models.current(); model !== null; model = models.current()) {
+    const { inputs } = model.network;
+    const answer: PoolOutcome =
+      inputs === features
+        ? await options.evaluator.evaluate(evaluationRequest(given, pack, model))
+        : { status: "model-refused", reason: otherInputs(inputs, features) };
+    if (answer.status !== "model-refused") {
+      models.proved(model);
+      return { model, answer };
+    }
+    models.refuse(model, answer.reason);
+  }
+  return null;
+}
+
+function otherInputs(inputs: number, features: number): string {
+  return `The model takes ${inputs} features, the pipeline file says ${features}; use the file the model was trained with.`;
+}
+
 function evaluationRequest(
-  { options, features }: PredictLaneOptions,
+  { options }: PredictLaneOptions,
   pack: Pack,
   model: PredictModel,
-) {
+): PoolRequest {
   const publicKey = options.directory.blob("ckks-public");
   const evaluation = options.directory.blob("ckks-evaluation");
   const parameters = parseParameters(pack.parameters);
   if (publicKey === null || evaluation === null || parameters === null) {
     throw new SealstreamError("internal", "A pack was accepted without its keys.");
-  }
-  if (model.network.inputs !== features) {
-    throw new SealstreamError(
-      "state-mismatch",
-      `The newest model takes ${model.network.inputs} features, the pipeline file says ${features}; use the file the model was trained with.`,
-    );
   }
   return {
     parameters,

@@ -5,23 +5,29 @@
  */
 import { MAX_VALUE_BYTES } from "../../../schemas/topics.ts";
 import { type CkksParameters, inputCiphertextBytes } from "../../ckks/parameters.ts";
+import type { BundleSpan } from "../../crypto/bundle.ts";
 
 /** Chunks smaller than this are not expected; with them a pack of allowed size could have too many records. */
 const LEAST_CHUNK_BYTES = 64 * 1024;
 /** Key and headers of a chunk: 16 + 4 bytes and a header name with its value, rounded up. */
 const RECORD_OVERHEAD_BYTES = 64;
-/** Room for the beginning of the next pack, which arrives while this one is evaluated: two fetches of 4 MiB. */
-const PREFETCH_BYTES = 8 * 1024 * 1024;
+/**
+ * What strangers may write between a pack's first record and its manifest before it is given up, in records and bytes.
+ * A record of one byte costs the lane about 0.6 KB of heap: 40 MB while it is flooded. Bytes are held in any case when
+ * predict lags, so that they are also the room for the next pack's beginning: four fetches of 4 MiB.
+ */
+const FOREIGN_RECORDS = 65_536;
+const FOREIGN_BYTES = 16 * 1024 * 1024;
 
 export interface PackLimits {
   /** Id of the parameter set the limits are for. */
   readonly parameters: string;
   /** Bytes of all ciphertexts of a pack, exactly. */
   readonly packBytes: number;
-  /** Records that a lane may hold. */
-  readonly windowRecords: number;
-  /** Bytes that a lane may hold: the largest pack, its manifest and the beginning of the next. */
-  readonly windowBytes: number;
+  /** How far a pack may reach: the largest pack, its manifest, and what strangers put between. */
+  readonly span: BundleSpan;
+  /** What a lane may hold: one record and one byte more, so that a full lane can always give something up. */
+  readonly window: BundleSpan;
 }
 
 /** Limits for packs of `features` ciphertexts. */
@@ -29,10 +35,10 @@ export function packLimits(parameters: CkksParameters, features: number): PackLi
   const ciphertext = inputCiphertextBytes(parameters);
   const packBytes = features * ciphertext;
   const packRecords = features * Math.ceil(ciphertext / LEAST_CHUNK_BYTES) + 1;
-  return {
-    parameters: parameters.id,
-    packBytes,
-    windowRecords: 2 * packRecords,
-    windowBytes: packBytes + packRecords * RECORD_OVERHEAD_BYTES + MAX_VALUE_BYTES + PREFETCH_BYTES,
+  const span = {
+    records: packRecords + FOREIGN_RECORDS,
+    bytes: packBytes + packRecords * RECORD_OVERHEAD_BYTES + MAX_VALUE_BYTES + FOREIGN_BYTES,
   };
+  const window = { records: span.records + 1, bytes: span.bytes + 1 };
+  return { parameters: parameters.id, packBytes, span, window };
 }

@@ -3,8 +3,9 @@
  *
  * Holds no CKKS secret and no data key (invariant 2). A pack is believed only with the owner's signature, under the
  * consumer's published keys, and with a sequence that rises (a replay is refused); its ciphertexts are parsed in a
- * killable worker only. What is refused becomes a dead letter and the lane goes on; a pack without a model or without
- * the keys it names waits. Every result names the model and the ledger entry it was made with.
+ * killable worker only. What is refused becomes a dead letter and the lane goes on; a pack without a model waits, one
+ * without the keys it names waits until `keys` has been read up to the time at which this lane first saw it. A model
+ * that cannot be evaluated is passed over. Every result names the model and the ledger entry it was made with.
  * Must not look into record ids, nor know Kafka.
  */
 import type { CkksParameters } from "../../ckks/parameters.ts";
@@ -20,6 +21,7 @@ import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
 import type { LaneBounds, Stage } from "../../stream/contract.ts";
 import { createPredictLane } from "./lane-processor.ts";
 import { packLimits } from "./limits.ts";
+import { createModelChoice, type RefusedModel } from "./model-choice.ts";
 import type { PredictState } from "./state.ts";
 
 /** A model as this stage needs it: `privacy/model-reader.ts` with its checkpoint decoded. */
@@ -53,11 +55,18 @@ export interface PredictStageOptions {
   readonly signer: SigningKey;
   /** The newest complete model, or null before the first. */
   readonly model: () => PredictModel | null;
+  /**
+   * Milliseconds since the epoch, on the clock of `process`: every entry that was in `keys` before that time has been
+   * applied to `directory`.
+   */
+  readonly keysFreshAsOf: () => number;
   readonly evaluator: EvaluatorPool;
   /** Packs evaluated side by side; as many as the evaluator has workers. 1 unless said. */
   readonly parallelPacks?: number | undefined;
   /** Called for each pack that was evaluated, before its transaction commits. */
   readonly onPack?: ((report: PackReport) => void) | undefined;
+  /** Called once for each model that was the newest and cannot be evaluated. */
+  readonly onModelRefused?: ((refused: RefusedModel) => void) | undefined;
 }
 
 /**
@@ -73,13 +82,14 @@ export function createPredictStage(options: PredictStageOptions): Stage<PredictS
     throw new SealstreamError("limit-exceeded", `train.network cannot be predicted: ${tooDeep}.`);
   }
   const limits = packLimits(parameters, network.inputs);
-  const bounds: LaneBounds = { maxRecords: limits.windowRecords, maxBytes: limits.windowBytes };
+  const bounds: LaneBounds = { maxRecords: limits.window.records, maxBytes: limits.window.bytes };
+  const models = createModelChoice(options);
   const turns = createTurns(options.parallelPacks ?? 1);
   return {
     name: "predict",
     bounds,
     openLane: (lane) =>
-      createPredictLane({ options, lane, limits, features: network.inputs, turns }),
+      createPredictLane({ options, models, lane, limits, features: network.inputs, turns }),
     warmUp: () => evaluator.warmUp(),
     close: () => evaluator.close(),
   };

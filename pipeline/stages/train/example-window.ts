@@ -2,8 +2,11 @@
  * The opened records of a lane that are not final yet.
  *
  * The lane hands in the same records again until they are final; this window opens each of them once. Everything in
- * it follows from the lane's state and the records, except when a data key is waited for and given up, so it can be
- * thrown away and made again at any time. Must not decide what a micro-batch is.
+ * it follows from the lane's state and the records, except when a data key is given up, so it can be thrown away and made
+ * again at any time. A record of an unknown key waits until the view of `keys` has everything that was in that topic
+ * when the record was first seen: a key's entry is written before the first record sealed under it becomes visible, so
+ * what is refused then as `key-unknown` is never authentic, however late the view is. Must not decide what a micro-batch
+ * is.
  */
 import type { Reason, StreamRecord } from "../../stream/contract.ts";
 import { type Example, type ExampleOpener, isPlace, openExample } from "./example.ts";
@@ -35,11 +38,29 @@ export interface ExampleWindow {
   read(records: readonly StreamRecord[], state: TrainState, nowMs: number): WindowView;
 }
 
-/** @param maxKeyWaitMs how long a record waits for its data key before it is refused */
-export function createExampleWindow(opener: ExampleOpener, maxKeyWaitMs: number): ExampleWindow {
+/** @param keysFreshAsOf every entry that was in `keys` before that time is in the directory */
+export function createExampleWindow(
+  opener: ExampleOpener,
+  keysFreshAsOf: () => number,
+): ExampleWindow {
   let items: WindowItem[] = [];
   let sequenceBefore: number | null = null;
-  let waiting: { readonly offset: number; readonly sinceMs: number } | null = null;
+  /** By rising offset: records before `to`, and not before that of the entry before, were first seen at `atMs`. */
+  let seen: { readonly to: number; readonly atMs: number }[] = [];
+
+  /** Marks what is new; all of it at once, also behind a record that waits, so that waits do not add up. */
+  function mark(records: readonly StreamRecord[], nowMs: number): void {
+    const first = records[0]?.offset ?? 0;
+    const to = (records.at(-1)?.offset ?? -1) + 1;
+    seen = seen.filter((entry) => entry.to > first);
+    if (to > (seen.at(-1)?.to ?? 0)) seen.push({ to, atMs: nowMs });
+  }
+
+  /** Whether what was in `keys` when a record was first seen is known. */
+  function keysAreKnown({ offset }: StreamRecord): boolean {
+    const entry = seen.find(({ to }) => to > offset);
+    return entry !== undefined && keysFreshAsOf() > entry.atMs;
+  }
 
   /** Forgets what is final, and everything when the lane does not go on where this window stands. */
   function align(records: readonly StreamRecord[], state: TrainState): void {
@@ -68,20 +89,19 @@ export function createExampleWindow(opener: ExampleOpener, maxKeyWaitMs: number)
     if (opened.status === "refused") {
       return { ...item, reason: opened.reason, example: null, sequenceAfter: sequence };
     }
-    if (waiting?.offset !== record.offset) waiting = { offset: record.offset, sinceMs: nowMs };
-    if (nowMs - waiting.sinceMs < maxKeyWaitMs) return null;
+    if (!keysAreKnown(record)) return null;
     return { ...item, reason: "key-unknown", example: null, sequenceAfter: sequence };
   }
 
   return {
     read: (records, state, nowMs) => {
       align(records, state);
+      mark(records, nowMs);
       for (const record of records.slice(items.length)) {
         const item = open(record, nowMs);
         if (item === null) return { items, blocked: true };
         items.push(item);
       }
-      waiting = null;
       return { items, blocked: false };
     },
   };

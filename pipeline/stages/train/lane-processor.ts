@@ -31,6 +31,8 @@ import { encodeState, restoreState, type TrainState } from "./state.ts";
 export interface LaneProcessorOptions extends TrainStageOptions {
   readonly lane: number;
   readonly network: Network;
+  /** Of this process's own settings. */
+  readonly configHash: string;
   readonly bounds: LaneBounds;
   readonly gate: StalenessGate;
   readonly window: ExampleWindow;
@@ -40,7 +42,7 @@ export interface LaneProcessorOptions extends TrainStageOptions {
 /** Between looks for a newer model while train is paused. */
 const PAUSE_MS = 50;
 /** Between looks for a key that has not arrived. */
-const KEY_RETRY_MS = 200;
+const KEY_RETRY_MS = 50;
 /** Keeps a transaction, and the work a failure repeats, small. */
 const MAX_CONTRIBUTIONS_PER_STEP = 8;
 const NONCE_BYTES = 16;
@@ -103,13 +105,11 @@ function pause(options: LaneProcessorOptions, state: TrainState): number | null 
 /** The newest model if a contribution may be made with it now, else null. */
 function readyModel(options: LaneProcessorOptions, state: TrainState): CurrentModel | null {
   const model = options.model();
-  // A model of another network belongs to a run that is ending; its successor's genesis is on its way.
-  if (model === null || !sameNetwork(model.network, options.network)) return null;
-  return options.gate.mayContribute(options.lane, modelName(model), state.nextFrom) ? model : null;
-}
-
-function modelName(model: CurrentModel): string {
-  return `${model.runId}/${model.modelVersion}`;
+  // Of other settings: a run that is ending and whose successor's genesis is on its way, or a pipeline file that is not
+  // aggregate's. Clipped by another norm, a contribution would not be covered by the run's noise.
+  if (model === null || model.configHash !== options.configHash) return null;
+  if (!sameNetwork(model.network, options.network)) return null;
+  return options.gate.mayContribute(options.lane, model, state.nextFrom) ? model : null;
 }
 
 /** Makes what can be made; returns when to be called again. */
@@ -175,11 +175,12 @@ async function contribute(
   const items = step.view.items.slice(step.next, end);
   const to = (items.at(-1)?.offset ?? 0) + 1;
   const { microBatchRecords: places, l2ClipNorm } = spec.train;
-  options.gate.note(lane, modelName(model), to);
+  options.gate.note(lane, model.runId, to);
   const { sum, examples } = await gradientSum(options, model, items);
   const fractionBits = contributionFractionBits({ places, l2ClipNorm });
   const contribution: Contribution = {
     runId: model.runId,
+    configHash: options.configHash,
     modelVersion: model.modelVersion,
     lane,
     from: step.state.nextFrom,

@@ -13,6 +13,10 @@ export interface CurrentModel {
   /** 32 lower-case hex digits. */
   readonly runId: string;
   readonly modelVersion: number;
+  /** Of its ledger entry: the configuration that its run is fixed by. */
+  readonly configHash: string;
+  /** Of its ledger entry: lane (decimal) to the source offset up to which the model has the lane's records. */
+  readonly laneNext: Readonly<Record<string, number>>;
   readonly network: Network;
   readonly weights: Weights;
 }
@@ -39,21 +43,21 @@ export interface ValidationProgress {
 }
 
 export interface TrainStageOptions {
-  readonly spec: Pick<PipelineSpec, "name" | "features" | "train">;
+  readonly spec: Pick<PipelineSpec, "name" | "features" | "train" | "privacy">;
   readonly directory: KeyDirectory;
+  /** Ms since the epoch, by the clock of `process`: every entry that was in `keys` before then is in the directory. */
+  readonly keysFreshAsOf: () => number;
   /** The stage's train-signing key. */
   readonly signer: SigningKey;
   /** The newest model, or null when there is none yet. Called often: it must be cheap. */
   readonly model: () => CurrentModel | null;
-  /** Committed contributions that the newest ledger entry does not cover. Called often. */
-  readonly pendingContributions: () => number;
   readonly backend: TrainBackend;
+  /** As aggregate is given it: part of the configuration that both must agree on. */
+  readonly noiseMultiplier?: number | undefined;
   /** That many bytes of a CSPRNG. */
   readonly random: (bytes: number) => Uint8Array;
   readonly onContribution?: ((progress: ContributionProgress) => void) | undefined;
   readonly onValidation?: ((progress: ValidationProgress) => void) | undefined;
-  /** How long a record waits for its data key before it is refused as `key-unknown`. */
-  readonly maxKeyWaitMs?: number | undefined;
   /** Contributions sealed under one data key. */
   readonly rotateAfterContributions?: number | undefined;
 }

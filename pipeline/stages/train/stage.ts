@@ -4,13 +4,15 @@
  * What follows from the committed log alone: where a micro-batch begins and ends, which places it has, and (for the same
  * model) its sum; so a retry covers the same records, and the noise that aggregate keys to them stays the same. The cut
  * of a tail and a refusal for want of a key depend on time: the cut is committed before its contribution is written; the
- * refusal changes what is in a place, never the places. Consumes nothing while there is no model or too much waits.
+ * refusal changes what is in a place, never the places. Consumes nothing while there is no model of its own
+ * configuration, or too much waits.
  * Must not add noise, write in the clear, or say anything about a record but its offset and a reason.
  */
 import { MAX_VALUE_BYTES } from "../../../schemas/topics.ts";
 import { SealstreamError } from "../../errors.ts";
 import { type Network, networkFromSpec, parameterCount } from "../../network/definition.ts";
 import { contributionBytes, contributionFractionBits } from "../../privacy/contribution.ts";
+import { runConfigHash } from "../../privacy/run-config.ts";
 import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
 import type { LaneBounds, Stage } from "../../stream/contract.ts";
 import { clipTarget } from "./clip-margin.ts";
@@ -21,8 +23,6 @@ import type { TrainStageOptions } from "./options.ts";
 import { createStalenessGate } from "./staleness.ts";
 import type { TrainState } from "./state.ts";
 
-/** Far longer than the `keys` topic can lag behind: an entry is committed with the first record sealed under its key. */
-const MAX_KEY_WAIT_MS = 30_000;
 /** A key of 2^32 uses could stay for ever; a new one now and then keeps what one leaked key opens small. */
 const ROTATE_AFTER_CONTRIBUTIONS = 10_000;
 /** Room for COSE and AES-GCM around a contribution: under 200 bytes, see crypto/envelope.ts. */
@@ -43,9 +43,9 @@ export function createTrainStage(options: TrainStageOptions): Stage<TrainState> 
   const { train } = spec;
   const network = networkFromSpec(spec.features, train);
   checkLimits(network, train);
+  const configHash = runConfigHash({ spec, network, noiseMultiplier: options.noiseMultiplier });
   const gate = createStalenessGate(
     ((train.maxStalenessUpdates + 1) * train.updateBatchRecords) / train.microBatchRecords,
-    options.pendingContributions,
   );
   const bounds = windowBounds(network, train.microBatchRecords);
   return {
@@ -58,6 +58,7 @@ export function createTrainStage(options: TrainStageOptions): Stage<TrainState> 
         ...options,
         lane,
         network,
+        configHash,
         bounds,
         gate,
         window: createExampleWindow(
@@ -68,7 +69,7 @@ export function createTrainStage(options: TrainStageOptions): Stage<TrainState> 
             inputs: network.inputs,
             classes: spec.features.label.classes,
           },
-          options.maxKeyWaitMs ?? MAX_KEY_WAIT_MS,
+          options.keysFreshAsOf,
         ),
         sealer: createContributionSealer({
           pipeline: spec.name,

@@ -2,7 +2,9 @@
  * What a train lane remembers across restarts, and its bytes in the changelog topic.
  *
  * The range of the next contribution begins where the last one ended, which the group offset alone cannot say: the lane
- * may have passed validation records since. Must not hold anything about a record but offsets and a sequence.
+ * may have passed validation records since. So a position beyond `nextFrom` is in order, and what lies between them was
+ * passed alone and has no place; that the position is the one that was committed with this state is for the lane to check,
+ * which keeps it in its changelog. A position before `nextFrom` would train records twice and is refused. Must not hold anything about a record but offsets and a sequence.
  *
  * Grammar, version 1, 30 bytes, integers big-endian:
  *   state        = version flags nextFrom lastSequence cutTo cutPlaces

@@ -92,18 +92,20 @@ describe("dead letters", () => {
     expect(topics.dead).toMatchObject([{ reason: "contribution-refused" }]);
   });
 
-  test("what is refused is final with the update it comes before, not earlier", async () => {
+  test("what is refused behind a contribution that waits is final with its update, not earlier", async () => {
     const { topics, lane, runId, trainer } = await begun();
-    append(topics, { key: null, value: Buffer.from("junk"), headers: {} });
+    const junk = { key: null, value: Buffer.from("junk"), headers: {} };
+    const first = append(topics, junk);
     trainer.send(trainer.next(runId));
-    await lane.run();
-    expect(topics.dead).toEqual([]);
-    expect(topics.committed).toBeNull();
-    trainer.send(trainer.next(runId));
-    const trailing = append(topics, { key: null, value: Buffer.from("junk"), headers: {} });
+    append(topics, junk);
     await lane.run();
     expect(topics.dead).toHaveLength(1);
-    expect(topics.committed).toBeLessThanOrEqual(trailing.offset);
+    expect(topics.committed).toBe(first.offset + 1);
+    trainer.send(trainer.next(runId));
+    const trailing = append(topics, junk);
+    await lane.run();
+    expect(topics.dead).toHaveLength(3);
+    expect(topics.committed).toBe(trailing.offset + 1);
   });
 });
 
@@ -167,19 +169,22 @@ describe("a data key that is not there", () => {
   test("holds up everything behind it, and is looked for again", async () => {
     const { topics, lane, announce } = await withLateKey();
     const result = await lane.step(1_000);
-    expect(result).toMatchObject({ outputs: [], consumedTo: null, wakeAtMs: 1_200 });
+    expect(result).toMatchObject({ outputs: [], consumedTo: null, wakeAtMs: 1_050 });
     lane.commit(result);
     announce();
-    await lane.run(1_200);
+    await lane.run(1_050);
     expect(lane.state().ledger.last?.entry.ranges).toMatchObject([{ lane: 0 }, { lane: 1 }]);
     expect(topics.dead).toEqual([]);
   });
 
-  test("is refused after a while; that is committed before anything is made of what is behind", async () => {
-    const { topics, lane, waits } = await withLateKey({ maxKeyWaitMs: 60_000 });
+  test("is refused once keys is known beyond it; committed before anything is made of what is behind", async () => {
+    let fresh = 0;
+    const { topics, lane, waits } = await withLateKey({ keysFreshAsOf: () => fresh });
     await lane.run(1_000);
+    fresh = 1_000;
     await lane.run(60_999);
     expect(topics.ledger).toHaveLength(1);
+    fresh = 1_001;
     const decision = await lane.step(61_000);
     expect(decision).toMatchObject({ outputs: [], consumedTo: null, wakeAtMs: 61_000 });
     expect(lane.commit(decision)).toBe(true);
@@ -192,8 +197,10 @@ describe("a data key that is not there", () => {
   });
 
   test("stays refused after a crash, though its key has come since", async () => {
-    const { topics, lane, waits, announce } = await withLateKey({ maxKeyWaitMs: 10 });
+    let fresh = 0;
+    const { topics, lane, waits, announce } = await withLateKey({ keysFreshAsOf: () => fresh });
     lane.commit(await lane.step(0));
+    fresh = 1;
     lane.commit(await lane.step(10));
     // The intent to spend, then the update, which is thrown away.
     lane.commit(await lane.step(10));

@@ -13,12 +13,14 @@ import { createZoneKeys, publicEntries } from "../../../pipeline/crypto/key-cere
 import type { KeyEntry } from "../../../pipeline/crypto/key-entries.ts";
 import type { ZoneName } from "../../../pipeline/crypto/key-purposes.ts";
 import { openKeyStore, writeKeyFiles } from "../../../pipeline/crypto/key-store.ts";
+import { networkFromSpec } from "../../../pipeline/network/definition.ts";
 import {
   type Contribution,
   contributionFractionBits,
   encodeContribution,
 } from "../../../pipeline/privacy/contribution.ts";
 import { createModelReader } from "../../../pipeline/privacy/model-reader.ts";
+import { runConfigHash } from "../../../pipeline/privacy/run-config.ts";
 import type {
   AggregateStageOptions,
   RestoredLedger,
@@ -57,6 +59,9 @@ export const SPEC: AggregateStageOptions["spec"] = {
   },
   privacy: { epsilon: 3, delta: 1e-5 },
 };
+export const configHashOf = (spec: AggregateStageOptions["spec"], noiseMultiplier?: number) =>
+  runConfigHash({ spec, network: networkFromSpec(spec.features, spec.train), noiseMultiplier });
+export const CONFIG_HASH = configHashOf(SPEC);
 export const FRACTION_BITS = contributionFractionBits({ places: PLACES, l2ClipNorm: 1 });
 
 /** Keys of all zones, made once a test file. */
@@ -112,6 +117,8 @@ export function createTopics(zones: Zones) {
     changelog: null as Uint8Array | null,
     committed: null as number | null,
     nextOffset: 0,
+    /** Of the lane that was started last: what trainers take their own to be. */
+    configHash: CONFIG_HASH,
   };
 }
 
@@ -151,6 +158,7 @@ export function createTrainer(zones: Zones, topics: Topics, lane = 0, start = 0)
     next(runId: string, changes: Partial<Contribution> = {}): Contribution {
       const made: Contribution = {
         runId,
+        configHash: topics.configHash,
         modelVersion: 0,
         lane,
         from,
@@ -203,7 +211,8 @@ export function append(
 export interface LaneOptions {
   readonly spec?: AggregateStageOptions["spec"];
   readonly noiseMultiplier?: number;
-  readonly maxKeyWaitMs?: number;
+  /** Every key entry written before this time is known; nothing of the kind when absent. */
+  readonly keysFreshAsOf?: () => number;
   /** Whether decisions survive a restart. */
   readonly hasChangelog?: boolean;
   /** Changes what is restored. */
@@ -213,11 +222,13 @@ export interface LaneOptions {
 /** A lane of aggregate over the topics. */
 export async function startLane(zones: Zones, topics: Topics, options: LaneOptions = {}) {
   const directory = directoryOf(zones, topics.keys);
+  topics.configHash = configHashOf(options.spec ?? SPEC, options.noiseMultiplier);
   const hasChangelog = options.hasChangelog ?? true;
   const updates: { modelVersion: number; epsilon: number; records: number }[] = [];
   const stage = createAggregateStage({
     spec: options.spec ?? SPEC,
     directory,
+    keysFreshAsOf: options.keysFreshAsOf ?? (() => Number.NEGATIVE_INFINITY),
     keys: zones.aggregate,
     restore: async () => {
       const reader = readerOf(zones, topics);
@@ -227,7 +238,6 @@ export async function startLane(zones: Zones, topics: Topics, options: LaneOptio
     random: randomBytes,
     onUpdate: (progress) => updates.push(progress),
     ...(options.noiseMultiplier === undefined ? {} : { noiseMultiplier: options.noiseMultiplier }),
-    ...(options.maxKeyWaitMs === undefined ? {} : { maxKeyWaitMs: options.maxKeyWaitMs }),
   });
   // Because this stage opens its lane and steps without waiting for anything.
   const processor = (await stage.openLane(0)) as LaneProcessor<AggregateState>;

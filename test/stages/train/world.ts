@@ -18,6 +18,7 @@ import { createUnwrapKey } from "../../../pipeline/crypto/key-wrap.ts";
 import { parameterCount } from "../../../pipeline/network/definition.ts";
 import { initialWeights } from "../../../pipeline/network/weights.ts";
 import { type Contribution, decodeContribution } from "../../../pipeline/privacy/contribution.ts";
+import { runConfigHash } from "../../../pipeline/privacy/run-config.ts";
 import type {
   ContributionProgress,
   CurrentModel,
@@ -64,11 +65,23 @@ export const SPEC = {
     maxStalenessUpdates: 1000,
     tailAfterMs: null as number | null,
   },
+  privacy: { epsilon: 3, delta: 1e-5 },
 };
 
-export function makeModel(modelVersion = 0): CurrentModel {
-  const weights = initialWeights(NETWORK, randomBytes);
-  return { runId: "0123456789abcdef0123456789abcdef", modelVersion, network: NETWORK, weights };
+export const RUN_ID = "0123456789abcdef0123456789abcdef";
+export const configHashOf = (train: Partial<(typeof SPEC)["train"]> = {}) =>
+  runConfigHash({ spec: { ...SPEC, train: { ...SPEC.train, ...train } }, network: NETWORK });
+
+export function makeModel(modelVersion = 0, changes: Partial<CurrentModel> = {}): CurrentModel {
+  return {
+    runId: RUN_ID,
+    modelVersion,
+    configHash: configHashOf(),
+    laneNext: {},
+    network: NETWORK,
+    weights: initialWeights(NETWORK, randomBytes),
+    ...changes,
+  };
 }
 
 /** Keys of all zones; what the owner, train and aggregate each hold. */
@@ -260,7 +273,6 @@ export function createHarness() {
     validation,
     // Tests set these.
     model: makeModel() as CurrentModel | null,
-    pending: 0,
     seal: (count: number, fields: ExampleFields = {}) =>
       Array.from({ length: count }, () => owner.seal(fields)),
     ranges: () => progress.map(({ from, to, places, used }) => [from, to, places, used]),
@@ -273,19 +285,24 @@ export function createHarness() {
     stage: (
       train: Partial<(typeof SPEC)["train"]> = {},
       options: Partial<TrainStageOptions> = {},
-    ): Stage<TrainState> =>
-      createTrainStage({
+    ): Stage<TrainState> => {
+      // As if aggregate had the same file.
+      if (harness.model !== null) {
+        harness.model = { ...harness.model, configHash: configHashOf(train) };
+      }
+      return createTrainStage({
         spec: { ...SPEC, train: { ...SPEC.train, ...train } },
         directory: harness.directory(),
+        keysFreshAsOf: () => Number.NEGATIVE_INFINITY,
         signer: zones.trainSigning,
         model: () => harness.model,
-        pendingContributions: () => harness.pending,
         backend: createTrainBackend("cpu"),
         random: randomBytes,
         onContribution: (item) => progress.push(item),
         onValidation: (item) => validation.push(item),
         ...options,
-      }),
+      });
+    },
   };
   return harness;
 }
