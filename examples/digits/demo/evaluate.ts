@@ -6,6 +6,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
+import { readModels } from "../../../pipeline/client/models.ts";
 import type { Prediction } from "../../../pipeline/client/predictions.ts";
 import { createKeyDirectory } from "../../../pipeline/crypto/directory.ts";
 import { openKeyStore } from "../../../pipeline/crypto/key-store.ts";
@@ -19,12 +20,9 @@ import {
   type Weights,
 } from "../../../pipeline/network/weights.ts";
 import type { LedgerEntry } from "../../../pipeline/privacy/ledger.ts";
-import { createModelReader } from "../../../pipeline/privacy/model-reader.ts";
 import type { PipelineSpec } from "../../../pipeline/spec/pipeline-spec.ts";
 import { createTrainBackend } from "../../../pipeline/stages/train/tfjs-backend.ts";
 import type { KafkaClient } from "../../../pipeline/stream/port.ts";
-import { readTopic } from "../../../pipeline/stream/tail.ts";
-import { topicName } from "../../../schemas/topics.ts";
 import type { DigitRecord } from "../records.ts";
 
 const LARGEST_PIXEL = 16;
@@ -50,23 +48,7 @@ export async function readFinalModel(
     zones: spec.zones,
     unwrapKeys: [keys.unwrap("model-unwrap")],
   });
-  const reader = createModelReader({ pipeline: spec.name, directory });
-  const topic = (role: "keys" | "models" | "ledger") => topicName(spec.name, role);
-  await readTopic({
-    client,
-    topic: topic("keys"),
-    apply: ({ key, value }) => directory.apply(key, value),
-  });
-  await readTopic({
-    client,
-    topic: topic("models"),
-    apply: ({ key, value }) => reader.applyModel(key, value),
-  });
-  await readTopic({
-    client,
-    topic: topic("ledger"),
-    apply: ({ value, offset }) => reader.applyLedger(value, offset),
-  });
+  const reader = await readModels({ client, pipeline: spec.name, directory });
   const newest = reader.newest();
   if (newest === null) {
     throw new Error("no model was published");

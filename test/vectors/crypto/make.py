@@ -1,7 +1,7 @@
 """Makes the committed vectors of this folder. Run outside the repository's own toolchain:
 
-    python3 -m venv /tmp/venv && /tmp/venv/bin/pip install pycose==1.1.0 cbor2==5.9.0 cryptography==50.0.2
-    /tmp/venv/bin/python make.py [FOLDER WITH gcmEncryptExtIV256.rsp.gz AND gcmDecrypt256.rsp.gz]
+    python3 -m venv venv && venv/bin/pip install pycose==1.1.0 cbor2==5.9.0 cryptography==50.0.2
+    venv/bin/python make.py [FOLDER WITH gcmEncryptExtIV256.rsp.gz AND gcmDecrypt256.rsp.gz]
 
 cose.json: messages made by an independent implementation. COSE_Encrypt0 and COSE_Sign1 are made by pycose. pycose 1.1.0
 has no X25519 for key agreement with key wrap, so the COSE_Encrypt message is put together from pycose's KDF context and
