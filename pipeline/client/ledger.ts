@@ -5,6 +5,7 @@ import type { ZoneName } from "../crypto/key-purposes.ts";
 import { type LedgerVerification, verifyLedger } from "../privacy/ledger.ts";
 import type { KafkaClient } from "../stream/port.ts";
 import { readTopic } from "../stream/tail.ts";
+import { readKeys } from "./keys.ts";
 
 /**
  * Everything the ledger says, and every edit, gap or fork in it. Needs the pinned identities and no key.
@@ -21,13 +22,7 @@ export async function readLedger(options: {
 }): Promise<LedgerVerification> {
   const { client, pipeline, zones } = options;
   const directory = createKeyDirectory({ pipeline, zones });
-  await readTopic({
-    client,
-    topic: topicName(pipeline, "keys"),
-    // Entries prove themselves, and nobody's open transaction may hold them back.
-    isolation: "uncommitted",
-    apply: ({ key, value }) => directory.apply(key, value),
-  });
+  await readKeys({ client, pipeline, directory });
   const values: Uint8Array[] = [];
   await readTopic({
     client,

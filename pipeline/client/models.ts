@@ -4,6 +4,7 @@ import type { KeyDirectory } from "../crypto/directory.ts";
 import { createModelReader, type ModelReader } from "../privacy/model-reader.ts";
 import type { KafkaClient } from "../stream/port.ts";
 import { readTopic } from "../stream/tail.ts";
+import { readKeys } from "./keys.ts";
 
 /**
  * Fills a directory and a model reader from the topics.
@@ -17,13 +18,7 @@ export async function readModels(options: {
   const { client, pipeline, directory } = options;
   const reader = createModelReader({ pipeline, directory });
   const topic = (role: TopicRole) => topicName(pipeline, role);
-  await readTopic({
-    client,
-    topic: topic("keys"),
-    // Entries prove themselves, and another stage's open transaction must not hide a model key.
-    isolation: "uncommitted",
-    apply: ({ key, value }) => directory.apply(key, value),
-  });
+  await readKeys({ client, pipeline, directory });
   await readTopic({
     client,
     topic: topic("models"),

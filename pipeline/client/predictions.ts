@@ -11,8 +11,9 @@ import { createKeyDirectory, type KeyDirectory } from "../crypto/directory.ts";
 import type { ZoneName } from "../crypto/key-purposes.ts";
 import type { KeyStore } from "../crypto/key-store.ts";
 import { openRecordIds } from "../crypto/record-ids.ts";
+import { argmax } from "../network/forward.ts";
 import type { KafkaClient } from "../stream/port.ts";
-import { readTopic } from "../stream/tail.ts";
+import { readKeys } from "./keys.ts";
 import {
   type AuthenticPredictions,
   createPredictionLane,
@@ -61,16 +62,6 @@ interface LaneOptions extends PredictionReaderOptions {
 }
 
 const FETCH = { maxBytes: 8 * 1024 * 1024, maxWaitMs: 200 };
-
-function argmax(scores: ArrayLike<number>): number {
-  let best = 0;
-  for (let index = 1; index < scores.length; index += 1) {
-    if ((scores[index] ?? Number.NEGATIVE_INFINITY) > (scores[best] ?? Number.NEGATIVE_INFINITY)) {
-      best = index;
-    }
-  }
-  return best;
-}
 
 async function openBundle(
   options: LaneOptions,
@@ -147,13 +138,7 @@ export async function readConsumerDirectory(options: {
 }): Promise<KeyDirectory> {
   const { client, pipeline, zones } = options;
   const directory = createKeyDirectory({ pipeline, zones, blobPurposes: ["ckks-public"] });
-  await readTopic({
-    client,
-    topic: topicName(pipeline, "keys"),
-    // Entries prove themselves, and nobody's open transaction may hold them back.
-    isolation: "uncommitted",
-    apply: ({ key, value }) => directory.apply(key, value),
-  });
+  await readKeys({ client, pipeline, directory });
   return directory;
 }
 
