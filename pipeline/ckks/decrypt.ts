@@ -12,7 +12,7 @@ import {
   type CkksContext,
   guarded,
   type Handle,
-  openContext,
+  openTools,
   type SealEncoder,
   type SealPlaintext,
 } from "./seal.ts";
@@ -42,20 +42,12 @@ export async function createPredictionDecryptor(options: {
   readonly parameters: CkksParameters;
 }): Promise<PredictionDecryptor> {
   const { parameters } = options;
-  const ckks = await openContext(parameters);
-  const handles: Handle[] = [];
-  const close = (): void => {
-    for (const handle of handles.splice(0).reverse()) handle.delete();
-    ckks.close();
-  };
-  const keep = <T extends Handle>(handle: T): T => {
-    handles.push(handle);
-    return handle;
-  };
-  try {
-    const tools = guarded("load the secret key", () => {
-      const { seal, context } = ckks;
-      if (checkSecretKey(ckks, options.secretKey).status === "refused") throw secretKeyInvalid();
+  const { ckks, tools, close } = await openTools(
+    parameters,
+    "load the secret key",
+    (opened, keep) => {
+      const { seal, context } = opened;
+      if (checkSecretKey(opened, options.secretKey).status === "refused") throw secretKeyInvalid();
       const secretKey = keep(new seal.SecretKey());
       secretKey.loadFromArray(context, options.secretKey);
       return {
@@ -64,12 +56,9 @@ export async function createPredictionDecryptor(options: {
         ciphertext: keep(new seal.Ciphertext()),
         plaintext: keep(new seal.Plaintext()),
       };
-    });
-    return { parameters, close, decrypt: (blobs, rows) => decryptBlobs(ckks, tools, blobs, rows) };
-  } catch (error) {
-    close();
-    throw error;
-  }
+    },
+  );
+  return { parameters, close, decrypt: (blobs, rows) => decryptBlobs(ckks, tools, blobs, rows) };
 }
 
 /**

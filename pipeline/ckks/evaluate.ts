@@ -30,7 +30,7 @@ import {
   encodeConstant,
   guarded,
   type Handle,
-  openContext,
+  openTools,
   type SealCiphertext,
   type SealEncoder,
   type SealEncryptor,
@@ -90,23 +90,10 @@ export async function createNetworkEvaluator(
   parameters: CkksParameters,
   keys: EvaluationKeys,
 ): Promise<NetworkEvaluator> {
-  const ckks = await openContext(parameters);
-  const handles: Handle[] = [];
-  const keep = <T extends Handle>(handle: T): T => {
-    handles.push(handle);
-    return handle;
-  };
-  const close = (): void => {
-    for (const handle of handles.splice(0).reverse()) handle.delete();
-    ckks.close();
-  };
-  try {
-    const tools = guarded("load the consumer's keys", () => loadTools(ckks, keys, keep));
-    return { evaluate: (request) => evaluateNetwork(tools, request), close };
-  } catch (error) {
-    close();
-    throw error;
-  }
+  const { tools, close } = await openTools(parameters, "load the consumer's keys", (ckks, keep) =>
+    loadTools(ckks, keys, keep),
+  );
+  return { evaluate: (request) => evaluateNetwork(tools, request), close };
 }
 
 function loadTools(

@@ -12,7 +12,7 @@ import {
   type CkksContext,
   guarded,
   type Handle,
-  openContext,
+  openTools,
   type SealEncoder,
   type SealEncryptor,
   type SealPlaintext,
@@ -58,23 +58,10 @@ export async function createPackEncryptor(options: {
   readonly parameters: CkksParameters;
 }): Promise<PackEncryptor> {
   const { parameters } = options;
-  const ckks = await openContext(parameters);
-  const handles: Handle[] = [];
-  const keep = <T extends Handle>(handle: T): T => {
-    handles.push(handle);
-    return handle;
-  };
-  const close = (): void => {
-    for (const handle of handles.splice(0).reverse()) handle.delete();
-    ckks.close();
-  };
-  try {
-    const tools = guarded("load the public key", () => loadTools(ckks, options.publicKey, keep));
-    return { parameters, encryptPack: (request) => encryptFeatures(tools, request), close };
-  } catch (error) {
-    close();
-    throw error;
-  }
+  const { tools, close } = await openTools(parameters, "load the public key", (ckks, keep) =>
+    loadTools(ckks, options.publicKey, keep),
+  );
+  return { parameters, encryptPack: (request) => encryptFeatures(tools, request), close };
 }
 
 /** One pack under a key that is loaded for it alone; see {@link createPackEncryptor} for more than one. */

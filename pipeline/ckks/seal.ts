@@ -245,3 +245,32 @@ export function encodeConstant(
 ): void {
   encoder.encode(new Float64Array(slotCount(ckks.parameters)).fill(value), scale, target);
 }
+
+/**
+ * Opens a context and loads objects of the library that live as long as it does.
+ * @param what for the sentence of an error, such as "load the public key"
+ * @param load hands every object it makes to `keep`
+ * @returns the loaded tools; `close` frees them, newest first, then the context. When loading fails, it has been called.
+ */
+export async function openTools<T>(
+  parameters: CkksParameters,
+  what: string,
+  load: (ckks: CkksContext, keep: <H extends Handle>(handle: H) => H) => T,
+): Promise<{ readonly ckks: CkksContext; readonly tools: T; readonly close: () => void }> {
+  const ckks = await openContext(parameters);
+  const handles: Handle[] = [];
+  const keep = <H extends Handle>(handle: H): H => {
+    handles.push(handle);
+    return handle;
+  };
+  const close = (): void => {
+    for (const handle of handles.splice(0).reverse()) handle.delete();
+    ckks.close();
+  };
+  try {
+    return { ckks, tools: guarded(what, () => load(ckks, keep)), close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
