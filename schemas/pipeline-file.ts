@@ -27,6 +27,8 @@ const IDENTITY = /^ed25519:[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/;
 const field = z.string().regex(FIELD, "a field name (letters, digits, _ and -)");
 const integer = (minimum: number, maximum: number) => z.int().min(minimum).max(maximum);
 const fraction = z.number().min(0).max(1);
+const path = z.string().min(1).max(1024);
+const secret = z.string().regex(SECRET, 'a reference "env:NAME" to an environment variable');
 
 /** Which field or fields a rule is about; exactly one of the two. */
 const about = {
@@ -64,16 +66,56 @@ const rule = z.discriminatedUnion("action", [
     action: z
       .literal("pseudonymize")
       .describe("HMAC-SHA-256 under a secret key: the same value gives the same pseudonym."),
-    key: z
-      .string()
-      .regex(SECRET, 'a reference "env:NAME" to an environment variable')
-      .describe(
-        'Where the key is: "env:NAME" of a variable with 32 bytes or more in base64 or hex.',
-      ),
+    key: secret.describe(
+      'Where the key is: "env:NAME" of a variable with 32 bytes or more in base64 or hex.',
+    ),
   }),
 ]);
 
+/** Paths and user names may say who connects; each stage then has a certificate or user of its own. */
+const ROLE_HINT =
+  "{role} in it becomes the stage's name, or producer, consumer or operator for the commands.";
+
+const tls = z
+  .union([
+    z.literal(true),
+    z.strictObject({
+      ca: path.optional().describe("Certificate authorities that sign the brokers, PEM."),
+      certificate: path.optional().describe(`Client certificate, PEM. ${ROLE_HINT}`),
+      privateKey: path.optional().describe(`Its private key, PEM. ${ROLE_HINT}`),
+    }),
+  ])
+  .describe("Encrypt connections: true for the system's certificate authorities.");
+
+const withPassword = <M extends string>(mechanism: M) =>
+  z.strictObject({
+    mechanism: z.literal(mechanism).describe("How a client proves who it is."),
+    username: z.string().min(1).max(256).describe(`User name. ${ROLE_HINT}`),
+    password: secret.describe(
+      'Where the password is: "env:NAME"; NAME_<ROLE> comes first where it is set.',
+    ),
+  });
+
+const sasl = z
+  .discriminatedUnion("mechanism", [
+    withPassword("plain"),
+    withPassword("scram-sha-256"),
+    withPassword("scram-sha-512"),
+    z.strictObject({
+      mechanism: z.literal("oauthbearer").describe("A token of an identity provider."),
+      tokenEndpoint: z.url().describe("Where tokens are asked for (OAuth 2.0 client credentials)."),
+      clientId: z.string().min(1).max(256).describe(`Client id. ${ROLE_HINT}`),
+      clientSecret: secret.describe('Where the client secret is: "env:NAME", or NAME_<ROLE>.'),
+      scope: z.string().max(1024).optional().describe("Scope to ask for."),
+    }),
+  ])
+  .describe("Who connects: each stage may be a user of its own.");
+
 const kafka = z.strictObject({
+  client: z
+    .enum(["kafkajs", "confluent"])
+    .default("kafkajs")
+    .describe("Client library; confluent needs npm install @confluentinc/kafka-javascript."),
   brokers: z
     .union([z.string().max(4096), z.array(z.string().max(300)).max(64)])
     .default("")
@@ -98,7 +140,41 @@ const kafka = z.strictObject({
   shutdownTimeoutMs: integer(100, 600_000)
     .default(8000)
     .describe("Time to finish and leave after SIGTERM."),
+  // Under load a transaction costs about 5 ms of requests: at 25 ms that is a fifth, and a record waits no longer.
+  transactionIntervalMs: integer(0, 10_000)
+    .default(25)
+    .describe(
+      "Records that follow each other closely are gathered into one transaction for this long.",
+    ),
+  whenRecordsExpired: z
+    .enum(["stop", "continue"])
+    .default("stop")
+    .describe(
+      "What desensitize, encrypt and predict do when retention removed records that they never read.",
+    ),
+  tls: tls.optional(),
+  sasl: sasl.optional(),
 });
+
+const deadLetters = z
+  .strictObject({
+    // The source documents' data sets have a few percent of unusable rows; half of a lane is a broken producer.
+    maxShare: fraction
+      .default(0.5)
+      .describe("A stage stops when more than this share of a lane's last records is refused."),
+    windowRecords: integer(10, 1_000_000)
+      .default(1000)
+      .describe("Records that the share is taken over."),
+    stages: z
+      .array(z.enum(["desensitize", "encrypt", "train", "aggregate", "predict"]))
+      .max(5)
+      .default(["desensitize", "encrypt"])
+      .describe(
+        "Stages that stop. Those whose input others can write are left out: junk must not stop them.",
+      ),
+  })
+  .prefault({})
+  .describe("When refused records are so many that going on makes no sense.");
 
 const record = z.strictObject({
   schema: z
@@ -237,6 +313,7 @@ export const pipelineFileSchema = z.strictObject({
     .regex(NAME, "lower-case letters, digits and -, 48 at most, beginning with a letter")
     .describe("Name of the pipeline: begins the name of every topic."),
   kafka: kafka.describe("The cluster."),
+  deadLetters,
   record: record.describe("What a raw record is."),
   desensitize: z
     .array(rule)

@@ -62,6 +62,7 @@ export function crossCheck(
   const rules = placeRules(file);
   return [
     ...checkBrokers(file, tree),
+    ...checkSecurity(file, tree),
     ...checkRules(file, rules, schema, tree),
     ...checkNamingFields(file, rules, schema, tree),
     ...checkFeatures(file, rules, schema, tree),
@@ -75,6 +76,25 @@ export function crossCheck(
 function checkBrokers(file: PipelineFile, tree: LocatedTree): Complaint[] {
   if (parseBrokers(file.kafka.brokers) !== null) return [];
   return [tree.complain(["kafka", "brokers"], "expected host:port, separated by commas")];
+}
+
+/** A certificate and its key come together, and a password never crosses the network in clear. */
+function checkSecurity(file: PipelineFile, tree: LocatedTree): Complaint[] {
+  const { tls, sasl } = file.kafka;
+  const complaints: Complaint[] = [];
+  if (
+    typeof tls === "object" &&
+    (tls.certificate === undefined) !== (tls.privateKey === undefined)
+  ) {
+    complaints.push(
+      tree.complain(["kafka", "tls"], "expected certificate and privateKey together"),
+    );
+  }
+  if (tls === undefined && (sasl?.mechanism === "plain" || sasl?.mechanism === "oauthbearer")) {
+    const message = `${sasl.mechanism} sends its secret over the network: expected kafka.tls beside it`;
+    complaints.push(tree.complain(["kafka", "sasl", "mechanism"], message));
+  }
+  return complaints;
 }
 
 function checkRules(

@@ -28,8 +28,8 @@ const LATER_VALUES: Readonly<Record<string, readonly string[]>> = {
 
 /** Keys by the path of the object they stand in. */
 const LATER_KEYS: Readonly<Record<string, readonly string[]>> = {
-  "": ["plugins", "observe", "metrics", "client", "kms", "federation", "parties", "deadLetters"],
-  kafka: ["client", "tls", "ssl", "sasl", "acls", "fastPaths", "lingerMs", "clientId"],
+  "": ["plugins", "observe", "metrics", "client", "kms", "federation", "parties"],
+  kafka: ["clientId"],
   record: ["partitioner", "format", "registry"],
   "desensitize[]": ["plugin", "detect", "keyId", "truncate", "format", "from", "path", "unless"],
   features: ["maps", "map", "scattering", "projection", "fourier", "standardize", "categories"],

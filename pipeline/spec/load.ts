@@ -13,7 +13,14 @@ import { checkTree } from "./explain.ts";
 import { parseIdentity } from "./identity.ts";
 import type { Environment } from "./interpolate.ts";
 import { type LocatedTree, readTree } from "./located-tree.ts";
-import type { DesensitizeRule, PipelineSpec, ZoneName } from "./pipeline-spec.ts";
+import type {
+  DesensitizeRule,
+  PipelineSpec,
+  SaslSpec,
+  SecretReference,
+  TlsSpec,
+  ZoneName,
+} from "./pipeline-spec.ts";
 import { readRecordSchema } from "./read-record-schema.ts";
 
 export interface LoadOptions {
@@ -103,7 +110,13 @@ function toSpec(
   return {
     name: file.name,
     file: path,
-    kafka: { ...file.kafka, brokers: parseBrokers(file.kafka.brokers) ?? [] },
+    kafka: {
+      ...file.kafka,
+      brokers: parseBrokers(file.kafka.brokers) ?? [],
+      tls: toTls(file.kafka.tls, path),
+      sasl: toSasl(file.kafka.sasl),
+    },
+    deadLetters: file.deadLetters,
     record: {
       schema,
       id: file.record.id,
@@ -118,6 +131,31 @@ function toSpec(
     predict: file.predict,
     zones: toZones(file.zones),
   };
+}
+
+/** Paths of a pipeline file are relative to it. */
+function toTls(tls: PipelineFile["kafka"]["tls"], file: string): TlsSpec | null {
+  if (tls === undefined) return null;
+  const at = (named: string | undefined): string | null =>
+    named === undefined ? null : resolve(dirname(file), named);
+  const named = tls === true ? {} : tls;
+  return {
+    ca: at(named.ca),
+    certificate: at(named.certificate),
+    privateKey: at(named.privateKey),
+  };
+}
+
+function toSasl(sasl: PipelineFile["kafka"]["sasl"]): SaslSpec | null {
+  if (sasl === undefined) return null;
+  if (sasl.mechanism !== "oauthbearer") {
+    return { ...sasl, password: toSecret(sasl.password) };
+  }
+  return { ...sasl, clientSecret: toSecret(sasl.clientSecret), scope: sasl.scope ?? null };
+}
+
+function toSecret(reference: string): SecretReference {
+  return { env: reference.slice("env:".length) };
 }
 
 function toRule(field: string, rule: PipelineFile["desensitize"][number]): DesensitizeRule {
@@ -136,7 +174,7 @@ function toRule(field: string, rule: PipelineFile["desensitize"][number]): Desen
     case "replace":
       return { field, action: "replace", with: rule.with };
     case "pseudonymize":
-      return { field, action: "pseudonymize", key: { env: rule.key.slice("env:".length) } };
+      return { field, action: "pseudonymize", key: toSecret(rule.key) };
   }
 }
 

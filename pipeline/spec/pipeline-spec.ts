@@ -4,6 +4,7 @@
  * Only `pipeline/spec/` makes one, out of a file that has passed every check; nobody edits it afterwards.
  * Types only: this file must not hold code, so that rooms that may import "spec (types)" can import it.
  */
+import type { StageName } from "../../schemas/topics.ts";
 
 /** Where a secret is found. Secrets stand in a pipeline file by reference only. */
 export interface SecretReference {
@@ -42,6 +43,28 @@ export interface DenseLayerSpec {
 
 export type ZoneName = "owner" | "training" | "prediction" | "consumer";
 
+/** Absolute paths of PEM files; `{role}` in them stands for who connects. Null: the system's, or none. */
+export interface TlsSpec {
+  readonly ca: string | null;
+  readonly certificate: string | null;
+  readonly privateKey: string | null;
+}
+
+/** How clients prove who they are; `{role}` in a name stands for who connects. */
+export type SaslSpec =
+  | {
+      readonly mechanism: "plain" | "scram-sha-256" | "scram-sha-512";
+      readonly username: string;
+      readonly password: SecretReference;
+    }
+  | {
+      readonly mechanism: "oauthbearer";
+      readonly tokenEndpoint: string;
+      readonly clientId: string;
+      readonly clientSecret: SecretReference;
+      readonly scope: string | null;
+    };
+
 export interface PipelineSpec {
   readonly name: string;
   /** Absolute path of the pipeline file. */
@@ -55,6 +78,21 @@ export interface PipelineSpec {
     readonly sessionTimeoutMs: number;
     readonly transactionTimeoutMs: number;
     readonly shutdownTimeoutMs: number;
+    readonly client: "kafkajs" | "confluent";
+    /** Records that follow each other closely are gathered into one transaction for this long. */
+    readonly transactionIntervalMs: number;
+    /** What a lane does whose next records retention has removed; train and aggregate always stop. */
+    readonly whenRecordsExpired: "stop" | "continue";
+    /** Null: connections are not encrypted. */
+    readonly tls: TlsSpec | null;
+    /** Null: clients do not say who they are. */
+    readonly sasl: SaslSpec | null;
+  };
+  readonly deadLetters: {
+    /** A listed stage stops when more than this share of a lane's last `windowRecords` records is refused. */
+    readonly maxShare: number;
+    readonly windowRecords: number;
+    readonly stages: readonly StageName[];
   };
   readonly record: {
     /** JSON Schema of a raw record, already read and parsed. */

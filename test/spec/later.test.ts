@@ -18,13 +18,8 @@ describe("what later versions will have", () => {
     ),
     [
       "  partitions: 4",
-      "  partitions: 4\n  client: confluent",
-      /option 'client' is not in this version/,
-    ],
-    [
-      "  partitions: 4",
-      "  partitions: 4\n  tls: true\n  sasl: { mechanism: plain }",
-      /'tls' is not in.*\n.*'sasl' is not in/,
+      "  partitions: 4\n  clientId: me",
+      /option 'clientId' is not in this version/,
     ],
     ["compression: zstd", "compression: lz4", /compression 'lz4' is not in this version/],
     ["  backend: auto", "  method: statistics", /option 'method' is not in this version/],

@@ -26,6 +26,16 @@ describe("a good file", () => {
       sessionTimeoutMs: 10_000,
       transactionTimeoutMs: 60_000,
       shutdownTimeoutMs: 8000,
+      client: "kafkajs",
+      transactionIntervalMs: 25,
+      whenRecordsExpired: "stop",
+      tls: null,
+      sasl: null,
+    });
+    expect(spec.deadLetters).toEqual({
+      maxShare: 0.5,
+      windowRecords: 1000,
+      stages: ["desensitize", "encrypt"],
     });
     expect(spec.file).toBe("/p/pipeline.yaml");
     expect(spec.record.maxBytes).toBe(65_536);
@@ -73,6 +83,62 @@ describe("a good file", () => {
       loadGood(edited("updateBatchRecords: 64", "updateBatchRecords: *m", text)).train
         .updateBatchRecords,
     ).toBe(64);
+  });
+});
+
+describe("security of the wire", () => {
+  const withKafka = (lines: string): string =>
+    edited("  partitions: 4", `  partitions: 4\n  ${lines}`);
+
+  it("reads certificates relative to the file and secrets by reference", () => {
+    const { tls, sasl } = loadGood(
+      withKafka(
+        'tls: { ca: ca.pem, certificate: "tls/{role}.pem", privateKey: "tls/{role}.key" }\n' +
+          '  sasl: { mechanism: scram-sha-512, username: "p-{role}", password: "env:KAFKA_PASSWORD" }',
+      ),
+    ).kafka;
+    expect(tls).toEqual({
+      ca: "/p/ca.pem",
+      certificate: "/p/tls/{role}.pem",
+      privateKey: "/p/tls/{role}.key",
+    });
+    expect(sasl).toEqual({
+      mechanism: "scram-sha-512",
+      username: "p-{role}",
+      password: { env: "KAFKA_PASSWORD" },
+    });
+  });
+
+  it("takes true for the system's authorities, and a token endpoint", () => {
+    const { tls, sasl } = loadGood(
+      withKafka(
+        'tls: true\n  sasl: { mechanism: oauthbearer, tokenEndpoint: "https://id/token", clientId: c, clientSecret: "env:S" }',
+      ),
+    ).kafka;
+    expect(tls).toEqual({ ca: null, certificate: null, privateKey: null });
+    expect(sasl).toEqual({
+      mechanism: "oauthbearer",
+      tokenEndpoint: "https://id/token",
+      clientId: "c",
+      clientSecret: { env: "S" },
+      scope: null,
+    });
+  });
+
+  it.each([
+    ["tls: { certificate: a.pem }", /kafka.tls: expected certificate and privateKey together/],
+    [
+      'sasl: { mechanism: plain, username: a, password: "env:P" }',
+      /plain sends its secret over the network: expected kafka.tls/,
+    ],
+    [
+      "tls: true\n  sasl: { mechanism: plain, username: a, password: hunter2 }",
+      /kafka.sasl.password: expected a reference "env:NAME"/,
+    ],
+    ["sasl: { mechanism: gssapi }", /kafka.sasl.mechanism: expected one of plain/],
+    ["tls: { insecure: true }", /insecure/],
+  ])("refuses %j", (lines, says) => {
+    expect(said(withKafka(lines))).toMatch(says);
   });
 });
 
