@@ -15,6 +15,8 @@ import { createDeadLetterSealer } from "./dead-letter-sealer.ts";
 import { openWorld, type StageWorld, type WireStage } from "./stages/world.ts";
 
 const REPORT_EVERY_MS = 1_000;
+/** Not train and aggregate: a gap in their input is a gap in the ledger's ranges, where training ends. */
+const MAY_SKIP_EXPIRED: ReadonlySet<StageName> = new Set(["desensitize", "encrypt", "predict"]);
 
 /** Loads one stage's module only: TensorFlow and SEAL are large, and no stage needs both. */
 const WIRING: Readonly<Record<StageName, () => Promise<{ wire: WireStage }>>> = {
@@ -135,6 +137,10 @@ async function runLanes({
   const runner = await runStage({
     client,
     pipeline: spec.name,
+    partitions: spec.kafka.partitions,
+    transactionIntervalMs: spec.kafka.transactionIntervalMs,
+    skipsExpired:
+      spec.kafka.whenRecordsExpired === "continue" && MAY_SKIP_EXPIRED.has(options.stage),
     stage: await wire(world),
     sealDeadLetter: createDeadLetterSealer(world.directory, options.stage),
     changelog: createChangelogGuard({ ...world, pipeline: spec.name, stage: options.stage }),

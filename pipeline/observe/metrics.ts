@@ -5,10 +5,15 @@
  * reason codes from a closed list; never anything out of a record.
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
-import type { LaneProgress } from "../stream/lane.ts";
+import type { LaneProgress } from "../stream/lane-options.ts";
 
 /** Milliseconds; from a kernel call to a large encrypted pack. */
 const PROCESS_BUCKETS_MS = [1, 5, 20, 100, 500, 2_000, 10_000, 60_000];
+
+/** Milliseconds from a record's timestamp to the commit of what became of it: one stage, or a backlog of hours. */
+const LATENCY_BUCKETS_MS = [5, 10, 20, 50, 100, 200, 500, 1_000, 5_000, 30_000, 300_000, 3_600_000];
+/** Milliseconds of a transaction's requests. */
+const COMMIT_BUCKETS_MS = [2, 5, 10, 20, 50, 100, 500, 2_000, 10_000];
 
 export interface StageMetrics {
   record(progress: LaneProgress): void;
@@ -55,6 +60,20 @@ export function createStageMetrics(stage: string): StageMetrics {
     buckets: PROCESS_BUCKETS_MS,
     registers,
   });
+  const latency = new Histogram({
+    name: "sealstream_record_latency_milliseconds",
+    help: "Age of each transaction's oldest record when it was committed.",
+    labelNames,
+    buckets: LATENCY_BUCKETS_MS,
+    registers,
+  });
+  const commit = new Histogram({
+    name: "sealstream_commit_duration_milliseconds",
+    help: "Time from the end of a step to its committed transaction.",
+    labelNames,
+    buckets: COMMIT_BUCKETS_MS,
+    registers,
+  });
   return {
     record(progress) {
       const labels = { lane: String(progress.lane) };
@@ -62,6 +81,10 @@ export function createStageMetrics(stage: string): StageMetrics {
       sent.inc(labels, progress.outputs);
       lag.set(labels, progress.lag);
       duration.observe(labels, progress.processMs);
+      commit.observe(labels, progress.commitMs);
+      if (progress.latencyMs !== null) {
+        latency.observe(labels, progress.latencyMs);
+      }
       for (const reason of progress.reasons) {
         dead.inc({ ...labels, reason });
       }

@@ -4,7 +4,7 @@
  * A report holds counts, sizes and codes only.
  */
 import type { Stage } from "../stream/contract.ts";
-import type { LaneProgress } from "../stream/lane.ts";
+import type { LaneProgress } from "../stream/lane-options.ts";
 
 /** One line of a stage process's standard output under `--json`. */
 export interface StageReport {

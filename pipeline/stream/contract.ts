@@ -10,7 +10,10 @@ import type { StageName, TopicRole } from "../../schemas/topics.ts";
 
 export type Headers = Readonly<Record<string, Uint8Array>>;
 
-/** One committed record. The buffers are views that stay valid until the next call of `process` returns. */
+/**
+ * One committed record. The buffers are views of what was fetched: copy what is to outlive the record, since a view
+ * keeps the whole fetch in memory. Fields may be getters: name them, `{ ...record }` would lose them.
+ */
 export interface StreamRecord {
   readonly offset: number;
   /** Milliseconds since the epoch, as the broker stored it. */
@@ -18,6 +21,8 @@ export interface StreamRecord {
   readonly key: Uint8Array | null;
   readonly value: Uint8Array | null;
   readonly headers: Headers;
+  /** Bytes of key, value and headers, where the reader knows them without making the views. */
+  readonly sizeBytes?: number;
 }
 
 /** A record to write. It goes to the lane's own partition of a "lanes" topic, or to partition 0 of a "one" topic. */

@@ -1,191 +1,332 @@
 /**
- * One lane: the exactly-once consume-process-produce loop over one input partition.
+ * One lane: performs the actions of the lane's state machine on a Kafka client and a stage.
  *
- * Start of a lane, in this order and never another: make the lane's producer (which fences the previous owner and
- * settles its open transaction), only then read the committed offset, then the changelog, then the first record.
- * Each step: hand the stage what is there, and commit outputs, dead letters, changelog and offset in one transaction.
- * After any error, an unknown commit outcome included, everything of the lane is thrown away and it starts again.
- *
- * Safety does not rest on group membership: a mistaken second owner and the true one only fence each other.
- *
- * Failures covered: crash at any point, a zombie that wakes up, a broker that restarts, an unknown commit outcome.
- * Not failures: a rebalance (the lane is stopped between two transactions), a stage that waits.
- * Must not know the client library, nor look into records.
+ * All decisions are in `lane-machine.ts`; here are the promises, the clock and the resources of one ownership
+ * (producer, reader, processor), which are thrown away together. Must not decide what is committed, must not know the
+ * client library, nor look into records.
  */
 import { isSealstreamError, SealstreamError } from "../errors.ts";
-import { type ChangelogGuard, readChangelog } from "./changelog.ts";
-import type { LaneProcessor, Stage } from "./contract.ts";
-import type { DeadLetterSealer } from "./dead-letter.ts";
+import { CHANGELOG_KEY, type ChangelogValue, encodeChangelog, readChangelog } from "./changelog.ts";
+import type { LaneProcessor, Outcome, StepResult, StreamRecord } from "./contract.ts";
+import { deadLetterRecord } from "./dead-letter.ts";
 import { errorName } from "./error-name.ts";
-import { LaneSession, laneNames } from "./lane-session.ts";
-import type { Clock, KafkaClient, Logger, PartitionReader } from "./port.ts";
+import { FetchSize } from "./fetch-size.ts";
+import type { CommitReport, LaneAction, LaneAnswer, LaneEvent, Write } from "./lane-events.ts";
+import { LaneMachine } from "./lane-machine.ts";
+import { type Lane, type LaneOptions, type LaneProgress, laneNames } from "./lane-options.ts";
+import type { LaneProducer, PartitionReader } from "./port.ts";
+import { sizeOf } from "./record-window.ts";
+import { deadLetterWrites, outputWrites } from "./step-writes.ts";
 
-const RESTART_FIRST_MS = 100;
-const RESTART_MOST_MS = 5_000;
+/** Longest a fetch waits for data at the broker; it holds nobody up, since a reader has its own connection. */
+const FETCH_WAIT_MS = 500;
+/** `setTimeout` fires at once beyond this. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
 
-/** What a lane reports about each committed transaction. */
-export interface LaneProgress {
-  readonly lane: number;
-  /** Records that became final. */
-  readonly records: number;
+/** What one ownership holds. */
+interface Holdings {
+  producer: LaneProducer | null;
+  reader: PartitionReader | null;
+  processor: LaneProcessor<unknown> | null;
+}
+
+/** What was measured of the step under way, for its report. */
+interface StepNotes {
   readonly outputs: number;
-  readonly deadLetters: number;
-  readonly reasons: readonly string[];
-  /** Position after this transaction. */
-  readonly position: number;
-  /** Records known to wait: last stable offset minus position. */
-  readonly lag: number;
-  /** Milliseconds spent in the stage's `process` for this transaction. */
+  readonly reasons: readonly Outcome["reason"][];
   readonly processMs: number;
-}
-
-export interface LaneOptions {
-  readonly client: KafkaClient;
-  readonly pipeline: string;
-  readonly stage: Stage;
-  readonly lane: number;
-  readonly changelog: ChangelogGuard;
-  readonly sealDeadLetter: DeadLetterSealer;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly onProgress: (progress: LaneProgress) => void;
-  /** Called when the lane starts again after a failure. @param code its error code, or the library's name for it */
-  readonly onFailure: (code: string) => void;
-  /** Called once when the lane ends because going on would be wrong; retriable failures restart it instead. */
-  readonly onFatal: (error: SealstreamError) => void;
-}
-
-/** A running lane. */
-export interface Lane {
-  readonly lane: number;
-  /** Calls `process` soon even if nothing arrived. */
-  wake(): void;
-  /** Finishes or abandons the current step, then ends. Never throws. */
-  stop(): Promise<void>;
+  readonly processedAt: number;
 }
 
 class RunningLane implements Lane {
   readonly lane: number;
   readonly #options: LaneOptions;
   readonly #names: ReturnType<typeof laneNames>;
-  readonly #done: Promise<void>;
-  #session: LaneSession | null = null;
-  #stopping = false;
-  #endWait: () => void = () => undefined;
+  readonly #machine: LaneMachine;
+  readonly #ended = Promise.withResolvers<void>();
+  readonly #fetchSize: FetchSize;
+  #held: Holdings = { producer: null, reader: null, processor: null };
+  #state: unknown = null;
+  #notes: StepNotes = { outputs: 0, reasons: [], processMs: 0, processedAt: 0 };
+  #lastStableOffset = 0;
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(options: LaneOptions) {
+    const { stage, lane, transactionIntervalMs, skipsExpired } = options;
     this.#options = options;
-    this.lane = options.lane;
+    this.lane = lane;
     this.#names = laneNames(options);
-    this.#done = this.#run();
+    this.#fetchSize = new FetchSize(stage.bounds.maxBytes);
+    this.#machine = new LaneMachine({
+      stage: stage.name,
+      input: `${this.#names.input}/${lane}`,
+      group: this.#names.group,
+      bounds: stage.bounds,
+      transactionIntervalMs,
+      skipsExpired,
+    });
+    this.#feed({ type: "start" });
   }
 
   wake(): void {
-    this.#session?.wake();
+    this.#feed({ type: "wake" });
   }
 
   async stop(): Promise<void> {
-    this.#stopping = true;
-    this.#endWait();
-    this.#session?.wake();
-    await this.#done;
+    this.#feed({ type: "stop" });
+    await this.#ended.promise;
   }
 
-  async #run(): Promise<void> {
-    let failures = 0;
-    while (!this.#stopping) {
-      try {
-        await this.#own(() => {
-          failures = 0;
-        });
-      } catch (error) {
-        if (this.#stopping) {
-          return;
+  #feed(event: LaneEvent): void {
+    for (const action of this.#machine.handle(event, this.#options.clock())) {
+      this.#take(action);
+    }
+  }
+
+  #take(action: LaneAction): void {
+    switch (action.type) {
+      case "report":
+        this.#report(action.report);
+        return;
+      case "wait":
+        this.#wait(action.untilMs);
+        return;
+      case "restart":
+        this.#restart(action);
+        return;
+      case "ended":
+        clearTimeout(this.#timer);
+        if (action.error !== null) {
+          this.#options.onFatal(action.error);
         }
-        if (isSealstreamError(error) && !error.retriable) {
-          this.#options.onFatal(error);
-          return;
-        }
-        failures += 1;
-        const waitMs = Math.min(RESTART_FIRST_MS * 2 ** (failures - 1), RESTART_MOST_MS);
-        const code = errorName(error);
-        this.#options.logger.warn(
-          { lane: this.lane, failures, error: code },
-          `lane starts again in ${waitMs} ms`,
+        this.#ended.resolve();
+        return;
+      default: {
+        const { id } = action;
+        this.#perform(action).then(
+          (answer) => this.#feed(answer),
+          (error: unknown) => {
+            const isExpired = action.type === "fetch" && isSealstreamError(error, "state-mismatch");
+            const failure = { error: asSealstreamError(error), isExpired };
+            this.#feed({ type: "failed", id, failure });
+          },
         );
-        this.#options.onFailure(code);
-        await this.#wait(waitMs);
       }
     }
   }
 
-  /** Owns the lane until it is stopped or something fails. */
-  async #own(onCommit: () => void): Promise<void> {
-    const { client, stage } = this.#options;
-    const { group, input, changelog: changelogTopic } = this.#names;
-    const producer = await client.createLaneProducer(`${group}.${input}.${this.lane}`);
-    let reader: PartitionReader | null = null;
-    let processor: LaneProcessor<unknown> | null = null;
-    try {
-      const position = await this.#startPosition();
-      const remembered = await readChangelog({
-        client,
-        topic: changelogTopic,
-        lane: this.lane,
-        guard: this.#options.changelog,
-      });
-      if (remembered !== null && remembered.position !== position) {
-        throw new SealstreamError(
-          "state-mismatch",
-          `Group ${group} stands at ${position} of ${input}/${this.lane}, and the stage's changelog at ${remembered.position}: the group's offsets were lost or changed. Set the group back to ${remembered.position}, or start a new generation of the pipeline.`,
-        );
-      }
-      processor = await stage.openLane(this.lane);
-      const state = await processor.restore(remembered?.state ?? null, position);
-      reader = await client.createReader(input, this.lane, position);
-      this.#session = new LaneSession(this.#options, {
-        producer,
-        reader,
-        processor,
-        state,
-        position,
-        remembered,
-      });
-      await this.#session.run(() => this.#stopping, onCommit);
-    } finally {
-      this.#session = null;
-      await processor?.close?.();
-      await reader?.close();
-      await producer.close();
-    }
-  }
-
-  async #startPosition(): Promise<number> {
+  /** Does what the machine asked for and answers. */
+  async #perform(action: Extract<LaneAction, { readonly id: number }>): Promise<LaneAnswer> {
     const { client } = this.#options;
-    const committed = await client.committedOffset(this.#names.group, this.#names.input, this.lane);
-    const { earliest, latest } = await client.offsets(this.#names.input, this.lane);
-    if (committed === null) {
-      return earliest;
+    const { group, input, changelog } = this.#names;
+    const { id } = action;
+    switch (action.type) {
+      case "fence":
+        this.#held.producer = await client.createLaneProducer(`${group}.${input}.${this.lane}`);
+        return { type: "fenced", id };
+      case "locate": {
+        const committed = await client.committedOffset(group, input, this.lane);
+        const log = await client.offsets(input, this.lane);
+        return { type: "located", id, committed, ...log };
+      }
+      case "recall": {
+        const guard = this.#options.changelog;
+        const remembered = await readChangelog({
+          client,
+          topic: changelog,
+          lane: this.lane,
+          guard,
+        });
+        return { type: "recalled", id, remembered };
+      }
+      case "open":
+        await this.#open(action.state, action.position);
+        return { type: "opened", id };
+      case "fetch":
+        return { type: "fetched", id, records: await this.#fetch() };
+      case "process":
+        return { type: "processed", id, step: await this.#process(action.records) };
+      case "discard":
+        await this.#discard();
+        return { type: "discarded", id };
+      default:
+        await this.#transact(action);
+        return { type: "done", id };
     }
-    if (committed < earliest || committed > latest) {
-      throw new SealstreamError(
-        "state-mismatch",
-        `Group ${this.#names.group} stands at ${committed} of ${this.#names.input}/${this.lane}, whose log is ${earliest}..${latest}: records expired or the topic was made anew. Start a new generation of the pipeline.`,
-      );
-    }
-    return committed;
   }
 
-  /** Waits, unless the lane is stopped first. */
-  #wait(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, ms);
-      this.#endWait = () => {
-        clearTimeout(timer);
-        resolve();
-      };
+  async #open(state: Uint8Array | null, position: number): Promise<void> {
+    const processor = await this.#options.stage.openLane(this.lane);
+    this.#held.processor = processor;
+    this.#state = await processor.restore(state, position);
+    this.#held.reader = await this.#options.client.createReader(
+      this.#names.input,
+      this.lane,
+      position,
+    );
+  }
+
+  async #fetch(): Promise<readonly StreamRecord[]> {
+    const { records, lastStableOffset } = await present(this.#held.reader).fetch({
+      maxBytes: this.#fetchSize.bytes,
+      maxWaitMs: FETCH_WAIT_MS,
+    });
+    this.#lastStableOffset = lastStableOffset;
+    this.#fetchSize.learn(records.reduce((sum, record) => sum + sizeOf(record), 0));
+    return records;
+  }
+
+  async #process(records: readonly StreamRecord[]) {
+    const { clock, pipeline } = this.#options;
+    const processor = present(this.#held.processor);
+    const startedAt = performance.now();
+    const result = await processor.process(records, this.#state, clock());
+    const processedAt = performance.now();
+    this.#state = result.state;
+    const refused = result.outcomes.filter(({ kind }) => kind === "dead-letter");
+    this.#notes = {
+      outputs: result.outputs.length,
+      reasons: refused.map(({ reason }) => reason),
+      processMs: processedAt - startedAt,
+      processedAt,
+    };
+    return {
+      consumedTo: result.consumedTo,
+      refused: result.outcomes.map(({ offset }) => offset),
+      writes: [
+        ...outputWrites(pipeline, this.lane, result.outputs),
+        ...this.#deadLetters(records, refused, result),
+      ],
+      state: processor.encode?.(result.state) ?? null,
+      wakeAtMs: result.wakeAtMs,
+    };
+  }
+
+  #deadLetters(
+    records: readonly StreamRecord[],
+    refused: readonly Outcome[],
+    { consumedTo }: StepResult<unknown>,
+  ): Write[] {
+    const { pipeline, stage, lane, sealDeadLetter, clock } = this.#options;
+    const { input, dead } = this.#names;
+    return deadLetterWrites({
+      topic: dead,
+      lane,
+      stage: stage.name,
+      records,
+      // The machine refuses a step that refuses records beyond what it made final; they need no letter first.
+      refused: refused.filter(({ offset }) => consumedTo !== null && offset < consumedTo),
+      letter: (record, reason) =>
+        deadLetterRecord({
+          pipeline,
+          stage: stage.name,
+          topic: input,
+          partition: lane,
+          record,
+          reason,
+          nowMs: clock(),
+          seal: sealDeadLetter,
+        }),
     });
   }
+
+  /** One request of the open transaction. */
+  async #transact(
+    action: Extract<
+      LaneAction,
+      { readonly type: "begin" | "send" | "remember" | "sendOffset" | "commit" }
+    >,
+  ): Promise<void> {
+    const producer = present(this.#held.producer);
+    switch (action.type) {
+      case "begin":
+        return producer.begin();
+      case "send": {
+        const { topic, partition, records } = action.write;
+        return producer.send(topic, partition, records);
+      }
+      case "remember":
+        return producer.send(this.#names.changelog, this.lane, [this.#remembrance(action.value)]);
+      case "sendOffset":
+        return producer.sendOffset(this.#names.group, this.#names.input, this.lane, action.offset);
+      case "commit":
+        return producer.commit();
+    }
+  }
+
+  #remembrance(value: ChangelogValue) {
+    const protect = this.#options.changelog.protect(encodeChangelog(value), this.lane);
+    return { key: CHANGELOG_KEY, value: protect };
+  }
+
+  /** Closes what this ownership held, in the order in which one depends on the other. */
+  async #discard(): Promise<void> {
+    const { processor, reader, producer } = this.#held;
+    this.#held = { producer: null, reader: null, processor: null };
+    this.#state = null;
+    for (const part of [processor, reader, producer]) {
+      try {
+        await part?.close?.();
+      } catch (error) {
+        // Because it is being thrown away: what it left open is settled by the next fence.
+        this.#options.logger.debug({ lane: this.lane, error: errorName(error) }, "closed badly");
+      }
+    }
+  }
+
+  #report({ records, refused, nextHeld, oldestMs }: CommitReport): void {
+    const position = nextHeld ?? this.#held.reader?.position() ?? 0;
+    const { outputs, reasons, processMs, processedAt } = this.#notes;
+    const progress: LaneProgress = {
+      lane: this.lane,
+      records,
+      outputs,
+      deadLetters: reasons.length,
+      reasons: refused === 0 ? [] : reasons,
+      position,
+      lag: Math.max(0, this.#lastStableOffset - position),
+      processMs,
+      commitMs: performance.now() - processedAt,
+      latencyMs: oldestMs === null ? null : Math.max(0, this.#options.clock() - oldestMs),
+    };
+    this.#options.onProgress(progress);
+    const halt = this.#options.judge(progress);
+    if (halt !== null) {
+      // Not from within the machine's answer to this very report.
+      queueMicrotask(() => this.#feed({ type: "halt", error: halt }));
+    }
+  }
+
+  #restart({ error, waitMs }: Extract<LaneAction, { readonly type: "restart" }>): void {
+    const code = errorName(error.cause ?? error);
+    this.#options.logger.warn(
+      { lane: this.lane, error: code },
+      `lane starts again in ${waitMs} ms`,
+    );
+    this.#options.onFailure(code);
+  }
+
+  #wait(untilMs: number): void {
+    clearTimeout(this.#timer);
+    const ms = Math.min(Math.max(0, untilMs - this.#options.clock()), MAX_TIMER_MS);
+    this.#timer = setTimeout(() => this.#feed({ type: "time" }), ms);
+  }
+}
+
+/** The machine asks for nothing of an ownership before it was answered. */
+function present<T>(part: T | null): T {
+  if (part === null) {
+    throw new SealstreamError("internal", "A lane used what its ownership does not hold.");
+  }
+  return part;
+}
+
+function asSealstreamError(error: unknown): SealstreamError {
+  return isSealstreamError(error)
+    ? error
+    : new SealstreamError("kafka-failed", `The lane failed (${errorName(error)}).`, {
+        cause: error,
+      });
 }
 
 /** Starts a lane. */

@@ -5,7 +5,11 @@
  */
 import type { LaneBounds, StreamRecord } from "./contract.ts";
 
-function sizeOf(record: StreamRecord): number {
+/** Bytes of a record's key, value and headers. */
+export function sizeOf(record: StreamRecord): number {
+  if (record.sizeBytes !== undefined) {
+    return record.sizeBytes;
+  }
   let bytes = (record.key?.byteLength ?? 0) + (record.value?.byteLength ?? 0);
   for (const value of Object.values(record.headers)) {
     bytes += value.byteLength;
@@ -50,8 +54,14 @@ export class RecordWindow {
 
   /** Forgets every record before `offset`; returns how many. */
   drop(offset: number): number {
-    const index = this.#records.findIndex((record) => record.offset >= offset);
-    const count = index === -1 ? this.#records.length : index;
+    const last = this.#records.at(-1);
+    if (last === undefined || last.offset < offset) {
+      const count = this.#records.length;
+      this.#records = [];
+      this.#bytes = 0;
+      return count;
+    }
+    const count = this.#records.findIndex((record) => record.offset >= offset);
     for (const record of this.#records.slice(0, count)) {
       this.#bytes -= sizeOf(record);
     }

@@ -1,8 +1,9 @@
 /**
  * Runs one instance of a stage: joins its consumer group and keeps one lane per partition it is given.
  *
- * Rebalances are handled one after another: lanes of lost partitions stop between two transactions, lanes of kept
- * ones start again, so that each generation fences anew. An instance without partitions is idle and harmless.
+ * At a rebalance only what changed moves: lanes of lost partitions end between two transactions, those that stay go on.
+ * That is safe because a lane is owned through its producer, not through the group: should somebody else have owned it
+ * in between, our next transaction is refused and the lane starts again. An instance without partitions stands by.
  */
 import { STAGE_INPUT, stageGroup, topicName } from "../../schemas/topics.ts";
 import { SealstreamError } from "../errors.ts";
@@ -10,17 +11,26 @@ import type { ChangelogGuard } from "./changelog.ts";
 import type { Stage } from "./contract.ts";
 import type { DeadLetterSealer } from "./dead-letter.ts";
 import { errorName } from "./error-name.ts";
-import { type Lane, type LaneProgress, startLane } from "./lane.ts";
+import { startLane } from "./lane.ts";
+import type { Lane, LaneProgress } from "./lane-options.ts";
 import type { Clock, KafkaClient, Logger } from "./port.ts";
 
 export interface StageRunnerOptions {
   readonly client: KafkaClient;
   readonly pipeline: string;
+  /** Lanes of the pipeline: more partitions than that are refused. */
+  readonly partitions: number;
   readonly stage: Stage;
   readonly sealDeadLetter: DeadLetterSealer;
   readonly changelog: ChangelogGuard;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** See `kafka.transactionIntervalMs`. */
+  readonly transactionIntervalMs: number;
+  /** See `kafka.whenRecordsExpired`; false unless said. */
+  readonly skipsExpired?: boolean;
+  /** Makes a lane's judge: asked after each transaction why it must not go on. Unless said, none. */
+  readonly createJudge?: () => (progress: LaneProgress) => SealstreamError | null;
   readonly onProgress: (progress: LaneProgress) => void;
   /** A lane failed and starts again. @param code an error code, or the library's name for it */
   readonly onFailure?: (code: string) => void;
@@ -46,29 +56,43 @@ export async function runStage(options: StageRunnerOptions): Promise<StageRunner
   let stopping = false;
   let work: Promise<void> = Promise.resolve();
 
+  function open(lane: number): Lane {
+    return startLane({
+      client,
+      pipeline,
+      stage,
+      lane,
+      changelog: options.changelog,
+      sealDeadLetter: options.sealDeadLetter,
+      clock: options.clock,
+      logger,
+      transactionIntervalMs: options.transactionIntervalMs,
+      skipsExpired: options.skipsExpired ?? false,
+      judge: options.createJudge?.() ?? (() => null),
+      onProgress: options.onProgress,
+      onFailure: (code) => options.onFailure?.(code),
+      onFatal: (error) => outcome.reject(error),
+    });
+  }
+
   async function reconcile(wanted: readonly number[]): Promise<void> {
-    await Promise.all([...lanes.values()].map((lane) => lane.stop()));
-    lanes.clear();
+    const lost = [...lanes.values()].filter(({ lane }) => !wanted.includes(lane));
+    for (const { lane } of lost) {
+      lanes.delete(lane);
+    }
+    await Promise.all(lost.map((lane) => lane.stop()));
     if (stopping) {
       return;
     }
+    const surplus = wanted.find((lane) => lane >= options.partitions);
+    if (surplus !== undefined) {
+      outcome.reject(grown(topicName(pipeline, STAGE_INPUT[stage.name]), options.partitions));
+      return;
+    }
     for (const lane of wanted) {
-      lanes.set(
-        lane,
-        startLane({
-          client,
-          pipeline,
-          stage,
-          lane,
-          changelog: options.changelog,
-          sealDeadLetter: options.sealDeadLetter,
-          clock: options.clock,
-          logger,
-          onProgress: options.onProgress,
-          onFailure: (code) => options.onFailure?.(code),
-          onFatal: (error) => outcome.reject(error),
-        }),
-      );
+      if (!lanes.has(lane)) {
+        lanes.set(lane, open(lane));
+      }
     }
     options.onAssignment?.(wanted);
   }
@@ -102,11 +126,20 @@ export async function runStage(options: StageRunnerOptions): Promise<StageRunner
     done: outcome.promise,
     async stop() {
       stopping = true;
+      // The group is left first: while it gives our lanes to others, we go on until we are done or fenced.
+      const left = membership.close();
       await work;
       await Promise.all([...lanes.values()].map((lane) => lane.stop()));
-      await membership.close();
+      await left;
       await stage.close?.();
       outcome.resolve();
     },
   };
+}
+
+function grown(topic: string, partitions: number): SealstreamError {
+  return new SealstreamError(
+    "topic-missing",
+    `Topic ${topic} has more partitions than the ${partitions} of the pipeline file: somebody added some while it ran, and what was written there is in no lane. Give the pipeline a new name for its new generation, and produce those records again.`,
+  );
 }

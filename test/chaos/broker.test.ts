@@ -76,6 +76,8 @@ it("goes on after the broker was killed and started again", async () => {
   const runner = await runStage({
     client,
     pipeline,
+    partitions: LANES,
+    transactionIntervalMs: 0,
     stage: passThrough as Stage,
     changelog: openChangelog,
     sealDeadLetter: () => new Uint8Array(1),

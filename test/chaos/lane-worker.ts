@@ -27,6 +27,8 @@ const client = await connect(brokers.split(","), { sessionTimeoutMs: 3_000 });
 await runStage({
   client,
   pipeline,
+  partitions: 4,
+  transactionIntervalMs: 0,
   stage: stage as Stage,
   changelog: openChangelog,
   sealDeadLetter: () => new Uint8Array(1),

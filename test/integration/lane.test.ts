@@ -6,7 +6,7 @@ import type {
   OutputRecord,
   Stage,
 } from "../../pipeline/stream/contract.ts";
-import type { LaneProgress } from "../../pipeline/stream/lane.ts";
+import type { LaneProgress } from "../../pipeline/stream/lane-options.ts";
 import type { KafkaClient } from "../../pipeline/stream/port.ts";
 import { runStage, type StageRunner } from "../../pipeline/stream/stage-runner.ts";
 import { ensureTopics } from "../../pipeline/stream/topics.ts";
@@ -50,6 +50,8 @@ async function start(
   const runner = await runStage({
     client,
     pipeline,
+    partitions: PARTITIONS,
+    transactionIntervalMs: 0,
     stage,
     changelog: openChangelog,
     sealDeadLetter: ({ record }) => bytes(`sealed ${record.offset}`),

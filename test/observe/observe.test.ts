@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { startHealthServer } from "../../pipeline/observe/health.ts";
 import { createStageMetrics } from "../../pipeline/observe/metrics.ts";
 import { ProgressCounter, progressLine } from "../../pipeline/observe/progress.ts";
-import type { LaneProgress } from "../../pipeline/stream/lane.ts";
+import type { LaneProgress } from "../../pipeline/stream/lane-options.ts";
 
 const progress = (overrides: Partial<LaneProgress> = {}): LaneProgress => ({
   lane: 0,
@@ -14,6 +14,8 @@ const progress = (overrides: Partial<LaneProgress> = {}): LaneProgress => ({
   position: 10,
   lag: 5,
   processMs: 250,
+  commitMs: 8,
+  latencyMs: 30,
   ...overrides,
 });
 const memory = { rssBytes: 100 * 2 ** 20, rssMaxBytes: 200 * 2 ** 20 };
@@ -29,6 +31,22 @@ describe("metrics", () => {
       /sealstream_dead_letters\{lane="1",reason="too-large",stage="encrypt"\} 1/,
     );
     expect(text).toMatch(/kafka_consumergroup_lag\{lane="1",stage="encrypt"\} 7/);
+  });
+
+  it("shows how long records were under way and how long commits take", async () => {
+    const metrics = createStageMetrics("encrypt");
+    metrics.record(progress({ latencyMs: 30, commitMs: 8 }));
+    metrics.record(progress({ latencyMs: null, records: 0 }));
+    const text = await metrics.text();
+    expect(text).toMatch(
+      /sealstream_record_latency_milliseconds_bucket\{le="50",stage="encrypt",lane="0"\} 1/,
+    );
+    expect(text).toMatch(
+      /sealstream_record_latency_milliseconds_count\{stage="encrypt",lane="0"\} 1/,
+    );
+    expect(text).toMatch(
+      /sealstream_commit_duration_milliseconds_bucket\{le="10",stage="encrypt",lane="0"\} 2/,
+    );
   });
 });
 
