@@ -14,6 +14,8 @@ export const ERROR_CODES = {
   "spec-invalid": { retriable: false },
   /** No broker can be reached or started. */
   "broker-unavailable": { retriable: true },
+  /** The cluster refused these credentials, or they may not do this (ACLs). */
+  "access-denied": { retriable: false },
   /** A topic of the pipeline does not exist or has the wrong shape. */
   "topic-missing": { retriable: false },
   /** Kafka answered with an error that is none of the others. */

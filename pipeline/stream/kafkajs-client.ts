@@ -7,33 +7,36 @@
  * project's design notes; KIP-98, KIP-360 for the protocol.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import kafkajs, { type Admin, type ITopicConfig, type Kafka as KafkaType } from "kafkajs";
+import kafkajs, { type Admin, type ITopicConfig, type Kafka } from "kafkajs";
 import { SealstreamError } from "../errors.ts";
-import { installCodecs, installTimerFix } from "./kafkajs-internals.ts";
-import {
-  createLaneProducer,
-  createPlainProducer,
-  type KafkajsOptions,
-  quietly,
-} from "./kafkajs-producer.ts";
+import { connectKafkajs } from "./kafkajs-connection.ts";
+import { KafkajsLink } from "./kafkajs-link.ts";
+import { logOffsets } from "./kafkajs-offsets.ts";
+import { createLaneProducer, createPlainProducer, quietly } from "./kafkajs-producer.ts";
 import { createKafkajsReader } from "./kafkajs-reader.ts";
-import type { GroupMembership, KafkaClient, Logger } from "./port.ts";
+import type { ClientOptions } from "./open-client.ts";
+import type { GroupMembership, KafkaClient } from "./port.ts";
+import { accessDenied, naming } from "./security.ts";
 
-const { Kafka, logLevel, PartitionAssigners } = kafkajs;
+const { PartitionAssigners } = kafkajs;
 
 /** Paused consumers still heartbeat once per this wait. */
 const GROUP_POLL_MS = 250;
+/** A member learns of a rebalance by its heartbeat, so this bounds how long a leaving instance's lanes stand still. */
+const MAX_HEARTBEAT_MS = 500;
 const CREATE_TOPIC_RETRIES = 5;
 
-function createLogBridge(logger: Logger) {
-  return () =>
-    ({ namespace, level, log }: { namespace: string; level: number; log: { message: string } }) => {
-      // Only the library's own fixed sentence is passed on: its extra fields may name anything.
-      const fields = { client: "kafkajs", namespace };
-      if (level === logLevel.ERROR || level === logLevel.WARN) {
-        logger.debug(fields, log.message);
-      }
-    };
+/** What the broker refuses of many topics is in an error of each, which kafkajs gathers in `errors`. */
+function deniedTopic(error: unknown, topics: readonly ITopicConfig[]): SealstreamError | null {
+  // Because every field is optional, and only these two are looked at.
+  const { errors } = error as { errors?: readonly { topic?: string }[] };
+  for (const one of errors ?? []) {
+    const denied = accessDenied(one, `creating topic ${one.topic ?? "?"}`);
+    if (denied !== null) {
+      return denied;
+    }
+  }
+  return accessDenied(error, `creating ${topics.length} topics`);
 }
 
 async function createTopicsWithRetry(admin: Admin, topics: ITopicConfig[]): Promise<void> {
@@ -42,6 +45,10 @@ async function createTopicsWithRetry(admin: Admin, topics: ITopicConfig[]): Prom
       await admin.createTopics({ topics, waitForLeaders: true, timeout: 20_000 });
       return;
     } catch (error) {
+      const denied = deniedTopic(error, topics);
+      if (denied !== null) {
+        throw denied;
+      }
       // Because a fresh cluster may answer UNKNOWN_TOPIC_OR_PARTITION until its metadata has settled.
       if (attempt >= CREATE_TOPIC_RETRIES) {
         throw new SealstreamError("kafka-failed", "The broker would not create the topics.", {
@@ -53,16 +60,34 @@ async function createTopicsWithRetry(admin: Admin, topics: ITopicConfig[]): Prom
   }
 }
 
+/** A group's refused coordinator looks like a missing one to kafkajs: asked for directly, the broker says which. */
+async function groupError(kafka: Kafka, group: string, error: unknown): Promise<unknown> {
+  const denied = accessDenied(error, `group ${group}`);
+  // Because every error of kafkajs has a name.
+  if (denied !== null || (error as Error).name !== "KafkaJSGroupCoordinatorNotFound") {
+    return denied ?? error;
+  }
+  const link = new KafkajsLink(kafka);
+  try {
+    await link.coordinator("group", group);
+    return error;
+  } catch (reason) {
+    return accessDenied(reason, `group ${group}`) ?? error;
+  } finally {
+    link.close();
+  }
+}
+
 async function joinGroup(
-  kafka: KafkaType,
-  options: KafkajsOptions,
+  kafka: Kafka,
+  options: ClientOptions,
   { group, topic, onAssignment, onCrash }: Parameters<KafkaClient["joinGroup"]>[0],
 ): Promise<GroupMembership> {
   const consumer = kafka.consumer({
     groupId: group,
     sessionTimeout: options.sessionTimeoutMs,
     rebalanceTimeout: options.sessionTimeoutMs * 2,
-    heartbeatInterval: Math.max(100, Math.floor(options.sessionTimeoutMs / 6)),
+    heartbeatInterval: Math.min(MAX_HEARTBEAT_MS, Math.floor(options.sessionTimeoutMs / 6)),
     maxWaitTimeInMs: GROUP_POLL_MS,
     allowAutoTopicCreation: false,
     partitionAssigners: [PartitionAssigners.roundRobin],
@@ -75,21 +100,46 @@ async function joinGroup(
   });
   consumer.on(consumer.events.CRASH, ({ payload }) => {
     if (!payload.restart) {
-      onCrash(payload.error);
+      // Because kafkajs gives an Error, and what is made of it is one too.
+      void groupError(kafka, group, payload.error).then((error) => onCrash(error as Error));
     }
   });
-  await consumer.connect();
-  await consumer.subscribe({ topics: [topic], fromBeginning: true });
-  await consumer.run({
+  await naming(`group ${group}`, consumer.connect());
+  await naming(`topic ${topic}`, consumer.subscribe({ topics: [topic], fromBeginning: true }));
+  const running = consumer.run({
     autoCommit: false,
     eachBatchAutoResolve: false,
     eachBatch: () => Promise.resolve(),
   });
+  try {
+    await running;
+  } catch (error) {
+    throw await groupError(kafka, group, error);
+  }
   return { close: () => quietly(consumer.disconnect()) };
+}
+
+/**
+ * A topic that is not listed may be missing, or hidden from this user: asked for by name, the broker says which.
+ * @throws SealstreamError `access-denied` naming the first hidden one
+ */
+async function assertOnlyMissing(admin: Admin, names: readonly string[]): Promise<void> {
+  for (const name of names) {
+    try {
+      await admin.fetchTopicMetadata({ topics: [name] });
+    } catch (error) {
+      const denied = accessDenied(error, `topic ${name}`);
+      if (denied !== null) {
+        throw denied;
+      }
+      // Because any other answer about a topic that is not listed is for the caller, who finds it missing.
+    }
+  }
 }
 
 /** What kafkajs's admin client answers, in the port's words. */
 function createAdminPart(
+  kafka: Kafka,
   admin: Admin,
 ): Pick<
   KafkaClient,
@@ -99,6 +149,10 @@ function createAdminPart(
     async describeTopics(names) {
       const existing = new Set(await admin.listTopics());
       const present = names.filter((name) => existing.has(name));
+      await assertOnlyMissing(
+        admin,
+        names.filter((name) => !existing.has(name)),
+      );
       if (present.length === 0) {
         return [];
       }
@@ -124,17 +178,12 @@ function createAdminPart(
       }
       return missing.map(({ name }) => name);
     },
-    async offsets(topic, partition) {
-      const found = (await admin.fetchTopicOffsets(topic)).find(
-        (entry) => entry.partition === partition,
-      );
-      if (found === undefined) {
-        throw new SealstreamError("topic-missing", `Topic ${topic} has no partition ${partition}.`);
-      }
-      return { earliest: Number(found.low), latest: Number(found.high) };
-    },
+    offsets: (topic, partition) => logOffsets(kafka, { topic, partition }),
     async committedOffset(group, topic, partition) {
-      const [answer] = await admin.fetchOffsets({ groupId: group, topics: [topic] });
+      const answers = admin.fetchOffsets({ groupId: group, topics: [topic] });
+      const [answer] = await answers.catch(async (error: unknown) => {
+        throw await groupError(kafka, group, error);
+      });
       const offset = Number(
         answer?.partitions.find((entry) => entry.partition === partition)?.offset ?? -1,
       );
@@ -143,33 +192,23 @@ function createAdminPart(
   };
 }
 
-/** Connects to a cluster. @throws SealstreamError `broker-unavailable` when no broker answers */
-export async function createKafkajsClient(options: KafkajsOptions): Promise<KafkaClient> {
-  installCodecs();
-  installTimerFix();
-  const kafka = new Kafka({
-    clientId: options.clientId,
-    brokers: [...options.brokers],
-    logLevel: logLevel.WARN,
-    logCreator: createLogBridge(options.logger),
-    connectionTimeout: 5_000,
-    retry: { initialRetryTime: 20, maxRetryTime: 1_000, retries: 12 },
-  });
+/**
+ * Connects to a cluster.
+ * @throws SealstreamError `broker-unavailable` when no broker answers, `access-denied` when the cluster or we refuse
+ */
+export async function createKafkajsClient(options: ClientOptions): Promise<KafkaClient> {
+  const kafka = await connectKafkajs(options);
   const admin = kafka.admin();
-  try {
-    await admin.connect();
-  } catch (error) {
-    throw new SealstreamError(
-      "broker-unavailable",
-      `No Kafka broker answers at ${options.brokers.join(", ")}: check KAFKA_BROKERS or kafka.brokers, or start one with "sealstream broker".`,
-      { cause: error },
-    );
-  }
+  await admin.connect();
   return {
-    ...createAdminPart(admin),
+    ...createAdminPart(kafka, admin),
     createReader: (topic, partition, offset, isolation = "committed") =>
-      createKafkajsReader(kafka, { topic, partition, offset, isolation }),
-    createLaneProducer: (transactionalId) => createLaneProducer(kafka, options, transactionalId),
+      naming(`topic ${topic}`, createKafkajsReader(kafka, { topic, partition, offset, isolation })),
+    createLaneProducer: (transactionalId) =>
+      naming(
+        `transactional id ${transactionalId}`,
+        createLaneProducer(kafka, options, transactionalId),
+      ),
     createPlainProducer: () => createPlainProducer(kafka, admin, options),
     joinGroup: (request) => joinGroup(kafka, options, request),
     close: () => quietly(admin.disconnect()),

@@ -1,75 +1,75 @@
 /**
- * The inside of kafkajs that its public face does not give: a fetch from an explicit offset, and its codec table.
+ * What is used of kafkajs 2.2.4 beyond its public interface: its cluster object, whose connections (TLS, SASL, metadata)
+ * carry our own requests, and one timer.
  *
- * kafkajs's own consumer filters aborted records wrongly and moves positions behind the caller's back, so Sealstream
- * uses it for group membership only and fetches here. Nothing outside `pipeline/stream/` may import this file, and it
- * refuses every kafkajs version but the pinned one, since internals have no promise.
+ * kafkajs is unmaintained and pinned; every reach into it is here, and nothing of it is replaced but that timer. Refuses
+ * any other version, since nothing here is checked by its types. Must not hold any logic of the stream room.
  */
 import { createRequire } from "node:module";
+import type { Socket } from "node:net";
 import { zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import kafkajs, { type Kafka } from "kafkajs";
 import { SealstreamError } from "../errors.ts";
+import { MAX_INFLATED_BYTES } from "./wire/codecs.ts";
 
 const PINNED_VERSION = "2.2.4";
 
-/** Most bytes one compressed record batch may inflate to: 64 batches of Kafka's default 1 MB. */
-const MAX_INFLATED_BYTES = 64 * 1024 * 1024;
-
-/** A record as kafkajs decodes it out of a fetch response. */
-export interface RawRecord {
-  readonly offset: string;
-  readonly timestamp: string;
-  readonly key: Buffer | null;
-  readonly value: Buffer | null;
-  readonly headers: Record<string, Buffer | Buffer[] | undefined> | undefined;
-  readonly isControlRecord: boolean;
-  readonly batchContext:
-    | {
-        readonly producerId: string;
-        readonly inTransaction: boolean;
-        readonly firstOffset: string;
-        readonly lastOffsetDelta: number;
-      }
-    | undefined;
+/** What goes through a connection's request queue. */
+export interface QueuedRequest {
+  readonly entry: {
+    readonly apiKey: number;
+    readonly apiName: string;
+    readonly apiVersion: number;
+    readonly correlationId: number;
+    resolve(answer: { payload: Buffer }): void;
+    reject(error: Error): void;
+  };
+  readonly expectResponse: true;
+  readonly requestTimeout: null;
+  sendRequest(): void;
 }
 
-export interface RawPartition {
-  readonly partition: number;
-  readonly errorCode: number;
-  readonly highWatermark: string;
-  readonly lastStableOffset: string;
-  /** Null in answers to uncommitted reads. */
-  readonly abortedTransactions: readonly { producerId: string; firstOffset: string }[] | null;
-  readonly messages: readonly RawRecord[];
+/** One socket to a broker. Its queue matches answers to requests, times them out and keeps to the broker's throttling. */
+export interface RawConnection {
+  readonly host: string;
+  readonly port: number;
+  readonly clientId: string;
+  readonly sasl: object | null;
+  readonly socket: Socket | undefined;
+  readonly requestQueue: {
+    push(request: QueuedRequest): void;
+    maybeThrottle(ms: number): void;
+    destroy(): void;
+  };
+  isConnected(): boolean;
+  isAuthenticated(): boolean;
+  authenticate(): Promise<void>;
+  nextCorrelationId(): number;
+  rejectRequests(error: Error): void;
+  disconnect(): Promise<unknown>;
 }
 
 export interface RawBroker {
-  fetch(request: {
-    isolationLevel: number;
-    maxWaitTime: number;
-    minBytes: number;
-    maxBytes: number;
-    topics: {
-      topic: string;
-      partitions: { partition: number; fetchOffset: string; maxBytes: number }[];
-    }[];
-  }): Promise<{ responses: { topicName: string; partitions: RawPartition[] }[] }>;
+  readonly versions: Readonly<
+    Record<number, { minVersion: number; maxVersion: number } | undefined>
+  > | null;
+  /** Two connections, the second of which kafkajs keeps for its own fetches; we use the first. */
+  readonly connectionPool: { readonly pool: readonly RawConnection[] };
 }
 
-/** kafkajs's `Cluster`: connections and metadata. One per reader, since a long poll holds its connection. */
+/** kafkajs's `Cluster`: connections and metadata. */
 export interface RawCluster {
   connect(): Promise<void>;
-  disconnect(): Promise<void>;
   addTargetTopic(topic: string): Promise<void>;
   refreshMetadata(): Promise<void>;
-  refreshMetadataIfNecessary(): Promise<void>;
   findLeaderForPartitions(topic: string, partitions: number[]): Record<string, number[]>;
-  findBroker(options: { nodeId: string }): Promise<RawBroker>;
-  removeBroker(address: { host: string; port: number }): void;
+  findBroker(options: { nodeId: number | string }): Promise<RawBroker>;
+  readonly brokerPool: {
+    readonly brokers: Readonly<Record<string, RawBroker>>;
+    readonly seedBroker: RawBroker | undefined;
+    findConnectedBroker(): Promise<RawBroker>;
+  };
 }
-
-/** Isolation levels of the fetch request (KIP-98). */
-export const ISOLATION_LEVEL = { uncommitted: 0, committed: 1 } as const;
 
 /** The part of kafkajs's request queue that sets a timer. */
 interface RequestQueue {
@@ -97,8 +97,8 @@ function assertPinned(): void {
 }
 
 /**
- * Replaces the one method of kafkajs that sets timers with negative delays, about which Node warns once per process.
- * The delay is the same otherwise. Idempotent.
+ * Replaces the one method of kafkajs that sets timers with negative delays, about which Node warns once per process,
+ * and that sets one when nothing waits. The delay is the same otherwise. Idempotent.
  */
 export function installTimerFix(): void {
   assertPinned();
@@ -107,22 +107,21 @@ export function installTimerFix(): void {
     prototype: RequestQueue & { scheduleCheckPendingRequests(): void };
   };
   queue.prototype.scheduleCheckPendingRequests = function schedule(this: RequestQueue): void {
-    if (this.throttleCheckTimeoutId !== null) {
+    if (this.throttleCheckTimeoutId !== null || this.pending.length === 0) {
       return;
     }
     const waitMs = this.throttledUntil - (performance.timeOrigin + performance.now());
-    const soonMs = this.pending.length > 0 ? CHECK_PENDING_MS : 1;
     this.throttleCheckTimeoutId = setTimeout(
       () => {
         this.throttleCheckTimeoutId = null;
         this.checkPendingRequests();
       },
-      waitMs > 0 ? waitMs : soonMs,
+      waitMs > 0 ? waitMs : CHECK_PENDING_MS,
     );
   };
 }
 
-/** Registers zstd from node:zlib with kafkajs; gzip is built in. Idempotent. */
+/** Registers zstd from node:zlib with kafkajs, whose group consumer may meet it; gzip is built in. Idempotent. */
 export function installCodecs(): void {
   kafkajs.CompressionCodecs[kafkajs.CompressionTypes.ZSTD] = () => ({
     compress: (encoder: { buffer: Buffer }) => Promise.resolve(zstdCompressSync(encoder.buffer)),
@@ -148,7 +147,6 @@ export function createCluster(kafka: Kafka): RawCluster {
   return create({
     metadataMaxAge: 300_000,
     allowAutoTopicCreation: false,
-    maxInFlightRequests: 1,
-    isolationLevel: ISOLATION_LEVEL.committed,
+    maxInFlightRequests: null,
   });
 }

@@ -1,21 +1,25 @@
 /**
- * Producing through kafkajs: transactional for lanes, idempotent for people who feed `raw`.
+ * Producing: transactional for lanes, idempotent for people who feed `raw`. Both on our own requests over kafkajs's
+ * connections; what makes them safe is in kafkajs-sender.ts and kafkajs-transactions.ts.
  *
- * Every request targets exactly one partition: kafkajs silently loses records of wider requests when a leader moves
- * (the retry skips brokers that had already answered). A lane's producer that saw an error is thrown away.
+ * kafkajs's own producer is not used: it loses records of requests to several partitions when a leader moves, groups
+ * messages in O(n^2), and has one request under way. A lane's producer that saw an error is thrown away.
  */
-import { setTimeout as sleep } from "node:timers/promises";
-import kafkajs, {
-  type Admin,
-  type Kafka,
-  type Message,
-  type Producer,
-  type Transaction,
-} from "kafkajs";
-import { SealstreamError } from "../errors.ts";
-import type { Compression, LaneProducer, Logger, PlainProducer, ProducerRecord } from "./port.ts";
+import kafkajs, { type Admin, type Kafka, type Message } from "kafkajs";
+import { KafkajsLink } from "./kafkajs-link.ts";
+import { KafkajsSender, MAX_BATCH_BYTES } from "./kafkajs-sender.ts";
+import { initProducer, KafkajsLaneProducer } from "./kafkajs-transactions.ts";
+import type {
+  Clock,
+  Compression,
+  LaneProducer,
+  Logger,
+  PlainProducer,
+  ProducerRecord,
+} from "./port.ts";
+import { nextChunk } from "./wire/record-batch-encoder.ts";
 
-const { CompressionTypes, Partitioners } = kafkajs;
+const { Partitioners } = kafkajs;
 
 export interface KafkajsOptions {
   readonly brokers: readonly string[];
@@ -24,79 +28,22 @@ export interface KafkajsOptions {
   readonly sessionTimeoutMs: number;
   readonly transactionTimeoutMs: number;
   readonly logger: Logger;
+  /** For the records' timestamps; unless given, the process's monotonic clock counted from when it started. */
+  readonly clock?: Clock | undefined;
 }
 
-/** Bytes of records in one produce request: below the broker's default `max.message.bytes` of 1,048,588. */
-const MAX_REQUEST_BYTES = 1_000_000;
-/** Upper bound of what a record costs beside its key, value and headers (varints, attributes). */
-const RECORD_OVERHEAD_BYTES = 64;
-/** `sendOffsets` answers CONCURRENT_TRANSACTIONS while the markers of the transaction before are still written. */
-const CONCURRENT_RETRY_MS = 5;
-const CONCURRENT_RETRIES = 400;
-const COMPRESSION: Readonly<Record<Compression, number>> = {
-  none: CompressionTypes.None,
-  gzip: CompressionTypes.GZIP,
-  zstd: CompressionTypes.ZSTD,
-};
+/** How long refused requests are repeated: longer than a leader election at Kafka's default settings. */
+const RETRY_MS = 30_000;
 
-function asBuffer(bytes: Uint8Array | null): Buffer | null {
-  return bytes === null ? null : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-}
-
-function recordBytes(record: ProducerRecord): number {
-  let bytes =
-    RECORD_OVERHEAD_BYTES + (record.key?.byteLength ?? 0) + (record.value?.byteLength ?? 0);
-  for (const [name, value] of Object.entries(record.headers ?? {})) {
-    bytes += name.length * 3 + value.byteLength + 10;
-  }
-  return bytes;
-}
-
-/** Cuts records into requests below {@link MAX_REQUEST_BYTES}; one record above it goes alone and the broker judges. */
+/** Cuts records into batches below {@link MAX_BATCH_BYTES}; one record above it goes alone and the broker judges. */
 export function chunkByBytes<R extends ProducerRecord>(records: readonly R[]): R[][] {
   const chunks: R[][] = [];
-  let chunk: R[] = [];
-  let bytes = 0;
-  for (const record of records) {
-    const size = recordBytes(record);
-    if (chunk.length > 0 && bytes + size > MAX_REQUEST_BYTES) {
-      chunks.push(chunk);
-      chunk = [];
-      bytes = 0;
-    }
-    chunk.push(record);
-    bytes += size;
-  }
-  if (chunk.length > 0) {
-    chunks.push(chunk);
+  for (let from = 0; from < records.length; ) {
+    const { to } = nextChunk(records, from, MAX_BATCH_BYTES);
+    chunks.push(records.slice(from, to));
+    from = to;
   }
   return chunks;
-}
-
-function toMessage(record: ProducerRecord, partition: number | null): Message {
-  const headers: Record<string, Buffer> = {};
-  for (const [name, value] of Object.entries(record.headers ?? {})) {
-    headers[name] = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
-  }
-  return {
-    key: asBuffer(record.key),
-    value: asBuffer(record.value),
-    headers,
-    ...(partition === null ? {} : { partition }),
-  };
-}
-
-/** The protocol error name kafkajs puts on its errors. */
-function errorType(error: unknown): string | undefined {
-  // Because kafkajs's protocol errors carry `type` beside what Error has.
-  return (error as { type?: string } | null)?.type;
-}
-
-function tooLarge(topic: string): SealstreamError {
-  return new SealstreamError(
-    "limit-exceeded",
-    `The broker finds a message for ${topic} too large: give the topic Kafka's default max.message.bytes of 1048588 or more.`,
-  );
 }
 
 /** Requests on a closed kafkajs object may settle late; their failure has no reader. */
@@ -108,70 +55,12 @@ export async function quietly(work: Promise<unknown>): Promise<void> {
   }
 }
 
-class KafkajsLaneProducer implements LaneProducer {
-  readonly #producer: Producer;
-  readonly #compression: number;
-  #transaction: Transaction | null = null;
+function monotonicNow(): number {
+  return performance.timeOrigin + performance.now();
+}
 
-  constructor(producer: Producer, compression: number) {
-    this.#producer = producer;
-    this.#compression = compression;
-  }
-
-  #current(): Transaction {
-    if (this.#transaction === null) {
-      throw new SealstreamError("internal", "No transaction was begun on this producer.");
-    }
-    return this.#transaction;
-  }
-
-  async begin(): Promise<void> {
-    this.#transaction = await this.#producer.transaction();
-  }
-
-  async send(topic: string, partition: number, records: readonly ProducerRecord[]): Promise<void> {
-    for (const chunk of chunkByBytes(records)) {
-      try {
-        await this.#current().send({
-          topic,
-          acks: -1,
-          compression: this.#compression,
-          messages: chunk.map((record) => toMessage(record, partition)),
-        });
-      } catch (error) {
-        throw errorType(error) === "MESSAGE_TOO_LARGE" ? tooLarge(topic) : error;
-      }
-    }
-  }
-
-  async sendOffset(group: string, topic: string, partition: number, offset: number): Promise<void> {
-    const topics = [{ topic, partitions: [{ partition, offset: String(offset) }] }];
-    for (let attempt = 0; ; attempt += 1) {
-      try {
-        await this.#current().sendOffsets({ consumerGroupId: group, topics });
-        return;
-      } catch (error) {
-        if (errorType(error) !== "CONCURRENT_TRANSACTIONS" || attempt >= CONCURRENT_RETRIES) {
-          throw error;
-        }
-        await sleep(CONCURRENT_RETRY_MS);
-      }
-    }
-  }
-
-  async commit(): Promise<void> {
-    await this.#current().commit();
-    this.#transaction = null;
-  }
-
-  async abort(): Promise<void> {
-    await this.#transaction?.abort();
-    this.#transaction = null;
-  }
-
-  async close(): Promise<void> {
-    await quietly(this.#producer.disconnect());
-  }
+function producerOptions({ compression, transactionTimeoutMs, clock }: KafkajsOptions) {
+  return { compression, transactionTimeoutMs, retryMs: RETRY_MS, clock: clock ?? monotonicNow };
 }
 
 /** Makes a lane's producer and fences whoever had its transactional id. */
@@ -180,56 +69,56 @@ export async function createLaneProducer(
   options: KafkajsOptions,
   transactionalId: string,
 ): Promise<LaneProducer> {
-  const producer = kafka.producer({
-    transactionalId,
-    idempotent: true,
-    maxInFlightRequests: 1,
-    transactionTimeout: options.transactionTimeoutMs,
-    allowAutoTopicCreation: false,
-    createPartitioner: Partitioners.DefaultPartitioner,
-    retry: { initialRetryTime: 5, maxRetryTime: 500, retries: 30 },
-  });
-  await producer.connect();
-  // Starting and aborting a transaction forces InitProducerId, which fences and settles the previous owner.
-  const transaction = await producer.transaction();
-  await transaction.abort();
-  return new KafkajsLaneProducer(producer, COMPRESSION[options.compression]);
+  const link = new KafkajsLink(kafka);
+  const common = producerOptions(options);
+  try {
+    const { producerId, producerEpoch } = await initProducer(link, transactionalId, common);
+    return new KafkajsLaneProducer({ ...common, link, transactionalId, producerId, producerEpoch });
+  } catch (error) {
+    link.close();
+    throw error;
+  }
 }
 
-/** Makes a producer outside transactions. */
+/** Makes a producer outside transactions. After a failed `send` the next one begins with a new producer id. */
 export async function createPlainProducer(
   kafka: Kafka,
   admin: Admin,
   options: KafkajsOptions,
 ): Promise<PlainProducer> {
-  const producer = kafka.producer({
-    idempotent: true,
-    maxInFlightRequests: 1,
-    allowAutoTopicCreation: false,
-    createPartitioner: Partitioners.DefaultPartitioner,
-  });
-  await producer.connect();
+  const link = new KafkajsLink(kafka);
+  const common = producerOptions(options);
+  const createSender = async (): Promise<KafkajsSender> => {
+    const identity = await initProducer(link, null, common);
+    return new KafkajsSender({ ...common, ...identity, link, transactionalId: null });
+  };
+  let sender: KafkajsSender;
+  try {
+    sender = await createSender();
+  } catch (error) {
+    link.close();
+    throw error;
+  }
   const choosePartition = Partitioners.DefaultPartitioner();
   return {
     async send(topic, records) {
       const { topics } = await admin.fetchTopicMetadata({ topics: [topic] });
       const partitionMetadata = topics.at(0)?.partitions ?? [];
-      const messages = records.map((record) => {
-        const message = toMessage(record, record.partition);
-        return { record, partition: choosePartition({ topic, partitionMetadata, message }) };
+      const groups = Map.groupBy(records, ({ key, partition }) => {
+        // Because the partitioner reads the key and the partition only, and takes bytes that are no Buffer too.
+        const message = { key, ...(partition === null ? {} : { partition }) } as Message;
+        return choosePartition({ topic, partitionMetadata, message });
       });
-      // One partition a request: kafkajs loses records of wider requests when a leader moves.
-      for (const [partition, group] of Map.groupBy(messages, (entry) => entry.partition)) {
-        for (const chunk of chunkByBytes(group.map(({ record }) => record))) {
-          await producer.send({
-            topic,
-            acks: -1,
-            compression: COMPRESSION[options.compression],
-            messages: chunk.map((record) => toMessage(record, partition)),
-          });
-        }
+      if (sender.death !== null) {
+        sender = await createSender();
       }
+      const current = sender;
+      const sends = [...groups].map(([partition, group]) => current.send(topic, partition, group));
+      await Promise.all(sends);
     },
-    close: () => quietly(producer.disconnect()),
+    close() {
+      link.close();
+      return Promise.resolve();
+    },
   };
 }

@@ -1,68 +1,52 @@
 /**
- * The read_committed filter: which records of a fetch response belong to committed transactions.
+ * The read_committed filter: which batches of a fetch answer hold records of committed transactions.
  *
  * A broker answers a read_committed fetch with everything up to the last stable offset, aborted records included,
  * and a list of the aborted transactions that overlap it; dropping their records is the client's work. kafkajs 2.2.4
  * does it wrongly in three ways, each of which is a test here: aborted transactions that arrive out of order, several
  * aborts of one producer in a fetch, and control records recognised by a key that a user's record may have.
+ * All records of a batch are of one producer and one transaction, so that whole batches are let in or left out.
  * Source: KIP-98; org.apache.kafka.clients.consumer.internals.CompletedFetch (same algorithm). Pure; no client.
  */
 
-/** What the filter must know of a record, whatever the client calls it. */
-export interface FilterableRecord {
-  readonly offset: number;
-  readonly key: Uint8Array | null;
-  /** True for transaction markers: decided by the batch's control bit, never by the key's bytes. */
-  readonly isControl: boolean;
-  readonly inTransaction: boolean;
-  readonly producerId: string;
+/** What the filter must know of a batch. */
+export interface FilterableBatch {
+  /** Offset of the last record the batch ever had. */
+  readonly lastOffset: number;
+  readonly producerId: bigint;
+  readonly isTransactional: boolean;
+  /** From the batch's control bit, never from a key's bytes: `abort` or another marker; null for data. */
+  readonly marker: "abort" | "other" | null;
 }
 
 export interface AbortedTransaction {
-  readonly producerId: string;
+  readonly producerId: bigint;
   readonly firstOffset: number;
 }
 
-/** Control record key: int16 version, int16 type; type 0 is ABORT, 1 is COMMIT (KIP-98). */
-const CONTROL_KEY_BYTES = 4;
-const CONTROL_TYPE_ABORT = 0;
-
-function isAbortMarker(key: Uint8Array | null): boolean {
-  if (key === null || key.byteLength < CONTROL_KEY_BYTES) {
-    return false;
-  }
-  const view = new DataView(key.buffer, key.byteOffset, key.byteLength);
-  return view.getInt16(2) === CONTROL_TYPE_ABORT;
-}
-
 /**
- * Committed data records of one partition's fetch response, in order.
- * @param records every record of the response in offset order, control records included
- * @param aborted the response's list of aborted transactions, in any order
+ * Makes the filter of one fetch answer; ask it about every batch of the answer in offset order.
+ * @param aborted the answer's list of aborted transactions, in any order
+ * @returns whether the batch's records are committed data
  */
-export function readCommitted<R extends FilterableRecord>(
-  records: readonly R[],
+export function createCommittedFilter(
   aborted: readonly AbortedTransaction[],
-): R[] {
+): (batch: FilterableBatch) => boolean {
   const waiting = [...aborted].sort((a, b) => a.firstOffset - b.firstOffset);
-  const open = new Set<string>();
-  const committed: R[] = [];
+  const open = new Set<bigint>();
   let next = 0;
-  for (const record of records) {
-    for (let head = waiting[next]; head !== undefined && head.firstOffset <= record.offset; ) {
+  return ({ lastOffset, producerId, isTransactional, marker }) => {
+    for (let head = waiting[next]; head !== undefined && head.firstOffset <= lastOffset; ) {
       open.add(head.producerId);
       next += 1;
       head = waiting[next];
     }
-    if (record.isControl) {
-      if (isAbortMarker(record.key)) {
-        open.delete(record.producerId);
+    if (marker !== null) {
+      if (marker === "abort") {
+        open.delete(producerId);
       }
-      continue;
+      return false;
     }
-    if (!(record.inTransaction && open.has(record.producerId))) {
-      committed.push(record);
-    }
-  }
-  return committed;
+    return !(isTransactional && open.has(producerId));
+  };
 }

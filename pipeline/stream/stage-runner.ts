@@ -6,7 +6,7 @@
  * in between, our next transaction is refused and the lane starts again. An instance without partitions stands by.
  */
 import { STAGE_INPUT, stageGroup, topicName } from "../../schemas/topics.ts";
-import { SealstreamError } from "../errors.ts";
+import { isSealstreamError, SealstreamError } from "../errors.ts";
 import type { ChangelogGuard } from "./changelog.ts";
 import type { Stage } from "./contract.ts";
 import type { DeadLetterSealer } from "./dead-letter.ts";
@@ -107,13 +107,13 @@ export async function runStage(options: StageRunnerOptions): Promise<StageRunner
     },
     onCrash: (error) => {
       outcome.reject(
-        new SealstreamError(
-          "kafka-failed",
-          `The consumer group failed for good (${errorName(error)}).`,
-          {
-            cause: error,
-          },
-        ),
+        isSealstreamError(error)
+          ? error
+          : new SealstreamError(
+              "kafka-failed",
+              `The consumer group failed for good (${errorName(error)}).`,
+              { cause: error },
+            ),
       );
     },
   });

@@ -1,0 +1,273 @@
+/**
+ * One user's own connections to a cluster: finds leaders and coordinators through kafkajs and exchanges our requests.
+ *
+ * A reader or a producer has one link for itself, so that cutting it cuts nothing of anybody else. A link that had any
+ * trouble is severed whole and connects anew on its next use: kafkajs keeps half-read answers of a cut connection, and
+ * what was written on one must not go out later. Must not repeat a request: only its user knows whether that is safe.
+ */
+import type { Kafka } from "kafkajs";
+import { isSealstreamError, SealstreamError } from "../errors.ts";
+import {
+  createCluster,
+  type RawBroker,
+  type RawCluster,
+  type RawConnection,
+} from "./kafkajs-internals.ts";
+import { accessDenied } from "./security.ts";
+import { NONE, protocolError } from "./wire/protocol-errors.ts";
+import { CORRELATION_AT, type WireRequest } from "./wire/request-writer.ts";
+import {
+  type CoordinatorType,
+  findCoordinatorRequest,
+  REQUIRED_APIS,
+  readFindCoordinatorAnswer,
+  type Throttled,
+} from "./wire/requests.ts";
+
+/** The little of kafkajs's errors that names them. */
+interface ClientError {
+  readonly name?: string;
+  readonly type?: string;
+}
+
+/** Whether a failure to find or reach a broker may pass. */
+export function mayPass(error: unknown): boolean {
+  if (isSealstreamError(error)) {
+    return error.code === "kafka-failed" || error.code === "topic-missing";
+  }
+  return accessDenied(error, "") === null;
+}
+
+/** A failure as this project's error; the library's own is kept as its cause. */
+export function asSealstreamError(error: unknown, doing: string): SealstreamError {
+  if (isSealstreamError(error)) {
+    return error;
+  }
+  const denied = accessDenied(error, doing);
+  if (denied !== null) {
+    return denied;
+  }
+  // Because everything kafkajs throws is an Error object whose fields are all optional here.
+  const { name, type } = error as ClientError;
+  return new SealstreamError(
+    "kafka-failed",
+    `${doing} failed with ${type ?? name ?? "an error"}.`,
+    {
+      cause: error,
+    },
+  );
+}
+
+function exchange(connection: RawConnection, { api, frame }: WireRequest): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const { socket } = connection;
+    if (socket === undefined || !connection.isConnected()) {
+      throw new SealstreamError("kafka-failed", "The connection to the broker was lost.");
+    }
+    const correlationId = connection.nextCorrelationId();
+    frame.writeInt32BE(correlationId, CORRELATION_AT);
+    connection.requestQueue.push({
+      entry: {
+        apiKey: api.key,
+        apiName: api.name,
+        apiVersion: api.version,
+        correlationId,
+        resolve: ({ payload }) => resolve(payload),
+        reject,
+      },
+      expectResponse: true,
+      requestTimeout: null,
+      sendRequest: () => socket.write(frame),
+    });
+  });
+}
+
+/** Ends every connection of a cluster at once: what is unanswered fails, what is unwritten is never written. */
+function sever(cluster: RawCluster): void {
+  const { brokers, seedBroker } = cluster.brokerPool;
+  const all = new Set(Object.values(brokers));
+  if (seedBroker !== undefined) {
+    all.add(seedBroker);
+  }
+  for (const { connectionPool } of all) {
+    for (const connection of connectionPool.pool) {
+      connection.rejectRequests(new SealstreamError("kafka-failed", "The connection was closed."));
+      connection.requestQueue.destroy();
+      connection.disconnect().catch(() => undefined);
+      connection.socket?.destroy();
+    }
+  }
+}
+
+/** The connection we use of a broker's. @throws SealstreamError `kafka-failed` when the broker is too old */
+function firstConnection({ versions, connectionPool }: RawBroker): RawConnection {
+  for (const { key, version, name } of REQUIRED_APIS) {
+    const range = versions?.[key];
+    if (
+      versions !== null &&
+      !(range && range.minVersion <= version && version <= range.maxVersion)
+    ) {
+      throw new SealstreamError(
+        "broker-unavailable",
+        `The broker does not know ${name} version ${version}: Sealstream needs Kafka 2.3 or later.`,
+      );
+    }
+  }
+  const [connection] = connectionPool.pool;
+  if (connection === undefined) {
+    throw new SealstreamError("internal", "kafkajs has lost its connection pool.");
+  }
+  // Because a small request behind a large one would wait for the large one's acknowledgement otherwise.
+  connection.socket?.setNoDelay(true);
+  return connection;
+}
+
+export class KafkajsLink {
+  readonly #kafka: Kafka;
+  readonly #topics = new Set<string>();
+  readonly #coordinators = new Map<string, number>();
+  #cluster: RawCluster | null = null;
+  #opening: Promise<RawCluster> | null = null;
+  #clientId = "";
+  #isClosed = false;
+
+  constructor(kafka: Kafka) {
+    this.#kafka = kafka;
+  }
+
+  /** What requests name as their sender; known once a connection was given out. */
+  get clientId(): string {
+    return this.#clientId;
+  }
+
+  /** Connection to the leader of a partition. @throws SealstreamError `topic-missing`, or what kafkajs throws */
+  async leader(topic: string, partition: number): Promise<RawConnection> {
+    const cluster = await this.#open();
+    if (!this.#topics.has(topic)) {
+      await cluster.addTargetTopic(topic);
+      this.#topics.add(topic);
+    }
+    const nodeId = Object.keys(cluster.findLeaderForPartitions(topic, [partition])).at(0);
+    if (nodeId === undefined) {
+      throw new SealstreamError("topic-missing", `Topic ${topic} has no partition ${partition}.`);
+    }
+    return this.#connection(cluster, await cluster.findBroker({ nodeId }));
+  }
+
+  /** Connection to a group's or a transactional id's coordinator, remembered until {@link forgetCoordinator}. */
+  async coordinator(type: CoordinatorType, key: string): Promise<RawConnection> {
+    const cluster = await this.#open();
+    const name = `${type} ${key}`;
+    let nodeId = this.#coordinators.get(name);
+    if (nodeId === undefined) {
+      nodeId = await this.#findCoordinator(cluster, type, key);
+      this.#coordinators.set(name, nodeId);
+    }
+    return this.#connection(cluster, await cluster.findBroker({ nodeId }));
+  }
+
+  forgetCoordinator(type: CoordinatorType, key: string): void {
+    this.#coordinators.delete(`${type} ${key}`);
+  }
+
+  async anyBroker(): Promise<RawConnection> {
+    const cluster = await this.#open();
+    return this.#connection(cluster, await cluster.brokerPool.findConnectedBroker());
+  }
+
+  /** Looks up leaders anew. */
+  async refresh(): Promise<void> {
+    await (await this.#open()).refreshMetadata();
+  }
+
+  /**
+   * Sends a request, at once and in the order of calls, and reads its answer.
+   * @throws what kafkajs throws when the connection is lost or the time is up: the outcome is unknown then
+   */
+  async ask<T>(
+    connection: RawConnection,
+    request: WireRequest,
+    read: (payload: Buffer) => Throttled<T>,
+  ): Promise<T> {
+    const { throttleMs, answer } = read(await exchange(connection, request));
+    if (throttleMs > 0) {
+      connection.requestQueue.maybeThrottle(throttleMs);
+    }
+    return answer;
+  }
+
+  /** Cuts all connections, now; the next use connects anew. */
+  sever(): void {
+    if (this.#cluster !== null) {
+      sever(this.#cluster);
+      this.#cluster = null;
+    }
+    this.#topics.clear();
+    this.#coordinators.clear();
+  }
+
+  /** Cuts all connections for good. */
+  close(): void {
+    this.#isClosed = true;
+    this.sever();
+  }
+
+  async #open(): Promise<RawCluster> {
+    if (this.#isClosed) {
+      throw new SealstreamError("internal", "The connection to Kafka was closed by its user.");
+    }
+    if (this.#cluster !== null) {
+      return this.#cluster;
+    }
+    this.#opening ??= this.#connect().finally(() => {
+      this.#opening = null;
+    });
+    return this.#opening;
+  }
+
+  async #connect(): Promise<RawCluster> {
+    const cluster = createCluster(this.#kafka);
+    try {
+      await cluster.connect();
+      if (this.#isClosed) {
+        throw new SealstreamError("internal", "The connection to Kafka was closed by its user.");
+      }
+    } catch (error) {
+      sever(cluster);
+      throw error;
+    }
+    this.#cluster = cluster;
+    return cluster;
+  }
+
+  /** A broker's connection, authenticated, unless the cluster was cut while we waited for it. */
+  async #connection(cluster: RawCluster, broker: RawBroker): Promise<RawConnection> {
+    const connection = firstConnection(broker);
+    this.#clientId = connection.clientId;
+    if (connection.sasl && !connection.isAuthenticated()) {
+      await connection.authenticate();
+    }
+    if (this.#cluster !== cluster) {
+      sever(cluster);
+      throw new SealstreamError("kafka-failed", "The connection was closed.");
+    }
+    return connection;
+  }
+
+  async #findCoordinator(cluster: RawCluster, type: CoordinatorType, key: string): Promise<number> {
+    if (Object.keys(cluster.brokerPool.brokers).length === 0) {
+      await cluster.refreshMetadata();
+    }
+    const broker = await cluster.brokerPool.findConnectedBroker();
+    const connection = await this.#connection(cluster, broker);
+    const request = findCoordinatorRequest(connection.clientId, type, key);
+    const { errorCode, nodeId } = await this.ask(connection, request, readFindCoordinatorAnswer);
+    if (errorCode !== NONE) {
+      throw protocolError(errorCode, `finding the coordinator of ${type} ${key}`);
+    }
+    if (cluster.brokerPool.brokers[nodeId] === undefined) {
+      await cluster.refreshMetadata();
+    }
+    return nodeId;
+  }
+}
