@@ -74,7 +74,7 @@ const rule = z.discriminatedUnion("action", [
 
 /** Paths and user names may say who connects; each stage then has a certificate or user of its own. */
 const ROLE_HINT =
-  "{role} in it becomes the stage's name, or producer, consumer or operator for the commands.";
+  "{role} in it becomes the stage's name, or producer, consumer, operator or replayer for the commands.";
 
 const tls = z
   .union([

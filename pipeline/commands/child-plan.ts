@@ -5,6 +5,7 @@ import type { StageName } from "../../schemas/topics.ts";
 import type { PipelineSpec } from "../spec/pipeline-spec.ts";
 import { permissionArguments, programPath } from "./child-permissions.ts";
 import type { CommandContext } from "./context.ts";
+import { credentialFiles, credentialVariables } from "./kafka-credentials.ts";
 import type { ChildPlan } from "./supervisor.ts";
 
 /** Environment that every program needs to start, and that names no secret of ours. */
@@ -26,7 +27,7 @@ function interpolated(file: string): string[] {
   );
 }
 
-/** Only what this stage needs: secrets that rules name go to `desensitize` alone. */
+/** Only what this stage needs: secrets that rules name go to `desensitize` alone, Kafka's secret of a role to it. */
 function childEnvironment(
   context: CommandContext,
   spec: PipelineSpec,
@@ -36,7 +37,8 @@ function childEnvironment(
     stage === "desensitize"
       ? spec.desensitize.flatMap((rule) => (rule.action === "pseudonymize" ? [rule.key.env] : []))
       : [];
-  const names = [...COMMON_ENVIRONMENT, ...interpolated(spec.file), ...secrets];
+  const credentials = credentialVariables(context.environment, spec.kafka, stage);
+  const names = [...COMMON_ENVIRONMENT, ...interpolated(spec.file), ...secrets, ...credentials];
   return Object.fromEntries(
     names.flatMap((name) => {
       const value = context.environment[name];
@@ -66,7 +68,11 @@ export function planChild(
     instance,
     command: process.execPath,
     arguments: [
-      ...permissionArguments([...choice.files, join(keysRoot, name)]),
+      ...permissionArguments([
+        ...choice.files,
+        ...credentialFiles(spec.kafka, name),
+        join(keysRoot, name),
+      ]),
       programPath(),
       ...["run", spec.file, "--stage", name, "--in-process", "--json", "--supervised"],
       ...["--instance", String(instance), "--keys", keysRoot],

@@ -4,13 +4,16 @@
  * Commands print results to standard output and everything about the work to standard error.
  */
 import { readFileSync } from "node:fs";
-import { SealstreamError } from "../errors.ts";
+import { setTimeout as sleep } from "node:timers/promises";
+import { isSealstreamError, SealstreamError } from "../errors.ts";
 import { createLogger } from "../observe/logger.ts";
 import type { Complaint } from "../spec/complaint.ts";
 import { loadPipelineSpec } from "../spec/load.ts";
 import type { PipelineSpec } from "../spec/pipeline-spec.ts";
-import { createKafkajsClient } from "../stream/kafkajs-client.ts";
+import type { KafkaRole } from "../stream/acls.ts";
+import { type ClientOptions, openClient } from "../stream/open-client.ts";
 import type { Clock, KafkaClient, Logger } from "../stream/port.ts";
+import { securityFor } from "./kafka-credentials.ts";
 
 export interface CommandContext {
   readonly environment: Readonly<Record<string, string | undefined>>;
@@ -26,6 +29,12 @@ export interface CommandContext {
   /** Whether a person is watching standard error. */
   readonly isTerminal: boolean;
 }
+
+/** Between attempts to find a broker; doubled each time up to the longest. */
+const FIRST_WAIT_MS = 1_000;
+const MOST_WAIT_MS = 10_000;
+/** How long a command that a person waits for tries. */
+const SHORT_PATIENCE_MS = 10_000;
 
 /** What `-` on the command line stands for. */
 export const STANDARD_INPUT = "/dev/stdin";
@@ -105,12 +114,20 @@ export function namedBrokers(
     .filter((broker) => broker !== "");
 }
 
-/** Connects to the pipeline's cluster. @throws SealstreamError `broker-unavailable` */
-export function openKafka(
+export interface OpenKafkaOptions {
+  /** Who connects; unless said, the operator. */
+  readonly role?: KafkaRole;
+  /** Waits until a broker answers or the process is asked to end. */
+  readonly forever?: boolean;
+}
+
+/** What a role's client is opened with. @throws SealstreamError `broker-unavailable` when no broker is named */
+export function clientOptions(
   context: CommandContext,
   spec: PipelineSpec,
   logger: Logger,
-): Promise<KafkaClient> {
+  role: KafkaRole = "operator",
+): ClientOptions {
   const brokers = namedBrokers(context, spec);
   if (brokers.length === 0) {
     throw new SealstreamError(
@@ -118,12 +135,55 @@ export function openKafka(
       'No Kafka broker is named: set KAFKA_BROKERS, or start one with "sealstream broker" and set what it prints.',
     );
   }
-  return createKafkajsClient({
+  return {
     brokers,
     clientId: `sealstream-${spec.name}`,
     compression: spec.kafka.compression,
     sessionTimeoutMs: spec.kafka.sessionTimeoutMs,
     transactionTimeoutMs: spec.kafka.transactionTimeoutMs,
     logger,
-  });
+    ...securityFor(spec.kafka, role, context),
+  };
+}
+
+/** Waits, and no longer than until the process is asked to end. */
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await sleep(ms, undefined, { signal }).catch(() => undefined);
+}
+
+/**
+ * Connects to the pipeline's cluster as a role, with patience while no broker answers: stages wait for as long as it
+ * takes, a command that a person waits for gives up soon. A refusal waits for nothing: asking again does not mend it.
+ * @throws SealstreamError `broker-unavailable` when no broker answers in time or the process is asked to end,
+ *   `access-denied` when the cluster refuses
+ */
+export async function openKafka(
+  context: CommandContext,
+  spec: PipelineSpec,
+  logger: Logger,
+  { role = "operator", forever = false }: OpenKafkaOptions = {},
+): Promise<KafkaClient> {
+  const options = clientOptions(context, spec, logger, role);
+  const giveUpAtMs = forever ? Number.POSITIVE_INFINITY : context.clock() + SHORT_PATIENCE_MS;
+  let waitMs = FIRST_WAIT_MS;
+  let toldMs = 0;
+  for (;;) {
+    try {
+      return await openClient(spec.kafka.client, options);
+    } catch (error) {
+      const mayMend = isSealstreamError(error, "broker-unavailable");
+      if (!mayMend || context.signal.aborted || context.clock() + waitMs > giveUpAtMs) {
+        throw error;
+      }
+      // One line whenever the wait changes: at its longest it is silent.
+      if (toldMs !== waitMs) {
+        toldMs = waitMs;
+        context.tell(
+          `no Kafka broker answers at ${options.brokers.join(", ")}: trying again in ${waitMs / 1_000} s`,
+        );
+      }
+    }
+    await pause(waitMs, context.signal);
+    waitMs = Math.min(waitMs * 2, MOST_WAIT_MS);
+  }
 }

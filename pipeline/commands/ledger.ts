@@ -32,7 +32,9 @@ export async function ledger(
 ): Promise<number> {
   const spec = loadSpec(context, file);
   const zones = pinnedZones(spec);
-  const client = await openKafka(context, spec, openLogger(context, { command: "ledger" }));
+  const client = await openKafka(context, spec, openLogger(context, { command: "ledger" }), {
+    role: "consumer",
+  });
   try {
     const { entries, findings, summary } = await readLedger({ client, pipeline: spec.name, zones });
     for (const { entry } of entries) {

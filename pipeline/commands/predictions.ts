@@ -23,7 +23,9 @@ export async function predictions(
     folder: join(keysFolder(file, options), "consumer"),
     holder: "consumer",
   });
-  const client = await openKafka(context, spec, openLogger(context, { command: "predictions" }));
+  const client = await openKafka(context, spec, openLogger(context, { command: "predictions" }), {
+    role: "consumer",
+  });
   try {
     const directory = await readConsumerDirectory({ client, pipeline: spec.name, zones });
     let count = 0;

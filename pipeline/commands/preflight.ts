@@ -35,7 +35,9 @@ export async function preflight(
       }
     }
   }
-  const client = await openKafka(context, spec, openLogger(context, { command: "run" }));
+  const client = await openKafka(context, spec, openLogger(context, { command: "run" }), {
+    forever: true,
+  });
   try {
     const { partitions, replicationFactor } = spec.kafka;
     await checkTopics(client, { pipeline: spec.name, partitions, replicationFactor });

@@ -3,6 +3,7 @@ import { createReadStream, existsSync } from "node:fs";
 import type { Readable } from "node:stream";
 import { produceLines } from "../client/produce.ts";
 import { SealstreamError } from "../errors.ts";
+import { topicsInReach } from "../stream/acls.ts";
 import { checkTopics } from "../stream/topics.ts";
 import {
   type CommandContext,
@@ -32,15 +33,21 @@ export async function produce(
 ): Promise<number> {
   const spec = loadSpec(context, file);
   const stream = openInput(input);
-  const client = await openKafka(context, spec, openLogger(context, { command: "produce" }));
+  const client = await openKafka(context, spec, openLogger(context, { command: "produce" }), {
+    role: "producer",
+  });
   const started = context.clock();
   let toldAt = started;
   try {
-    await checkTopics(client, {
-      pipeline: spec.name,
-      partitions: spec.kafka.partitions,
-      replicationFactor: spec.kafka.replicationFactor,
-    });
+    await checkTopics(
+      client,
+      {
+        pipeline: spec.name,
+        partitions: spec.kafka.partitions,
+        replicationFactor: spec.kafka.replicationFactor,
+      },
+      topicsInReach(spec.name, "producer"),
+    );
     const total = await produceLines({
       client,
       spec,

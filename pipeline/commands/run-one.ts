@@ -7,10 +7,12 @@ import { assertNothingForbiddenInReach } from "../crypto/key-store.ts";
 import { startHealthServer } from "../observe/health.ts";
 import { createStageMetrics, type StageMetrics } from "../observe/metrics.ts";
 import { ProgressCounter, progressLine } from "../observe/progress.ts";
+import { topicsInReach } from "../stream/acls.ts";
 import { runStage } from "../stream/stage-runner.ts";
 import { checkTopics } from "../stream/topics.ts";
 import { createChangelogGuard } from "./changelog-guard.ts";
 import { type CommandContext, EXIT, loadSpec, openKafka, openLogger } from "./context.ts";
+import { createJudge } from "./dead-letter-judge.ts";
 import { createDeadLetterSealer } from "./dead-letter-sealer.ts";
 import { openWorld, type StageWorld, type WireStage } from "./stages/world.ts";
 
@@ -71,10 +73,14 @@ export async function runOne(context: CommandContext, options: RunOneOptions): P
           notReady: () => notReady,
           metrics: metrics.text,
         });
-  const client = await openKafka(context, spec, logger);
+  const client = await openKafka(context, spec, logger, { role: name, forever: true });
   try {
     const { partitions, replicationFactor } = spec.kafka;
-    await checkTopics(client, { pipeline: spec.name, partitions, replicationFactor });
+    await checkTopics(
+      client,
+      { pipeline: spec.name, partitions, replicationFactor },
+      topicsInReach(spec.name, name),
+    );
     const world = await openWorld({
       context,
       spec,
@@ -143,6 +149,7 @@ async function runLanes({
       spec.kafka.whenRecordsExpired === "continue" && MAY_SKIP_EXPIRED.has(options.stage),
     stage: await wire(world),
     sealDeadLetter: createDeadLetterSealer(world.directory, options.stage),
+    createJudge: () => createJudge(spec, options.stage),
     changelog: createChangelogGuard({ ...world, pipeline: spec.name, stage: options.stage }),
     clock: context.clock,
     logger,

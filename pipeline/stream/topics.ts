@@ -76,9 +76,17 @@ export async function ensureTopics(
   return created;
 }
 
-/** @throws SealstreamError `topic-missing` naming what is missing or has another number of partitions */
-export async function checkTopics(client: KafkaClient, settings: TopicSettings): Promise<void> {
-  const planned = plannedTopics(settings);
+/**
+ * Checks that topics are there with the planned partitions.
+ * @param inReach the topics to check, by default all: a user sees only those that its ACLs name
+ * @throws SealstreamError `topic-missing` naming what is missing or has another number of partitions
+ */
+export async function checkTopics(
+  client: KafkaClient,
+  settings: TopicSettings,
+  inReach?: ReadonlySet<string>,
+): Promise<void> {
+  const planned = plannedTopics(settings).filter(({ name }) => inReach?.has(name) ?? true);
   const found = new Map(
     (await client.describeTopics(planned.map(({ name }) => name))).map((topic) => [
       topic.name,

@@ -38,10 +38,18 @@ export interface TestPipeline {
   remove(): void;
 }
 
+export interface MakeOptions {
+  /** Variables beside those that every pipeline gets. */
+  readonly environment?: Readonly<Record<string, string>>;
+  /** Called before topics and keys are made. */
+  readonly before?: (pipeline: TestPipeline) => Promise<void>;
+}
+
 /** Makes topics and keys of a fresh pipeline after `examples/digits`. @param edit changes the file's text */
 export async function makePipeline(
   brokers: readonly string[],
   edit: (text: string) => string = (text) => text,
+  options: MakeOptions = {},
 ): Promise<TestPipeline> {
   const folder = mkdtempSync(join(tmpdir(), "sealstream-test-"));
   const logs = join(folder, "logs");
@@ -59,6 +67,7 @@ export async function makePipeline(
     HOME: homedir(),
     KAFKA_BROKERS: brokers.join(","),
     PSEUDONYM_KEY: randomBytes(32).toString("hex"),
+    ...options.environment,
   };
   const program = { environment, logs };
   let inputs = 0;
@@ -101,6 +110,7 @@ export async function makePipeline(
     },
     remove: () => rmSync(folder, { recursive: true, force: true }),
   };
+  await options.before?.(pipeline);
   await pipeline.run("topics", ["topics", file]);
   await pipeline.run("keys", ["keys", "create", file]);
   return pipeline;
