@@ -64,7 +64,9 @@ function declareCommands(cli: CAC, run: Runner): void {
     .action(run<[Options]>(async () => (await import("./commands/broker.ts")).broker));
   cli
     .command("topics <file>", "Create the topics that are missing and check all")
-    .option("--json", "Topics as JSON")
+    .option("--acls", "Print who may do what, as arguments of kafka-acls.sh; change nothing")
+    .option("--apply", "With --acls: create them (the operator needs Alter on the cluster)")
+    .option("--json", "Topics, or ACLs, as JSON")
     .action(run<[string, Options]>(async () => (await import("./commands/topics.ts")).topics));
   cli
     .command(
@@ -110,6 +112,30 @@ function declareCommands(cli: CAC, run: Runner): void {
     .action(run<[string, Options]>(async () => (await import("./commands/ledger.ts")).ledger));
 }
 
+function declareDeadLetters(cli: CAC, run: Runner): void {
+  cli
+    .command(
+      "dead-letters <action> <file> [letter]",
+      "list FILE, show FILE STAGE/PARTITION/OFFSET, or replay FILE: what the stages refused",
+    )
+    .option("--stage <name>", "Only letters of this stage")
+    .option("--partition <number>", "replay: only letters of this partition")
+    .option("--offset <number>", "replay: the letter at this offset of --stage and --partition")
+    .option("--reason <reason>", "replay: letters with this reason")
+    .option("--all", "replay: every letter whose record passes now")
+    .option("--dry-run", "replay: say what would become of each letter, and write nothing")
+    .option("--max-attempts <count>", "replay: not what was replayed this often (default: 3)")
+    .option("--unverified", "replay: also letters whose record has expired")
+    .option("--keys <dir>", "show, replay: folder of the keys (default: beside the pipeline file)")
+    .option("--limit <count>", "list: print no more letters than this")
+    .option("--json", "JSON lines on standard output")
+    .action(
+      run<[string, string, string | undefined, Options]>(
+        async () => (await import("./commands/dead-letters.ts")).deadLetters,
+      ),
+    );
+}
+
 /** `-` is standard input; the parser would take it for an option without a name. */
 function standardInput(word: string): string {
   return word === "-" ? STANDARD_INPUT : word;
@@ -125,9 +151,13 @@ export async function main(argv: readonly string[]): Promise<number> {
   const context = createContext(stop.signal);
   const cli = cac("sealstream");
   let running: Promise<number> | null = null;
-  declareCommands(cli, (load) => (...args) => {
-    running = load().then((command) => command(context, ...args));
-  });
+  const run: Runner =
+    (load) =>
+    (...args) => {
+      running = load().then((command) => command(context, ...args));
+    };
+  declareCommands(cli, run);
+  declareDeadLetters(cli, run);
   cli.help();
   cli.version(VERSION);
   try {

@@ -10,7 +10,8 @@ import { SealstreamError } from "../errors.ts";
 import type { StreamRecord } from "../stream/contract.ts";
 import type { DeadLetterSealer } from "../stream/dead-letter.ts";
 
-const PURPOSE: Readonly<Record<StageName, UnwrapPurpose>> = {
+/** Key that opens the letters of each stage: its own zone's. */
+export const DEAD_LETTER_PURPOSE: Readonly<Record<StageName, UnwrapPurpose>> = {
   desensitize: "owner-dead-letter",
   encrypt: "owner-dead-letter",
   train: "training-dead-letter",
@@ -65,11 +66,11 @@ export function createDeadLetterSealer(
   stage: StageName,
 ): DeadLetterSealer {
   const recipient = (): Recipient => {
-    const found = directory.recipient(PURPOSE[stage]);
+    const found = directory.recipient(DEAD_LETTER_PURPOSE[stage]);
     if (found === null) {
       throw new SealstreamError(
         "key-missing",
-        `No ${PURPOSE[stage]} key is published: run "sealstream keys create FILE".`,
+        `No ${DEAD_LETTER_PURPOSE[stage]} key is published: run "sealstream keys create FILE".`,
       );
     }
     return found;

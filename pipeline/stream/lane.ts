@@ -207,7 +207,7 @@ class RunningLane implements Lane {
     refused: readonly Outcome[],
     { consumedTo }: StepResult<unknown>,
   ): Write[] {
-    const { pipeline, stage, lane, sealDeadLetter, clock } = this.#options;
+    const { pipeline, stage, lane, sealDeadLetter } = this.#options;
     const { input, dead } = this.#names;
     return deadLetterWrites({
       topic: dead,
@@ -224,7 +224,6 @@ class RunningLane implements Lane {
           partition: lane,
           record,
           reason,
-          nowMs: clock(),
           seal: sealDeadLetter,
         }),
     });
