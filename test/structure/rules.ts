@@ -56,6 +56,10 @@ const IMPORT_SITES: Readonly<Record<string, RegExp>> = {
   pino: /^pipeline\/observe\//,
   cac: /^pipeline\/(?:cli\.ts|commands\/)/,
 };
+/** Optional libraries, loaded by a name in a constant that no import statement shows: the one file that has it. */
+const NAMED_SITES: Readonly<Record<string, RegExp>> = {
+  "@confluentinc/kafka-javascript": /^pipeline\/stream\/confluent-library\.ts$/,
+};
 /** Libraries that one file alone may import, wherever that is within their site. */
 const ONE_FILE = /^(?:node-seal|@tensorflow\/.*)$/;
 
@@ -109,6 +113,12 @@ export function importViolations(files: Files): string[] {
   return violations;
 }
 
+function namedViolations(path: string, source: string): string[] {
+  return Object.entries(NAMED_SITES)
+    .filter(([name, site]) => !site.test(path) && codeOf(source).includes(`"${name}`))
+    .map(([name]) => `${path} must not name ${name}`);
+}
+
 /** Heavy libraries outside their import site; tests and benchmarks may look at them from outside. */
 export function importSiteViolations(files: Files): string[] {
   const violations: string[] = [];
@@ -123,6 +133,7 @@ export function importSiteViolations(files: Files): string[] {
         violations.push(`${path} must not import ${name}`);
       if (ONE_FILE.test(name)) sites.set(name, (sites.get(name) ?? new Set()).add(path));
     }
+    violations.push(...namedViolations(path, source));
   }
   for (const [name, paths] of sites) {
     if (paths.size > 1) violations.push(`${name} is imported in ${[...paths].join(" and ")}`);
