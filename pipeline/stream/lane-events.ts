@@ -3,8 +3,21 @@
  */
 import type { SealstreamError } from "../errors.ts";
 import type { ChangelogValue } from "./changelog.ts";
-import type { StreamRecord } from "./contract.ts";
+import type { LaneBounds, StreamRecord } from "./contract.ts";
 import type { ProducerRecord } from "./port.ts";
+
+export interface LaneMachineOptions {
+  /** Names the stage in sentences. */
+  readonly stage: string;
+  /** Names the input partition in sentences. */
+  readonly input: string;
+  readonly group: string;
+  readonly bounds: LaneBounds;
+  /** A step follows the last one's beginning no sooner than this, unless the window is full or the stage asked. */
+  readonly transactionIntervalMs: number;
+  /** Whether to go on at the first record that is left when retention removed some. */
+  readonly skipsExpired: boolean;
+}
 
 /** Records for one partition. */
 export interface Write {

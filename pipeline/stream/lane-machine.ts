@@ -20,35 +20,24 @@
  *
  * Answers are matched by id: one that is not awaited is ignored. Must not know what is in a record.
  */
-import { SealstreamError } from "../errors.ts";
+import { type ErrorCode, SealstreamError } from "../errors.ts";
 import type { ChangelogValue } from "./changelog.ts";
-import type { LaneBounds, StreamRecord } from "./contract.ts";
+import type { StreamRecord } from "./contract.ts";
 import type {
   CommitReport,
   Failure,
   LaneAction,
   LaneAnswer,
   LaneEvent,
+  LaneMachineOptions,
   Step,
 } from "./lane-events.ts";
 import { RecordWindow } from "./record-window.ts";
+import { checkLocation, checkMemory } from "./start-check.ts";
 import { isPossible, sameBytes } from "./step-check.ts";
 
 const RESTART_FIRST_MS = 100;
 const RESTART_MOST_MS = 5_000;
-
-export interface LaneMachineOptions {
-  /** Names the stage in sentences. */
-  readonly stage: string;
-  /** Names the input partition in sentences. */
-  readonly input: string;
-  readonly group: string;
-  readonly bounds: LaneBounds;
-  /** A step follows the last one's beginning no sooner than this, unless the window is full or the stage asked. */
-  readonly transactionIntervalMs: number;
-  /** Whether to go on at the first record that is left when retention removed some. */
-  readonly skipsExpired: boolean;
-}
 
 type Phase = "idle" | "starting" | "running" | "discarding" | "waiting" | "ended";
 type Ending = { readonly kind: "stop" } | { readonly kind: "error"; readonly failure: Failure };
@@ -65,6 +54,10 @@ export class LaneMachine {
   #fetching: number | null = null;
   #window: RecordWindow;
   #position = 0;
+  #located: number | null = null;
+  #openAt = 0;
+  /** What did not fit at the last start. */
+  #doubted: string | null = null;
   #restoredState: Uint8Array | null = null;
   /** State bytes as they were last committed. */
   #remembered: Uint8Array | null = null;
@@ -91,7 +84,7 @@ export class LaneMachine {
       case "start":
         return this.#phase === "idle" ? this.#begin() : [];
       case "stop":
-        this.#ending = { kind: "stop" };
+        this.#ending = this.#isFatal ? this.#ending : { kind: "stop" };
         return this.#go(nowMs);
       case "wake":
         this.#isDue = true;
@@ -165,36 +158,40 @@ export class LaneMachine {
     return [make(this.#awaited)];
   }
 
-  #locate(
-    { committed, earliest, latest }: { committed: number | null; earliest: number; latest: number },
-    nowMs: number,
-  ): LaneAction[] {
-    const { group, input, skipsExpired } = this.#options;
-    this.#position = committed ?? earliest;
-    if (committed !== null && (committed > latest || (committed < earliest && !skipsExpired))) {
-      return this.#fail(
-        "state-mismatch",
-        `Group ${group} stands at ${committed} of ${input}, whose log holds ${earliest} to ${latest}: its records expired or the topic was made anew. Check retention, then start a new generation of the pipeline${committed > latest ? "" : ", or go on without them with kafka.whenRecordsExpired: continue where the stage allows it"}.`,
-        nowMs,
-      );
-    }
-    return this.#ask((id) => ({ type: "recall", id }), nowMs);
+  #locate(log: Parameters<typeof checkLocation>[1], nowMs: number): LaneAction[] {
+    this.#position = log.committed ?? log.earliest;
+    this.#located = log.committed;
+    // The group stays where it is until something behind what expired is final; so does the changelog.
+    this.#openAt = Math.max(this.#position, log.earliest);
+    const problem = checkLocation(this.#options, log, this.#options.skipsExpired);
+    return problem === null
+      ? this.#ask((id) => ({ type: "recall", id }), nowMs)
+      : this.#disagree(`${log.committed}`, problem, nowMs);
   }
 
   #recall(remembered: ChangelogValue | null, nowMs: number): LaneAction[] {
-    const { group, input } = this.#options;
-    if (remembered !== null && remembered.position !== this.#position) {
-      return this.#fail(
-        "state-mismatch",
-        `Group ${group} stands at ${this.#position} of ${input}, and the stage's changelog at ${remembered.position}: the group's offsets were lost or changed. Set the group back to ${remembered.position}, or start a new generation of the pipeline.`,
-        nowMs,
-      );
+    const problem = checkMemory(this.#options, this.#located, remembered);
+    if (problem !== null) {
+      return this.#disagree(`${this.#located}, ${remembered?.position}`, problem, nowMs);
     }
-    this.#restoredState = remembered?.state ?? null;
-    return this.#ask(
-      (id) => ({ type: "open", id, position: this.#position, state: this.#restoredState }),
-      nowMs,
-    );
+    this.#doubted = null;
+    const state = remembered?.state ?? null;
+    this.#restoredState = state;
+    return this.#ask((id) => ({ type: "open", id, position: this.#openAt, state }), nowMs);
+  }
+
+  /**
+   * What does not fit is believed when a second ownership finds it again: between two answers another owner may have
+   * come and committed, and then the next fence waits until all of that is to be seen.
+   */
+  #disagree(finding: string, problem: string, nowMs: number): LaneAction[] {
+    if (this.#doubted === finding) {
+      return this.#fail("state-mismatch", problem, nowMs);
+    }
+    this.#doubted = finding;
+    return this.#ending === null
+      ? this.#fail("fenced", "Group and changelog disagree: looks again.", nowMs)
+      : this.#go(nowMs);
   }
 
   #open(nowMs: number): LaneAction[] {
@@ -276,7 +273,8 @@ export class LaneMachine {
       step.consumedTo !== null ||
       !sameBytes(step.state, this.#remembered);
     if (!isFinal) {
-      if (!this.#window.hasRoom && step.wakeAtMs === null) {
+      // What came while the stage was at work may be all that it waits for.
+      if (!(this.#window.hasRoom || this.#hasNews) && step.wakeAtMs === null) {
         return this.#fail(
           "limit-exceeded",
           `Stage ${this.#options.stage} waits for more records than its lane may hold: raise the stage's bounds.`,
@@ -289,8 +287,7 @@ export class LaneMachine {
       // Nothing of this step has left the process yet.
       return this.#go(nowMs);
     }
-    const { consumedTo } = step;
-    const value = { position: consumedTo ?? this.#position, state: step.state };
+    const position = step.consumedTo ?? this.#position;
     this.#step = step;
     this.#queue = [
       (id) => ({ type: "begin", id }),
@@ -298,10 +295,9 @@ export class LaneMachine {
         (write) =>
           (id: number): LaneAction => ({ type: "send", id, write }),
       ),
-      (id) => ({ type: "remember", id, value }),
-      ...(consumedTo === null
-        ? []
-        : [(id: number): LaneAction => ({ type: "sendOffset", id, offset: consumedTo })]),
+      (id) => ({ type: "remember", id, value: { position, state: step.state } }),
+      // Also where it stays: a group that has a changelog has an offset, so that the loss of either is noticed.
+      (id) => ({ type: "sendOffset", id, offset: position }),
       (id) => ({ type: "commit", id }),
     ];
     return this.#next();
@@ -346,7 +342,7 @@ export class LaneMachine {
     return [{ type: "report", report }, ...this.#go(nowMs)];
   }
 
-  #fail(code: "state-mismatch" | "internal" | "limit-exceeded", message: string, nowMs: number) {
+  #fail(code: ErrorCode, message: string, nowMs: number): LaneAction[] {
     const failure = { error: new SealstreamError(code, message), isExpired: false };
     this.#ending = { kind: "error", failure };
     return this.#go(nowMs);
@@ -355,7 +351,7 @@ export class LaneMachine {
   /** Throws the ownership away, or ends where there is none. */
   #end(): LaneAction[] {
     if (this.#phase === "idle" || this.#phase === "waiting") {
-      return this.#finish(null);
+      return this.#finish();
     }
     this.#phase = "discarding";
     this.#fetching = null;
@@ -368,14 +364,10 @@ export class LaneMachine {
 
   #afterDiscard(nowMs: number): LaneAction[] {
     const ending = this.#ending;
-    if (ending === null || ending.kind === "stop") {
-      return this.#finish(null);
+    if (ending === null || ending.kind === "stop" || this.#isFatal) {
+      return this.#finish();
     }
-    const { error, isExpired } = ending.failure;
-    const skips = isExpired && this.#options.skipsExpired;
-    if (!(error.retriable || skips)) {
-      return this.#finish(error);
-    }
+    const { error } = ending.failure;
     this.#ending = null;
     this.#phase = "waiting";
     this.#failures += 1;
@@ -386,8 +378,17 @@ export class LaneMachine {
     ];
   }
 
-  #finish(error: SealstreamError | null): LaneAction[] {
+  /** Whether going on would be wrong. What a fetch finds expired may be another owner's by now: the next start tells. */
+  get #isFatal(): boolean {
+    const ending = this.#ending;
+    return (
+      ending?.kind === "error" && !(ending.failure.error.retriable || ending.failure.isExpired)
+    );
+  }
+
+  #finish(): LaneAction[] {
     this.#phase = "ended";
+    const error = this.#ending?.kind === "error" ? this.#ending.failure.error : null;
     return [{ type: "ended", error }];
   }
 
