@@ -19,6 +19,8 @@ export interface BenchRow {
 export interface BenchOutcome {
   /** Packages that were measured, beside Node itself. */
   readonly packages: readonly string[];
+  /** Versions of what is no package here, by name. */
+  readonly versions?: Readonly<Record<string, string>>;
   readonly rows: readonly BenchRow[];
   /** Peers that could not be measured, with the reason; never made up. */
   readonly missing?: readonly string[];
@@ -39,18 +41,20 @@ function round(value: number): number {
   return Number(value.toPrecision(4));
 }
 
-/** A row about speeds or other figures of which more is better. */
+/** A row about speeds or other figures of which more is better, unless `better` says less. */
 export function rowOf(
-  about: { case: string; unit: string; rounds: number },
+  about: { case: string; unit: string; rounds: number; better?: "more" | "less" },
   ours: number,
   peers: Readonly<Record<string, number>>,
 ): BenchRow {
+  const { better = "more", ...rest } = about;
   const entries = Object.entries(peers);
+  const ratio = (value: number) => round(better === "more" ? ours / value : value / ours);
   return {
-    ...about,
+    ...rest,
     ours: round(ours),
     peers: Object.fromEntries(entries.map(([name, value]) => [name, round(value)])),
-    ratios: Object.fromEntries(entries.map(([name, value]) => [name, round(ours / value)])),
+    ratios: Object.fromEntries(entries.map(([name, value]) => [name, ratio(value)])),
   };
 }
 
@@ -63,7 +67,7 @@ function versionOf(name: string): string {
 /** Prints the table and writes `bench/results/NAME.json`; returns the file's path. */
 export function report(
   name: string,
-  { packages, rows, missing = [] }: BenchOutcome,
+  { packages, versions: others = {}, rows, missing = [] }: BenchOutcome,
   quick: boolean,
 ): string {
   const machine = {
@@ -75,6 +79,7 @@ export function report(
   const versions = {
     node: process.versions.node,
     ...Object.fromEntries(packages.map((one) => [one, versionOf(one)])),
+    ...others,
   };
   const folder = join(ROOT, "bench", "results");
   mkdirSync(folder, { recursive: true });
@@ -85,16 +90,18 @@ export function report(
     `${JSON.stringify({ name, at, quick, machine, versions, rows, missing }, null, 2)}\n`,
   );
   console.table(
-    rows.flatMap(({ case: about, unit, ours, peers, ratios }) =>
-      Object.entries(peers).map(([peer, value]) => ({
+    rows.flatMap(({ case: about, unit, ours, peers, ratios }): object[] => {
+      const named = Object.entries(peers);
+      if (named.length === 0) return [{ case: about, unit, ours }];
+      return named.map(([peer, value]) => ({
         case: about,
         unit,
         ours,
         peer,
         "peer's": value,
         ratio: ratios[peer],
-      })),
-    ),
+      }));
+    }),
   );
   for (const line of missing) console.log(`missing: ${line}`);
   return file;
