@@ -1,12 +1,14 @@
 /**
  * The command line: names, arguments and help of every command; each is in `commands/`.
  *
- * Exit codes: 0 done, 1 failed with one sentence, 2 the command line or the pipeline file is not valid.
+ * Exit codes: 0 done, 1 failed with one sentence, 2 the command line or the pipeline file is not valid, 75 a stage that
+ * should be started again.
  */
 import { type CAC, cac } from "cac";
 import { type CommandContext, EXIT, STANDARD_INPUT } from "./commands/context.ts";
 import type { Options } from "./commands/options.ts";
 import { isSealstreamError, SealstreamError } from "./errors.ts";
+import { errorName } from "./stream/error-name.ts";
 
 const VERSION = "0.1.0";
 
@@ -42,7 +44,7 @@ function explain(error: unknown): { message: string; code: number } {
     return { message: `${message}; see "sealstream --help".`, code: EXIT.invalid };
   }
   return {
-    message: `sealstream failed (${name}); run it with SEALSTREAM_LOG=debug.`,
+    message: `sealstream failed (${errorName(error)}); run it with SEALSTREAM_LOG=debug.`,
     code: EXIT.failed,
   };
 }

@@ -39,8 +39,11 @@ const SHORT_PATIENCE_MS = 10_000;
 /** What `-` on the command line stands for. */
 export const STANDARD_INPUT = "/dev/stdin";
 
-/** Exit codes of every command. */
-export const EXIT = { ok: 0, failed: 1, invalid: 2 } as const;
+/**
+ * Exit codes of every command. `again` is a stage process's alone: what ended it may pass, so whoever keeps it should
+ * start it again (75 is EX_TEMPFAIL of sysexits.h).
+ */
+export const EXIT = { ok: 0, failed: 1, invalid: 2, again: 75 } as const;
 
 /** A checked pipeline, and every file that was read for it (for the permissions of child processes). */
 export interface LoadedSpec {

@@ -1,6 +1,7 @@
 /** `sealstream run FILE`: all stages, or one, as supervised processes with live progress. */
 import { STAGES } from "../../schemas/topics.ts";
-import { SealstreamError } from "../errors.ts";
+import { isSealstreamError, SealstreamError } from "../errors.ts";
+import { errorName } from "../stream/error-name.ts";
 import { planChild } from "./child-plan.ts";
 import { type CommandContext, EXIT, loadSpecFiles } from "./context.ts";
 import { createDisplay } from "./display.ts";
@@ -35,18 +36,16 @@ export async function run(
     const signal = supervised
       ? AbortSignal.any([context.signal, context.inputEnds()])
       : context.signal;
-    return runOne(
-      { ...context, signal },
-      {
-        file,
-        stage,
-        instance: countOption(options["instance"], "instance", { least: 0, fallback: 0 }),
-        keysRoot,
-        metricsPort,
-        metricsHost,
-        json,
-      },
-    );
+    const one = {
+      file,
+      stage,
+      instance: countOption(options["instance"], "instance", { least: 0, fallback: 0 }),
+      keysRoot,
+      metricsPort,
+      metricsHost,
+      json,
+    };
+    return orAgain(context, runOne({ ...context, signal }, one));
   }
   const { spec, files } = loadSpecFiles(context, file);
   const instances = countOption(options["instances"], "instances", { least: 1, fallback: 1 });
@@ -74,4 +73,29 @@ export async function run(
   const fine = await supervise(plans, display, context.signal);
   display.close();
   return fine ? EXIT.ok : EXIT.failed;
+}
+
+/** What may pass (a broker that died while the stage started) has an exit code of its own: start me again. */
+async function orAgain(context: CommandContext, work: Promise<number>): Promise<number> {
+  try {
+    return await work;
+  } catch (error) {
+    const mayPass = isSealstreamError(error) ? error.retriable : isKafkaTrouble(error);
+    if (!mayPass) {
+      throw error;
+    }
+    if (context.signal.aborted) {
+      // Asked to end while it waited for a broker, for example: it did.
+      return EXIT.ok;
+    }
+    context.tell(
+      isSealstreamError(error) ? error.message : `Kafka failed (${errorName(error)}): start again.`,
+    );
+    return EXIT.again;
+  }
+}
+
+/** The client library's own errors: whatever of them is for good comes as one of ours. */
+function isKafkaTrouble(error: unknown): boolean {
+  return error instanceof Error && error.name.startsWith("KafkaJS");
 }
