@@ -27,10 +27,9 @@ import {
   stageGroup,
   topicName,
 } from "../../schemas/topics.ts";
-import { SealstreamError } from "../errors.ts";
+import { isSealstreamError, SealstreamError } from "../errors.ts";
 import type { StreamRecord } from "./contract.ts";
 import { OffsetSet } from "./dead-letter-offsets.ts";
-import { errorName } from "./error-name.ts";
 import type { KafkaClient, LaneProducer, ProducerRecord } from "./port.ts";
 
 /** Stages whose letters can be replayed: what the others refuse is sealed and bound to its place. */
@@ -233,7 +232,7 @@ export async function commitReplay(options: {
     await producer.sendOffset(group, dead, partition, position);
     await producer.commit();
   } catch (error) {
-    const isFenced = /FENCED|PRODUCER_EPOCH/.test(errorName(error));
+    const isFenced = isSealstreamError(error, "fenced");
     throw new SealstreamError(
       isFenced ? "fenced" : "kafka-failed",
       isFenced

@@ -24,6 +24,10 @@ const { PartitionAssigners } = kafkajs;
 const GROUP_POLL_MS = 250;
 /** A member learns of a rebalance by its heartbeat, so this bounds how long a leaving instance's lanes stand still. */
 const MAX_HEARTBEAT_MS = 500;
+/** A member is silent for a session at most, and for a rebalance, which may take two. */
+const SILENT_SESSIONS = 4;
+const WATCH_EVERY_MS = 1_000;
+const LEAVE_TIMEOUT_MS = 5_000;
 const CREATE_TOPIC_RETRIES = 5;
 
 /** What the broker refuses of many topics is in an error of each, which kafkajs gathers in `errors`. */
@@ -93,13 +97,19 @@ async function joinGroup(
     partitionAssigners: [PartitionAssigners.roundRobin],
     retry: { initialRetryTime: 100, maxRetryTime: 2_000, retries: 20 },
   });
+  const watch = watchSilence(options.sessionTimeoutMs * SILENT_SESSIONS, () =>
+    onCrash(new SealstreamError("kafka-failed", `Consumer group ${group} fell silent.`)),
+  );
+  consumer.on(consumer.events.HEARTBEAT, watch.heard);
   consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
+    watch.heard();
     // Nothing is fetched through the group: the lanes read from explicit offsets.
     consumer.pause([{ topic }]);
     onAssignment(payload.memberAssignment[topic] ?? []);
   });
   consumer.on(consumer.events.CRASH, ({ payload }) => {
     if (!payload.restart) {
+      watch.end();
       // Because kafkajs gives an Error, and what is made of it is one too.
       void groupError(kafka, group, payload.error).then((error) => onCrash(error as Error));
     }
@@ -114,9 +124,36 @@ async function joinGroup(
   try {
     await running;
   } catch (error) {
+    watch.end();
     throw await groupError(kafka, group, error);
   }
-  return { close: () => quietly(consumer.disconnect()) };
+  return {
+    close: () => {
+      watch.end();
+      // A consumer that hangs in a join hangs in leaving too; its session ends without it.
+      return Promise.race([
+        quietly(consumer.disconnect()),
+        sleep(LEAVE_TIMEOUT_MS, undefined, { ref: false }),
+      ]);
+    },
+  };
+}
+
+/** Calls back once when nothing was heard for a while: kafkajs may hang in a join without another word. */
+function watchSilence(afterMs: number, onSilent: () => void) {
+  let heardMs = performance.now();
+  const timer = setInterval(() => {
+    if (performance.now() - heardMs > afterMs) {
+      clearInterval(timer);
+      onSilent();
+    }
+  }, WATCH_EVERY_MS);
+  return {
+    heard: () => {
+      heardMs = performance.now();
+    },
+    end: () => clearInterval(timer),
+  };
 }
 
 /**

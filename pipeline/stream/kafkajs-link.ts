@@ -109,7 +109,7 @@ function firstConnection({ versions, connectionPool }: RawBroker): RawConnection
     ) {
       throw new SealstreamError(
         "broker-unavailable",
-        `The broker does not know ${name} version ${version}: Sealstream needs Kafka 2.3 or later.`,
+        `The broker does not know ${name} version ${version}: Sealstream needs Kafka 2.8 or later.`,
       );
     }
   }
@@ -177,7 +177,15 @@ export class KafkajsLink {
 
   /** Looks up leaders anew. */
   async refresh(): Promise<void> {
-    await (await this.#open()).refreshMetadata();
+    const cluster = await this.#open();
+    try {
+      await cluster.refreshMetadata();
+    } finally {
+      if (this.#cluster !== cluster) {
+        // Because kafkajs's own retries may have connected again what was severed meanwhile.
+        sever(cluster);
+      }
+    }
   }
 
   /**

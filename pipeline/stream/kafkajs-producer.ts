@@ -99,20 +99,31 @@ export async function createPlainProducer(
     link.close();
     throw error;
   }
+  let reviving: Promise<KafkajsSender> | null = null;
+  /** One for all calls, also after a death: two would break the order between them. */
+  const living = async (): Promise<KafkajsSender> => {
+    if (sender.death !== null) {
+      reviving ??= createSender().finally(() => {
+        reviving = null;
+      });
+      sender = await reviving;
+    }
+    return sender;
+  };
   const choosePartition = Partitioners.DefaultPartitioner();
   return {
     async send(topic, records) {
       const { topics } = await admin.fetchTopicMetadata({ topics: [topic] });
       const partitionMetadata = topics.at(0)?.partitions ?? [];
       const groups = Map.groupBy(records, ({ key, partition }) => {
-        // Because the partitioner reads the key and the partition only, and takes bytes that are no Buffer too.
-        const message = { key, ...(partition === null ? {} : { partition }) } as Message;
+        // Because the partitioner reads the key and the partition only; a key that is no Buffer it would hash as text.
+        const message = {
+          key: key === null ? null : Buffer.from(key.buffer, key.byteOffset, key.byteLength),
+          ...(partition === null ? {} : { partition }),
+        } as Message;
         return choosePartition({ topic, partitionMetadata, message });
       });
-      if (sender.death !== null) {
-        sender = await createSender();
-      }
-      const current = sender;
+      const current = await living();
       const sends = [...groups].map(([partition, group]) => current.send(topic, partition, group));
       await Promise.all(sends);
     },

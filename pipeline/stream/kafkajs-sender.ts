@@ -84,7 +84,7 @@ function newFlight(request: WireRequest): Flight {
     request,
     landed: Promise.resolve(),
     code: NO_ANSWER,
-    failure: null,
+    failure: new SealstreamError("kafka-failed", "The broker did not answer."),
     settled: promise,
     succeed: resolve,
     fail: reject,
@@ -266,6 +266,8 @@ export class KafkajsSender {
     for (let waitMs = RETRY_FIRST_MS; ; waitMs = Math.min(2 * waitMs, RETRY_MOST_MS)) {
       await sleep(waitMs);
       this.#throwIfDead();
+      // A leader that moved while its broker lives still stands in the metadata.
+      await this.#lookAgain();
       const connection = await this.#leader(target, deadlineMs);
       this.#throwIfDead();
       await this.#fly(flight, connection);

@@ -78,7 +78,7 @@ class RunningLane implements Lane {
   }
 
   #feed(event: LaneEvent): void {
-    for (const action of this.#machine.handle(event, this.#options.clock())) {
+    for (const action of this.#machine.handle(event, performance.now())) {
       this.#take(action);
     }
   }
@@ -107,7 +107,8 @@ class RunningLane implements Lane {
           (answer) => this.#feed(answer),
           (error: unknown) => {
             const isExpired = action.type === "fetch" && isSealstreamError(error, "state-mismatch");
-            const failure = { error: asSealstreamError(error), isExpired };
+            const isStageWork = action.type === "process" || action.type === "open";
+            const failure = { error: asSealstreamError(error, isStageWork), isExpired };
             this.#feed({ type: "failed", id, failure });
           },
         );
@@ -198,7 +199,8 @@ class RunningLane implements Lane {
         ...this.#deadLetters(records, refused, result),
       ],
       state: processor.encode?.(result.state) ?? null,
-      wakeAtMs: result.wakeAtMs,
+      // The machine lives on a clock that nobody sets; the stage knows the time of day.
+      wakeAtMs: result.wakeAtMs === null ? null : performance.now() + result.wakeAtMs - clock(),
     };
   }
 
@@ -299,7 +301,8 @@ class RunningLane implements Lane {
   #restart({ error, waitMs }: Extract<LaneAction, { readonly type: "restart" }>): void {
     const code = errorName(error.cause ?? error);
     this.#options.logger.warn(
-      { lane: this.lane, error: code },
+      // The sentence is ours, and none of ours quotes a record.
+      { lane: this.lane, error: code, reason: error.message },
       `lane starts again in ${waitMs} ms`,
     );
     this.#options.onFailure(code);
@@ -307,7 +310,7 @@ class RunningLane implements Lane {
 
   #wait(untilMs: number): void {
     clearTimeout(this.#timer);
-    const ms = Math.min(Math.max(0, untilMs - this.#options.clock()), MAX_TIMER_MS);
+    const ms = Math.min(Math.max(0, untilMs - performance.now()), MAX_TIMER_MS);
     this.#timer = setTimeout(() => this.#feed({ type: "time" }), ms);
   }
 }
@@ -320,12 +323,17 @@ function present<T>(part: T | null): T {
   return part;
 }
 
-function asSealstreamError(error: unknown): SealstreamError {
-  return isSealstreamError(error)
-    ? error
-    : new SealstreamError("kafka-failed", `The lane failed (${errorName(error)}).`, {
-        cause: error,
-      });
+/** A stage that meets one of JavaScript's own errors has a bug, which trying again does not mend. */
+function asSealstreamError(error: unknown, isStageWork: boolean): SealstreamError {
+  if (isSealstreamError(error)) {
+    return error;
+  }
+  const isBug = isStageWork && (error instanceof TypeError || error instanceof ReferenceError);
+  return new SealstreamError(
+    isBug ? "internal" : "kafka-failed",
+    `The lane failed (${errorName(error)}).`,
+    { cause: error },
+  );
 }
 
 /** Starts a lane. */

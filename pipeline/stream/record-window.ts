@@ -17,6 +17,14 @@ export function sizeOf(record: StreamRecord): number {
   return bytes;
 }
 
+/** Whether a lane that holds these records asks for no more: a stage that waits then waits for ever. */
+export function fillsLane(records: readonly StreamRecord[], bounds: LaneBounds): boolean {
+  return (
+    records.length >= bounds.maxRecords ||
+    records.reduce((sum, record) => sum + sizeOf(record), 0) >= bounds.maxBytes
+  );
+}
+
 export class RecordWindow {
   readonly #bounds: LaneBounds;
   #records: StreamRecord[] = [];

@@ -6,14 +6,17 @@
  * in between, our next transaction is refused and the lane starts again. An instance without partitions stands by.
  */
 import { STAGE_INPUT, stageGroup, topicName } from "../../schemas/topics.ts";
-import { isSealstreamError, SealstreamError } from "../errors.ts";
+import { SealstreamError } from "../errors.ts";
 import type { ChangelogGuard } from "./changelog.ts";
 import type { Stage } from "./contract.ts";
 import type { DeadLetterSealer } from "./dead-letter.ts";
-import { errorName } from "./error-name.ts";
+import { joinAndStay } from "./group-member.ts";
 import { startLane } from "./lane.ts";
 import type { Lane, LaneProgress } from "./lane-options.ts";
 import type { Clock, KafkaClient, Logger } from "./port.ts";
+
+/** What is written to an added partition within this time is refused late, but never read by the wrong lane. */
+const GROWTH_LOOK_MS = 5_000;
 
 export interface StageRunnerOptions {
   readonly client: KafkaClient;
@@ -80,10 +83,15 @@ export async function runStage(options: StageRunnerOptions): Promise<StageRunner
     for (const { lane } of lost) {
       lanes.delete(lane);
     }
-    await Promise.all(lost.map((lane) => lane.stop()));
-    if (stopping) {
-      return;
+    // Gained lanes do not wait for lost ones, which may have a step of seconds to finish.
+    const ending = Promise.all(lost.map((lane) => lane.stop()));
+    if (!stopping) {
+      gain(wanted);
     }
+    await ending;
+  }
+
+  function gain(wanted: readonly number[]): void {
     const surplus = wanted.find((lane) => lane >= options.partitions);
     if (surplus !== undefined) {
       outcome.reject(grown(topicName(pipeline, STAGE_INPUT[stage.name]), options.partitions));
@@ -97,25 +105,25 @@ export async function runStage(options: StageRunnerOptions): Promise<StageRunner
     options.onAssignment?.(wanted);
   }
 
+  const group = stageGroup(pipeline, stage.name);
+  const topic = topicName(pipeline, STAGE_INPUT[stage.name]);
   await stage.warmUp?.();
-  const membership = await client.joinGroup({
-    group: stageGroup(pipeline, stage.name),
-    topic: topicName(pipeline, STAGE_INPUT[stage.name]),
+  const membership = await joinAndStay({
+    client,
+    group,
+    topic,
+    logger,
     onAssignment: (partitions) => {
       logger.info({ lanes: partitions }, "lanes assigned");
       work = work.then(() => reconcile([...partitions].sort((a, b) => a - b)));
     },
-    onCrash: (error) => {
-      outcome.reject(
-        isSealstreamError(error)
-          ? error
-          : new SealstreamError(
-              "kafka-failed",
-              `The consumer group failed for good (${errorName(error)}).`,
-              { cause: error },
-            ),
-      );
-    },
+    onGiveUp: (error) => outcome.reject(error),
+  });
+  const growth = watchGrowth({
+    client,
+    topic,
+    partitions: options.partitions,
+    onGrown: (error) => outcome.reject(error),
   });
   return {
     wake: () => {
@@ -126,6 +134,7 @@ export async function runStage(options: StageRunnerOptions): Promise<StageRunner
     done: outcome.promise,
     async stop() {
       stopping = true;
+      clearInterval(growth);
       // The group is left first: while it gives our lanes to others, we go on until we are done or fenced.
       const left = membership.close();
       await work;
@@ -135,6 +144,35 @@ export async function runStage(options: StageRunnerOptions): Promise<StageRunner
       outcome.resolve();
     },
   };
+}
+
+/** Looks every few seconds whether somebody added partitions: the group itself would notice after minutes. */
+function watchGrowth(watched: {
+  readonly client: KafkaClient;
+  readonly topic: string;
+  readonly partitions: number;
+  readonly onGrown: (error: SealstreamError) => void;
+}): NodeJS.Timeout {
+  const { client, topic, partitions } = watched;
+  let isAsking = false;
+  async function ask(): Promise<void> {
+    isAsking = true;
+    try {
+      const [found] = await client.describeTopics([topic]);
+      if (found !== undefined && found.partitions > partitions) {
+        watched.onGrown(grown(topic, partitions));
+      }
+    } catch {
+      // Because a broker that does not answer is the lanes' business; the next look sees what this one missed.
+    } finally {
+      isAsking = false;
+    }
+  }
+  return setInterval(() => {
+    if (!isAsking) {
+      void ask();
+    }
+  }, GROWTH_LOOK_MS);
 }
 
 function grown(topic: string, partitions: number): SealstreamError {

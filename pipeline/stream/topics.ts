@@ -25,6 +25,9 @@ export interface TopicSettings {
 /** `retention.ms` / `retention.bytes` value that keeps a record for ever. */
 const FOREVER = "-1";
 
+/** From this replication factor on, one broker may be away while every record still lies on two. */
+const SAFE_COPIES = 3;
+
 /** Small segments, so that the cleaner finds something to compact although the newest segment is never cleaned. */
 const CHANGELOG_CONFIG = {
   "cleanup.policy": "compact",
@@ -50,7 +53,8 @@ export function plannedTopics(settings: TopicSettings): NewTopic[] {
     name,
     partitions: shape.partitions === "lanes" ? partitions : 1,
     replicationFactor,
-    config,
+    // Kafka's default of 1 would call a record safe that one disk holds.
+    config: replicationFactor >= SAFE_COPIES ? { ...config, "min.insync.replicas": "2" } : config,
   });
   // Because Object.keys of a Record has exactly the record's keys.
   const roles = Object.keys(TOPICS) as TopicRole[];

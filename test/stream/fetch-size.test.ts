@@ -17,9 +17,8 @@ const times = (factor: number) => (asked: number) => asked * factor;
 const repeat = <T>(count: number, item: T): T[] => Array.from({ length: count }, () => item);
 
 describe("FetchSize", () => {
-  it("begins with Kafka's default, or a quarter of a small window, and never below its least", () => {
-    expect(learnt(64 * MIB)).toBe(MIB);
-    expect(learnt(2 * MIB)).toBe(512 * KIB);
+  it("begins with its least, whatever the window: what the batches inflate to is not known", () => {
+    expect(learnt(64 * MIB)).toBe(64 * KIB);
     expect(learnt(1)).toBe(64 * KIB);
     expect(learnt(0)).toBe(64 * KIB);
   });
@@ -30,7 +29,7 @@ describe("FetchSize", () => {
   });
 
   it("at most doubles at a time, and stops growing where it gains nothing", () => {
-    expect(learnt(1_024 * MIB, times(1))).toBe(2 * MIB);
+    expect(learnt(1_024 * MIB, times(1))).toBe(128 * KIB);
     expect(learnt(1_024 * MIB, ...repeat(10, times(1)))).toBe(4 * MIB);
   });
 
@@ -40,8 +39,8 @@ describe("FetchSize", () => {
   });
 
   it("learns nothing from a fetch that had little to bring", () => {
-    expect(learnt(16 * MIB, times(0), times(0.5))).toBe(MIB);
-    expect(learnt(16 * MIB, times(0.51))).toBe(2 * MIB);
+    expect(learnt(16 * MIB, times(0), times(0.5))).toBe(64 * KIB);
+    expect(learnt(16 * MIB, times(0.51))).toBe(128 * KIB);
   });
 
   it("asks for whole bytes", () => {

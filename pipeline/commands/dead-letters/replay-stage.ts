@@ -31,6 +31,7 @@ import type { LaneProducer } from "../../stream/port.ts";
 import { collectEvidence, type Evidence, type EvidenceOptions, idHash } from "./evidence.ts";
 import type { Judge } from "./judge.ts";
 import { openLetter } from "./open-letter.ts";
+import { isSame } from "./same-record.ts";
 import { SourceReader } from "./source-reader.ts";
 import type { Verdict } from "./verdicts.ts";
 
@@ -293,20 +294,6 @@ async function openOne(
   return { offset: letter.offset, sinceMs, headers, record: opened.record };
 }
 
-function isSame(a: StreamRecord, b: StreamRecord): boolean {
-  const names = Object.keys(a.headers);
-  return (
-    sameBytes(a.key, b.key) &&
-    sameBytes(a.value, b.value) &&
-    names.length === Object.keys(b.headers).length &&
-    names.every((name) => sameBytes(a.headers[name] ?? null, b.headers[name] ?? null))
-  );
-}
-
-function sameBytes(a: Uint8Array | null, b: Uint8Array | null): boolean {
-  return a === null || b === null ? a === b : Buffer.compare(a, b) === 0;
-}
-
 async function judgeWaiting(
   options: ReplayStageOptions,
   lane: Lane,
@@ -352,6 +339,13 @@ async function writeLane(
     items = [];
     bytes = 0;
   };
+  /** Retention may have removed letters since they were judged: those behind them still go back. */
+  const skipVanished = (before: number): void => {
+    for (let one = chosen[next]; one !== undefined && one.offset < before; one = chosen[next]) {
+      tell(options, partition, one.offset, "letter-expired");
+      next += 1;
+    }
+  };
   await readThrough({
     client,
     topic: dead,
@@ -360,14 +354,18 @@ async function writeLane(
     to: last.offset + 1,
     patienceMs,
     apply: async (letter) => {
-      const candidate = chosen[next];
       if (options.signal.aborted) return false;
+      skipVanished(letter.offset);
+      const candidate = chosen[next];
       if (candidate === undefined || letter.offset !== candidate.offset) return undefined;
       next += 1;
       const headers = readLetterHeaders(letter.headers, { stage, topic: input, partition });
       const opened =
         headers === null ? null : openLetter({ pipeline, headers, value: letter.value, key });
-      if (opened?.status !== "whole") return undefined;
+      if (opened?.status !== "whole") {
+        tell(options, partition, letter.offset, "edited");
+        return undefined;
+      }
       items.push({
         letter: letter.offset,
         source: candidate.source,
@@ -379,6 +377,7 @@ async function writeLane(
     },
   });
   await commit();
+  if (!options.signal.aborted) skipVanished(Number.POSITIVE_INFINITY);
 }
 
 function tell(

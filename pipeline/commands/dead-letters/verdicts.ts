@@ -10,6 +10,7 @@ export const VERDICTS = {
   "same-id": "have the record id of a letter that was replayed just now",
   "source-expired":
     "tell of records that retention has removed, so that nobody can compare: --unverified trusts the letter",
+  "letter-expired": "were removed by retention while the replay looked downstream",
   "not-the-source": "are not what lies at the offset they name: somebody made or moved them",
   edited: "do not open under their headers: somebody edited or moved them",
   malformed: "have no headers of a letter of this topic",

@@ -17,6 +17,7 @@ import type {
   StepResult,
   StreamRecord,
 } from "../../stream/contract.ts";
+import { fillsLane } from "../../stream/record-window.ts";
 import { type Cut, decideCut } from "./cut.ts";
 import { type ExampleRow, sealExamples } from "./example-sealer.ts";
 import { type Packer, type PredictRow, type SealedPack, sealPack } from "./pack-sealer.ts";
@@ -95,7 +96,7 @@ function openLane(
         slotsPerPack: options.slotsPerPack,
         lingerMs: options.spec.encrypt.packs.lingerMs,
         nowMs,
-        windowFull: isFull(records, bounds),
+        windowFull: fillsLane(records, bounds),
         canSeal: keys.training !== null,
         canPack: keys.consumer !== null,
       });
@@ -125,15 +126,6 @@ function availableKeys({ directory, consumerKeyId }: EncryptOptions): AvailableK
 }
 
 /** The same measure as the lane's own: records, and bytes of keys, values and header values. */
-function isFull(records: readonly StreamRecord[], bounds: LaneBounds): boolean {
-  if (records.length >= bounds.maxRecords) return true;
-  let bytes = 0;
-  for (const { key, value, headers } of records) {
-    bytes += (key?.length ?? 0) + (value?.length ?? 0);
-    for (const header of Object.values(headers)) bytes += header.length;
-  }
-  return bytes >= bounds.maxBytes;
-}
 
 interface Made {
   readonly outputs: readonly OutputRecord[];

@@ -13,13 +13,8 @@ import {
   contributionFractionBits,
   quantizeSum,
 } from "../../privacy/contribution.ts";
-import type {
-  LaneBounds,
-  LaneProcessor,
-  Outcome,
-  OutputRecord,
-  StreamRecord,
-} from "../../stream/contract.ts";
+import type { LaneBounds, LaneProcessor, Outcome, OutputRecord } from "../../stream/contract.ts";
+import { fillsLane } from "../../stream/record-window.ts";
 import { type ClippedSum, EMPTY_PLACE } from "./backend.ts";
 import type { ContributionSealer } from "./contribution-sealer.ts";
 import type { ExampleWindow, WindowItem, WindowView } from "./example-window.ts";
@@ -73,7 +68,7 @@ export function createLaneProcessor(options: LaneProcessorOptions): LaneProcesso
       const step: Step = {
         view: window.read(records, state, nowMs),
         nowMs,
-        full: isFull(records, bounds),
+        full: fillsLane(records, bounds),
         outputs: [],
         outcomes: [],
         state,
@@ -252,12 +247,3 @@ function finish(options: LaneProcessorOptions, step: Step, model: CurrentModel, 
 }
 
 /** Whether the lane can hold no more than these records; the measure is the one of stream/record-window.ts. */
-function isFull(records: readonly StreamRecord[], bounds: LaneBounds): boolean {
-  if (records.length >= bounds.maxRecords) return true;
-  let bytes = 0;
-  for (const { key, value, headers } of records) {
-    bytes += (key?.byteLength ?? 0) + (value?.byteLength ?? 0);
-    for (const header of Object.values(headers)) bytes += header.byteLength;
-  }
-  return bytes >= bounds.maxBytes;
-}

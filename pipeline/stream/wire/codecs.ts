@@ -33,7 +33,8 @@ export function deflate(compression: Exclude<Compression, "none">, bytes: Uint8A
  * Records of a compressed batch.
  * @param codec id of {@link CODEC_MASK}'s bits, not 0
  * @param where topic and partition, for errors
- * @throws SealstreamError `kafka-failed` for an unknown codec, broken bytes, or more than `mostBytes`
+ * @throws SealstreamError `limit-exceeded` for an unknown codec, broken bytes, or more than `mostBytes`: reading again
+ * does not mend what lies in the log
  */
 export function inflate(
   codec: number,
@@ -44,7 +45,7 @@ export function inflate(
   const decode = INFLATE[codec];
   if (decode === undefined) {
     throw new SealstreamError(
-      "kafka-failed",
+      "limit-exceeded",
       `${where} holds records compressed with codec ${codec}, which is not known: produce with none, gzip, snappy, lz4 or zstd.`,
     );
   }
@@ -52,7 +53,7 @@ export function inflate(
     return decode(bytes, mostBytes);
   } catch (error) {
     throw new SealstreamError(
-      "kafka-failed",
+      "limit-exceeded",
       `${where} holds a compressed batch that is broken or inflates to more than ${mostBytes} bytes: produce it again in smaller batches.`,
       { cause: error },
     );

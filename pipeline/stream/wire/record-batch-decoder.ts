@@ -32,6 +32,8 @@ const CONTROL_TYPE_ABORT = 0;
 const MIN_RECORD_BYTES = 7;
 /** A header of nothing: two lengths. */
 const MIN_HEADER_BYTES = 2;
+/** A batch of a megabyte may hold a million empty records, and an object costs what no byte count sees. */
+const RECORDS_PER_FETCH = 65_536;
 /** After this many inflated bytes, the rest of an answer is left to the next fetch. */
 const INFLATED_PER_FETCH_BYTES = 16 * 1024 * 1024;
 /** Records are copied out of an answer that is more than this many times their size: they may be held for long. */
@@ -205,7 +207,7 @@ function readBatch(bytes: Buffer, at: number, where: string): Batch | null {
   const magic = bytes.readInt8(at + MAGIC_AT);
   if (magic === 0 || magic === 1) {
     throw new SealstreamError(
-      "kafka-failed",
+      "limit-exceeded",
       `${where} holds records in a message format older than Kafka 0.11: produce them again with a newer client.`,
     );
   }
@@ -244,13 +246,13 @@ function readMarker(bytes: Buffer, batch: Batch, where: string): "abort" | "othe
   return isAbort ? "abort" : "other";
 }
 
-/** Adds a batch's records from an offset on. @returns bytes that were inflated for it */
+/** Adds a batch's records from an offset on. @returns bytes that were inflated for it, and where it was left if it was */
 function addRecords(
   bytes: Buffer,
   batch: Batch,
   { where, from }: DecodeOptions,
   { copy, records }: { copy: boolean; records: FetchedRecord[] },
-): number {
+): { inflatedBytes: number; leftAt: number | null } {
   const stored = bytes.subarray(batch.at + BATCH_HEADER_BYTES, batch.end);
   const codec = batch.attributes & CODEC_MASK;
   const isPacked = codec !== 0 && batch.count > 0;
@@ -275,19 +277,24 @@ function addRecords(
   const cursor = new RecordCursor(body, where);
   for (let index = 0; index < batch.count; index += 1) {
     cursor.next(lastOffsetDelta);
-    if (batch.baseOffset + cursor.offsetDelta >= from) {
+    const offset = batch.baseOffset + cursor.offsetDelta;
+    if (offset >= from) {
+      if (records.length >= RECORDS_PER_FETCH) {
+        return { inflatedBytes: isPacked ? body.length : 0, leftAt: offset };
+      }
       records.push(new FetchedRecord(context, cursor));
     }
   }
   if (!cursor.atEnd) {
     throw broken(where, "bytes behind its records");
   }
-  return isPacked ? body.length : 0;
+  return { inflatedBytes: isPacked ? body.length : 0, leftAt: null };
 }
 
 /**
  * Committed records of a fetch answer's bytes, in offset order.
- * @throws SealstreamError `kafka-failed` for bytes that are no batches, an unknown codec or an ancient format
+ * @throws SealstreamError `kafka-failed` for bytes that are no batches, `limit-exceeded` for an unknown codec, an
+ * ancient format or a batch that inflates too far
  */
 export function decodeBatches(bytes: Buffer, options: DecodeOptions): DecodedBatches {
   const { where, from } = options;
@@ -325,7 +332,11 @@ export function decodeBatches(bytes: Buffer, options: DecodeOptions): DecodedBat
     if (inflated > INFLATED_PER_FETCH_BYTES) {
       return { records: target.records, nextOffset: Math.max(from, batch.baseOffset) };
     }
-    inflated += addRecords(bytes, batch, options, target);
+    const { inflatedBytes, leftAt } = addRecords(bytes, batch, options, target);
+    if (leftAt !== null) {
+      return { records: target.records, nextOffset: leftAt };
+    }
+    inflated += inflatedBytes;
   }
   return { records: target.records, nextOffset };
 }
