@@ -95,7 +95,8 @@ async function joinGroup(
     maxWaitTimeInMs: GROUP_POLL_MS,
     allowAutoTopicCreation: false,
     partitionAssigners: [PartitionAssigners.roundRobin],
-    retry: { initialRetryTime: 100, maxRetryTime: 2_000, retries: 20 },
+    // Few: kafkajs asks the same dead coordinator again; only a new join (group-member.ts) looks for the new one.
+    retry: { initialRetryTime: 100, maxRetryTime: 1_000, retries: 5 },
   });
   const watch = watchSilence(options.sessionTimeoutMs * SILENT_SESSIONS, () =>
     onCrash(new SealstreamError("kafka-failed", `Consumer group ${group} fell silent.`)),

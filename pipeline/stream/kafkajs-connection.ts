@@ -23,6 +23,8 @@ const { logLevel } = kafkajs;
 
 const KEEP_ALIVE_MS = 60_000;
 const CONNECT_TIMEOUT_MS = 5_000;
+/** A broker that stands still must not hold a lane for kafkajs's 30 s while another leads already. */
+const REQUEST_TIMEOUT_MS = 10_000;
 /** Before a token ends; whoever gives tokens must give another one by then. */
 const REAUTHENTICATE_BEFORE_MS = 5_000;
 /** Whoever opens the client decides how long to wait for a broker; this only gets past a single bad moment. */
@@ -178,6 +180,7 @@ export async function connectKafkajs(options: ClientOptions): Promise<Kafka> {
     logLevel: logLevel.WARN,
     logCreator: createLogBridge(options.logger),
     connectionTimeout: CONNECT_TIMEOUT_MS,
+    requestTimeout: REQUEST_TIMEOUT_MS,
     reauthenticationThreshold: REAUTHENTICATE_BEFORE_MS,
     socketFactory: watch.factory,
     ...sslOptions(options.tls ?? null),
