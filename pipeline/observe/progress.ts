@@ -45,7 +45,10 @@ export class ProgressCounter {
     this.#outputs += progress.outputs;
     this.#deadLetters += progress.deadLetters;
     this.#busyMs += progress.processMs;
-    this.#lagByLane.set(progress.lane, progress.lag);
+    // A lane that was given away may still finish its last step.
+    if (this.#lagByLane.has(progress.lane)) {
+      this.#lagByLane.set(progress.lane, progress.lag);
+    }
   }
 
   /** Replaces the set of lanes: a lane that went elsewhere has no lag here. */
