@@ -27,6 +27,8 @@ const MAX_HEARTBEAT_MS = 500;
 /** A member is silent for a session at most, and for a rebalance, which may take two. */
 const SILENT_SESSIONS = 4;
 const WATCH_EVERY_MS = 1_000;
+/** About ten seconds: longer than a coordinator's move. */
+const COORDINATOR_RETRIES = 12;
 const LEAVE_TIMEOUT_MS = 5_000;
 const CREATE_TOPIC_RETRIES = 5;
 
@@ -175,6 +177,22 @@ async function assertOnlyMissing(admin: Admin, names: readonly string[]): Promis
   }
 }
 
+/** Asks again while a coordinator moves or loads: kafkajs does not for this request. */
+async function patiently<T>(ask: () => Promise<T>): Promise<T> {
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      return await ask();
+    } catch (error) {
+      // Because kafkajs's errors say whether they may pass, and other errors have no such field.
+      const mayPass = (error as { retriable?: boolean }).retriable === true;
+      if (!mayPass || attempt >= COORDINATOR_RETRIES) {
+        throw error;
+      }
+      await sleep(Math.min(100 * 2 ** attempt, 1_000));
+    }
+  }
+}
+
 /** What kafkajs's admin client answers, in the port's words. */
 function createAdminPart(
   kafka: Kafka,
@@ -218,8 +236,9 @@ function createAdminPart(
     },
     offsets: (topic, partition) => logOffsets(kafka, { topic, partition }),
     async committedOffset(group, topic, partition) {
-      const answers = admin.fetchOffsets({ groupId: group, topics: [topic] });
-      const [answer] = await answers.catch(async (error: unknown) => {
+      const [answer] = await patiently(() =>
+        admin.fetchOffsets({ groupId: group, topics: [topic] }),
+      ).catch(async (error: unknown) => {
         throw await groupError(kafka, group, error);
       });
       const offset = Number(

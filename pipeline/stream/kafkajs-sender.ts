@@ -28,6 +28,9 @@ import { nextChunk, type RecordChunk } from "./wire/record-batch-encoder.ts";
 import type { WireRequest } from "./wire/request-writer.ts";
 import { type ProducerIdentity, produceRequest, readProduceAnswer } from "./wire/requests.ts";
 
+/** Brokers forget a producer after a day by default (`producer.id.expiration.ms`), or an hour where it was lowered. */
+const SEQUENCE_KNOWN_MS = 600_000;
+
 /** Bytes of one record batch: below the broker's default `max.message.bytes` of 1,048,588. */
 export const MAX_BATCH_BYTES = 1_000_000;
 /** A broker remembers this many batches of a producer per partition, and no more may be under way (KIP-185). */
@@ -71,9 +74,19 @@ interface Target {
   /** In order of sequence. */
   readonly flights: Flight[];
   connection: RawConnection | null;
+  /** When the leader last took a batch of ours, on a monotonic clock. */
+  provenMs: number;
   /** End of the last `send` that stands in line. */
   turn: Promise<void>;
   mending: Promise<void> | null;
+}
+
+/**
+ * One until the leader knows our sequence: a leader that knows none takes whatever comes first, and a second batch would
+ * be written before a first one that was refused.
+ */
+function mostInFlight({ provenMs }: Target): number {
+  return performance.now() - provenMs < SEQUENCE_KNOWN_MS ? MOST_IN_FLIGHT : 1;
 }
 
 function newFlight(request: WireRequest): Flight {
@@ -166,6 +179,7 @@ export class KafkajsSender {
         sequence: 0,
         flights: [],
         connection: null,
+        provenMs: Number.NEGATIVE_INFINITY,
         turn,
         mending: null,
       };
@@ -187,7 +201,7 @@ export class KafkajsSender {
       const oldest = target.flights.at(0);
       if (target.mending !== null) {
         await target.mending;
-      } else if (target.flights.length >= MOST_IN_FLIGHT) {
+      } else if (target.flights.length >= mostInFlight(target)) {
         await oldest?.settled;
       } else if (target.connection?.isConnected()) {
         return target.connection;
@@ -230,6 +244,7 @@ export class KafkajsSender {
     }
     if (flight.code === NONE) {
       target.flights.splice(target.flights.indexOf(flight), 1);
+      target.provenMs = performance.now();
       flight.succeed();
     } else if (target.mending === null) {
       target.mending = this.#mend(target).finally(() => {
@@ -273,6 +288,7 @@ export class KafkajsSender {
       await this.#fly(flight, connection);
       if (flight.code === NONE || flight.code === DUPLICATE_SEQUENCE_NUMBER) {
         target.connection = connection;
+        target.provenMs = performance.now();
         return;
       }
       this.#throwUnlessRepeatable(target, flight);
