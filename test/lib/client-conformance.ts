@@ -30,13 +30,6 @@ export interface World {
   readonly newTopic: (partitions?: number, config?: Record<string, string>) => Promise<string>;
 }
 
-/** Cases that a client is known to fail, so that the suite says when one is mended. */
-export const KNOWN_FAULTS: Readonly<Record<ClientName, readonly "open-ends"[]>> = {
-  // kafkajs's admin asks for the end that read_committed readers see.
-  kafkajs: ["open-ends"],
-  confluent: [],
-};
-
 /** A client to try, or why it cannot be. */
 export interface Candidate {
   readonly name: ClientName;
