@@ -80,8 +80,10 @@ export async function followTopic(options: TailOptions): Promise<Tail> {
     if (fetched.nextOffset >= fetched.highWatermark) {
       freshAsOfMs = startedMs;
     }
-    const idle = fetched.nextOffset === before && fetched.lastStableOffset >= latest;
-    if (fetched.nextOffset >= latest || idle) {
+    // What an open transaction holds back is not committed: its owner may be dead, and wait for this very tail to start.
+    const end = options.isolation === "uncommitted" ? latest : fetched.lastStableOffset;
+    const idle = fetched.nextOffset === before && end >= latest;
+    if (fetched.nextOffset >= Math.min(latest, end) || idle) {
       caughtUp.resolve();
     }
   }

@@ -59,10 +59,11 @@ export async function readToEnd(
   const { latest } = await client.offsets(topic, partition);
   const reader = await client.createReader(topic, partition, 0);
   const records: StreamRecord[] = [];
-  for (let position = 0; position < latest; ) {
+  for (let isMore = latest > 0; isMore; ) {
     const fetched = await reader.fetch({ maxBytes, maxWaitMs: 200 });
     records.push(...fetched.records);
-    position = fetched.nextOffset;
+    // Not what an open transaction holds back.
+    isMore = fetched.nextOffset < Math.min(latest, fetched.lastStableOffset);
   }
   await reader.close();
   return records;
