@@ -117,15 +117,14 @@ async function joinGroup(
       void groupError(kafka, group, payload.error).then((error) => onCrash(error as Error));
     }
   });
-  await naming(`group ${group}`, consumer.connect());
-  await naming(`topic ${topic}`, consumer.subscribe({ topics: [topic], fromBeginning: true }));
-  const running = consumer.run({
-    autoCommit: false,
-    eachBatchAutoResolve: false,
-    eachBatch: () => Promise.resolve(),
-  });
   try {
-    await running;
+    await naming(`group ${group}`, consumer.connect());
+    await naming(`topic ${topic}`, consumer.subscribe({ topics: [topic], fromBeginning: true }));
+    await consumer.run({
+      autoCommit: false,
+      eachBatchAutoResolve: false,
+      eachBatch: () => Promise.resolve(),
+    });
   } catch (error) {
     watch.end();
     throw await groupError(kafka, group, error);
