@@ -14,7 +14,7 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["test/**/*.test.ts"],
-          exclude: ["test/integration/**", "test/chaos/**"],
+          exclude: ["test/integration/**", "test/chaos/**", "test/faults/**"],
           testTimeout: 60_000,
         },
       },
@@ -28,6 +28,17 @@ export default defineConfig({
           testTimeout: 180_000,
           hookTimeout: 120_000,
           sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          // Minutes of a whole machine: run by name, `npm run test:faults`.
+          name: "faults",
+          include: ["test/faults/**/*.test.ts"],
+          fileParallelism: false,
+          testTimeout: 300_000,
+          hookTimeout: 240_000,
         },
       },
     ],

@@ -31,12 +31,15 @@ export async function joinAndStay(options: GroupMemberOptions): Promise<GroupMem
   let current: GroupMembership | null = null;
   let failures = 0;
   let isClosed = false;
+  /** Number of the latest attempt to join: whatever an earlier one still says is late. */
+  let latest = 0;
   let timer: NodeJS.Timeout | undefined;
 
-  function again(error: unknown): void {
-    if (isClosed) {
+  function again(attempt: number, error: unknown): void {
+    if (isClosed || attempt !== latest) {
       return;
     }
+    latest += 1;
     if (isSealstreamError(error) && !error.retriable) {
       isClosed = true;
       options.onGiveUp(error);
@@ -62,40 +65,42 @@ export async function joinAndStay(options: GroupMemberOptions): Promise<GroupMem
       `consumer group is joined again in ${waitMs} ms`,
     );
     clearTimeout(timer);
-    timer = setTimeout(() => void rejoin(), waitMs);
+    timer = setTimeout(() => void rejoin(latest), waitMs);
   }
 
-  async function join(): Promise<void> {
+  async function join(attempt: number): Promise<void> {
+    const isCurrent = () => !isClosed && attempt === latest;
     const membership = await client.joinGroup({
       group,
       topic,
       onAssignment: (partitions) => {
-        failures = 0;
-        if (!isClosed) {
+        if (isCurrent()) {
+          failures = 0;
           options.onAssignment(partitions);
         }
       },
-      onCrash: again,
+      onCrash: (error) => again(attempt, error),
     });
-    current = membership;
-    if (isClosed) {
+    if (isCurrent()) {
+      current = membership;
+    } else {
       await membership.close();
     }
   }
 
-  async function rejoin(): Promise<void> {
+  async function rejoin(attempt: number): Promise<void> {
     try {
       await current?.close();
       current = null;
       if (!isClosed) {
-        await join();
+        await join(attempt);
       }
     } catch (error) {
-      again(error);
+      again(attempt, error);
     }
   }
 
-  await join();
+  await join(latest);
   return {
     async close() {
       isClosed = true;

@@ -36,7 +36,7 @@ function toEntry({ principal, operation, resource, name, pattern }: Acl): AclEnt
 
 /** Creates ACLs; those that exist stay. @throws SealstreamError `access-denied` without Alter on the cluster */
 export async function createAcls(options: ClientOptions, acls: readonly Acl[]): Promise<void> {
-  const kafka = await connectKafkajs(options);
+  const { kafka } = await connectKafkajs(options);
   const admin = kafka.admin();
   try {
     await admin.connect();

@@ -4,6 +4,7 @@
  * Certificates and the host names in them are always verified: there is no switch to leave that out. kafkajs reports a
  * refused certificate, a port without TLS and a broker that is not there alike, so the sockets are watched from here.
  */
+import { randomInt } from "node:crypto";
 import { connect as connectPlain, isIP, type Socket } from "node:net";
 import { connect as connectTls, getCACertificates } from "node:tls";
 import kafkajs, {
@@ -13,7 +14,7 @@ import kafkajs, {
   type SASLOptions,
 } from "kafkajs";
 import { isSealstreamError, SealstreamError } from "../errors.ts";
-import { installCodecs, installTimerFix } from "./kafkajs-internals.ts";
+import { installCodecs, installQueueFixes } from "./kafkajs-internals.ts";
 import { quietly } from "./kafkajs-producer.ts";
 import type { ClientOptions, SaslOptions, TlsOptions } from "./open-client.ts";
 import type { Logger } from "./port.ts";
@@ -165,18 +166,39 @@ function createLogBridge(logger: Logger) {
     };
 }
 
+/** kafkajs, as this project uses it. */
+export interface KafkajsRoots {
+  /** For its admin client and its group consumer. */
+  readonly kafka: Kafka;
+  /** For links, whose users try again by themselves. */
+  readonly links: Kafka;
+}
+
+/**
+ * Where to begin, another place each time: kafkajs begins with the first of its list, and stays with one that takes
+ * connections and then closes them or says nothing, as a dead broker behind a balancer or a stopped one does.
+ */
+function anyOf(brokers: readonly string[]): () => string[] {
+  return () => {
+    const from = randomInt(brokers.length);
+    return brokers.slice(from, from + 1);
+  };
+}
+
 /**
  * Opens kafkajs and makes sure that the cluster answers and accepts us.
  * @throws SealstreamError `broker-unavailable` when nobody answers, `access-denied` when the cluster or we refuse
  */
-export async function connectKafkajs(options: ClientOptions): Promise<Kafka> {
+export async function connectKafkajs(options: ClientOptions): Promise<KafkajsRoots> {
   installCodecs();
-  installTimerFix();
+  installQueueFixes();
   const watch = new SocketWatch();
   const sasl = options.sasl ?? null;
+  const { brokers } = options;
+  const first = randomInt(brokers.length);
   const config: KafkaConfig = {
     clientId: options.clientId,
-    brokers: [...options.brokers],
+    brokers: [...brokers.slice(first), ...brokers.slice(0, first)],
     logLevel: logLevel.WARN,
     logCreator: createLogBridge(options.logger),
     connectionTimeout: CONNECT_TIMEOUT_MS,
@@ -187,7 +209,7 @@ export async function connectKafkajs(options: ClientOptions): Promise<Kafka> {
     ...(sasl === null ? {} : { sasl: saslOptions(sasl) }),
   };
   // Retries of a first connection are those of the whole object, so the probe has one of its own.
-  const retries = Math.max(PROBE_RETRIES, options.brokers.length);
+  const retries = Math.max(PROBE_RETRIES, brokers.length);
   const probe = new kafkajs.Kafka({ ...config, retry: { initialRetryTime: 20, retries } }).admin();
   try {
     await probe.connect();
@@ -198,8 +220,10 @@ export async function connectKafkajs(options: ClientOptions): Promise<Kafka> {
   } finally {
     await quietly(probe.disconnect());
   }
-  return new kafkajs.Kafka({
-    ...config,
-    retry: { initialRetryTime: 20, maxRetryTime: 1_000, retries: 12 },
-  });
+  const lasting: KafkaConfig = { ...config, brokers: anyOf(brokers) };
+  const retry = { initialRetryTime: 20, maxRetryTime: 1_000 };
+  return {
+    kafka: new kafkajs.Kafka({ ...lasting, retry: { ...retry, retries: 12 } }),
+    links: new kafkajs.Kafka({ ...lasting, retry: { ...retry, retries: 0 } }),
+  };
 }

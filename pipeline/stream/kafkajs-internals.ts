@@ -1,10 +1,11 @@
 /**
  * What is used of kafkajs 2.2.4 beyond its public interface: its cluster object, whose connections (TLS, SASL, metadata)
- * carry our own requests, and one timer.
+ * carry our own requests, and two methods of its request queue.
  *
- * kafkajs is unmaintained and pinned; every reach into it is here, and nothing of it is replaced but that timer. Refuses
+ * kafkajs is unmaintained and pinned; every reach into it is here, and nothing of it is replaced but those two. Refuses
  * any other version, since nothing here is checked by its types. Must not hold any logic of the stream room.
  */
+import type { EventEmitter } from "node:events";
 import { createRequire } from "node:module";
 import type { Socket } from "node:net";
 import { zstdCompressSync, zstdDecompressSync } from "node:zlib";
@@ -71,16 +72,23 @@ export interface RawCluster {
   };
 }
 
-/** The part of kafkajs's request queue that sets a timer. */
-interface RequestQueue {
+/** The part of kafkajs's request queue that its two methods use. */
+interface RequestQueue extends EventEmitter {
   throttledUntil: number;
   readonly pending: readonly unknown[];
+  readonly inflight: ReadonlyMap<number, unknown>;
   throttleCheckTimeoutId: NodeJS.Timeout | null;
   checkPendingRequests(): void;
+  rejectAll(error: Error): void;
 }
 
 /** kafkajs's own `CHECK_PENDING_REQUESTS_INTERVAL`. */
 const CHECK_PENDING_MS = 10;
+
+/** The queue's own name for the event of having nothing left. */
+const REQUEST_QUEUE_EMPTY = "requestQueueEmpty";
+/** How long a connection that is being closed waits for answers. */
+const LAST_ANSWERS_MS = 1_000;
 
 const requireKafkajs = createRequire(import.meta.url);
 
@@ -97,14 +105,20 @@ function assertPinned(): void {
 }
 
 /**
- * Replaces the one method of kafkajs that sets timers with negative delays, about which Node warns once per process,
- * and that sets one when nothing waits. The delay is the same otherwise. Idempotent.
+ * Replaces two methods of kafkajs's request queue. Idempotent.
+ *
+ * One sets timers with negative delays, about which Node warns once per process, and one when nothing waits; the delay
+ * is the same otherwise. The other waits for the answers on a connection that is being closed, whose time-outs kafkajs
+ * has ended by then: when the broker is gone, it waits for ever, and with it everybody who looks up metadata.
  */
-export function installTimerFix(): void {
+export function installQueueFixes(): void {
   assertPinned();
   // Because the pinned version exports this class from this file.
   const queue = requireKafkajs("kafkajs/src/network/requestQueue/index.js") as {
-    prototype: RequestQueue & { scheduleCheckPendingRequests(): void };
+    prototype: RequestQueue & {
+      scheduleCheckPendingRequests(): void;
+      waitForPendingRequests(): Promise<void>;
+    };
   };
   queue.prototype.scheduleCheckPendingRequests = function schedule(this: RequestQueue): void {
     if (this.throttleCheckTimeoutId !== null || this.pending.length === 0) {
@@ -118,6 +132,21 @@ export function installTimerFix(): void {
       },
       waitMs > 0 ? waitMs : CHECK_PENDING_MS,
     );
+  };
+  queue.prototype.waitForPendingRequests = function wait(this: RequestQueue): Promise<void> {
+    if (this.pending.length === 0 && this.inflight.size === 0) {
+      return Promise.resolve();
+    }
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => {
+        // Which empties the queue.
+        this.rejectAll(new kafkajs.KafkaJSConnectionError("The connection was closed."));
+      }, LAST_ANSWERS_MS);
+      this.once(REQUEST_QUEUE_EMPTY, () => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
   };
 }
 

@@ -3,7 +3,9 @@
  *
  * A reader or a producer has one link for itself, so that cutting it cuts nothing of anybody else. A link that had any
  * trouble is severed whole and connects anew on its next use: kafkajs keeps half-read answers of a cut connection, and
- * what was written on one must not go out later. Must not repeat a request: only its user knows whether that is safe.
+ * what was written on one must not go out later. Nothing here waits for ever: kafkajs's own time limits end with a
+ * connection that it closes, so that every lookup and every answer has one of ours. Must not repeat a request: only its
+ * user knows whether that is safe.
  */
 import type { Kafka } from "kafkajs";
 import { isSealstreamError, SealstreamError } from "../errors.ts";
@@ -56,6 +58,27 @@ export function asSealstreamError(error: unknown, doing: string): SealstreamErro
       cause: error,
     },
   );
+}
+
+/** Longest that finding and reaching a broker may take, kafkajs's own retries included. */
+const LOOKUP_MS = 20_000;
+/** Longest that an answer may take: above kafkajs's own limit, which serves while the connection stands. */
+const ANSWER_MS = 20_000;
+
+/** Fails when work takes too long; what it comes to later is nobody's. */
+async function within<T>(ms: number, work: Promise<T>, onLate = (): void => undefined): Promise<T> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => {
+    onLate();
+    late.reject(
+      new SealstreamError("kafka-failed", `Kafka did not answer within ${ms / 1000} seconds.`),
+    );
+  }, ms);
+  try {
+    return await Promise.race([work, late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 function exchange(connection: RawConnection, { api, frame }: WireRequest): Promise<Buffer> {
@@ -128,6 +151,8 @@ export class KafkajsLink {
   readonly #coordinators = new Map<string, number>();
   #cluster: RawCluster | null = null;
   #opening: Promise<RawCluster> | null = null;
+  /** Times that this link was severed: what began before is late. */
+  #severed = 0;
   #clientId = "";
   #isClosed = false;
 
@@ -141,51 +166,55 @@ export class KafkajsLink {
   }
 
   /** Connection to the leader of a partition. @throws SealstreamError `topic-missing`, or what kafkajs throws */
-  async leader(topic: string, partition: number): Promise<RawConnection> {
-    const cluster = await this.#open();
-    if (!this.#topics.has(topic)) {
-      await cluster.addTargetTopic(topic);
-      this.#topics.add(topic);
-    }
-    const nodeId = Object.keys(cluster.findLeaderForPartitions(topic, [partition])).at(0);
-    if (nodeId === undefined) {
-      throw new SealstreamError("topic-missing", `Topic ${topic} has no partition ${partition}.`);
-    }
-    return this.#connection(cluster, await cluster.findBroker({ nodeId }));
+  leader(topic: string, partition: number): Promise<RawConnection> {
+    return this.#lookUp(async (cluster) => {
+      if (!this.#topics.has(topic)) {
+        await cluster.addTargetTopic(topic);
+        this.#topics.add(topic);
+      }
+      const nodeId = Object.keys(cluster.findLeaderForPartitions(topic, [partition])).at(0);
+      if (nodeId === undefined) {
+        throw new SealstreamError("topic-missing", `Topic ${topic} has no partition ${partition}.`);
+      }
+      return this.#connection(cluster, await cluster.findBroker({ nodeId }));
+    });
   }
 
   /** Connection to a group's or a transactional id's coordinator, remembered until {@link forgetCoordinator}. */
-  async coordinator(type: CoordinatorType, key: string): Promise<RawConnection> {
-    const cluster = await this.#open();
-    const name = `${type} ${key}`;
-    let nodeId = this.#coordinators.get(name);
-    if (nodeId === undefined) {
-      nodeId = await this.#findCoordinator(cluster, type, key);
-      this.#coordinators.set(name, nodeId);
-    }
-    return this.#connection(cluster, await cluster.findBroker({ nodeId }));
+  coordinator(type: CoordinatorType, key: string): Promise<RawConnection> {
+    return this.#lookUp(async (cluster) => {
+      const name = `${type} ${key}`;
+      let nodeId = this.#coordinators.get(name);
+      if (nodeId === undefined) {
+        nodeId = await this.#findCoordinator(cluster, type, key);
+        this.#coordinators.set(name, nodeId);
+      }
+      return this.#connection(cluster, await cluster.findBroker({ nodeId }));
+    });
   }
 
   forgetCoordinator(type: CoordinatorType, key: string): void {
     this.#coordinators.delete(`${type} ${key}`);
   }
 
-  async anyBroker(): Promise<RawConnection> {
-    const cluster = await this.#open();
-    return this.#connection(cluster, await cluster.brokerPool.findConnectedBroker());
+  anyBroker(): Promise<RawConnection> {
+    return this.#lookUp(async (cluster) =>
+      this.#connection(cluster, await cluster.brokerPool.findConnectedBroker()),
+    );
   }
 
   /** Looks up leaders anew. */
-  async refresh(): Promise<void> {
-    const cluster = await this.#open();
-    try {
-      await cluster.refreshMetadata();
-    } finally {
-      if (this.#cluster !== cluster) {
-        // Because kafkajs's own retries may have connected again what was severed meanwhile.
-        sever(cluster);
+  refresh(): Promise<void> {
+    return this.#lookUp(async (cluster) => {
+      try {
+        await cluster.refreshMetadata();
+      } finally {
+        if (this.#cluster !== cluster) {
+          // Because kafkajs's own retries may have connected again what was severed meanwhile.
+          sever(cluster);
+        }
       }
-    }
+    });
   }
 
   /**
@@ -197,7 +226,7 @@ export class KafkajsLink {
     request: WireRequest,
     read: (payload: Buffer) => Throttled<T>,
   ): Promise<T> {
-    const { throttleMs, answer } = read(await exchange(connection, request));
+    const { throttleMs, answer } = read(await within(ANSWER_MS, exchange(connection, request)));
     if (throttleMs > 0) {
       connection.requestQueue.maybeThrottle(throttleMs);
     }
@@ -210,6 +239,8 @@ export class KafkajsLink {
       sever(this.#cluster);
       this.#cluster = null;
     }
+    this.#opening = null;
+    this.#severed += 1;
     this.#topics.clear();
     this.#coordinators.clear();
   }
@@ -220,6 +251,11 @@ export class KafkajsLink {
     this.sever();
   }
 
+  /** Uses the cluster; severs the link when that takes too long. */
+  #lookUp<T>(use: (cluster: RawCluster) => Promise<T>): Promise<T> {
+    return within(LOOKUP_MS, this.#open().then(use), () => this.sever());
+  }
+
   async #open(): Promise<RawCluster> {
     if (this.#isClosed) {
       throw new SealstreamError("internal", "The connection to Kafka was closed by its user.");
@@ -227,18 +263,27 @@ export class KafkajsLink {
     if (this.#cluster !== null) {
       return this.#cluster;
     }
-    this.#opening ??= this.#connect().finally(() => {
-      this.#opening = null;
-    });
+    if (this.#opening === null) {
+      const opening = this.#connect().finally(() => {
+        if (this.#opening === opening) {
+          this.#opening = null;
+        }
+      });
+      this.#opening = opening;
+    }
     return this.#opening;
   }
 
   async #connect(): Promise<RawCluster> {
+    const severed = this.#severed;
     const cluster = createCluster(this.#kafka);
     try {
       await cluster.connect();
       if (this.#isClosed) {
         throw new SealstreamError("internal", "The connection to Kafka was closed by its user.");
+      }
+      if (severed !== this.#severed) {
+        throw new SealstreamError("kafka-failed", "The connection was closed.");
       }
     } catch (error) {
       sever(cluster);

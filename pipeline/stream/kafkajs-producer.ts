@@ -5,7 +5,8 @@
  * kafkajs's own producer is not used: it loses records of requests to several partitions when a leader moves, groups
  * messages in O(n^2), and has one request under way. A lane's producer that saw an error is thrown away.
  */
-import kafkajs, { type Admin, type Kafka, type Message } from "kafkajs";
+import kafkajs, { type Kafka, type Message } from "kafkajs";
+import type { KafkajsAdmin } from "./kafkajs-admin.ts";
 import { KafkajsLink } from "./kafkajs-link.ts";
 import { KafkajsSender, MAX_BATCH_BYTES } from "./kafkajs-sender.ts";
 import { initProducer, KafkajsLaneProducer } from "./kafkajs-transactions.ts";
@@ -83,7 +84,7 @@ export async function createLaneProducer(
 /** Makes a producer outside transactions. After a failed `send` the next one begins with a new producer id. */
 export async function createPlainProducer(
   kafka: Kafka,
-  admin: Admin,
+  admin: KafkajsAdmin,
   options: KafkajsOptions,
 ): Promise<PlainProducer> {
   const link = new KafkajsLink(kafka);
@@ -113,7 +114,7 @@ export async function createPlainProducer(
   const choosePartition = Partitioners.DefaultPartitioner();
   return {
     async send(topic, records) {
-      const { topics } = await admin.fetchTopicMetadata({ topics: [topic] });
+      const { topics } = await admin.ask((on) => on.fetchTopicMetadata({ topics: [topic] }));
       const partitionMetadata = topics.at(0)?.partitions ?? [];
       const groups = Map.groupBy(records, ({ key, partition }) => {
         // Because the partitioner reads the key and the partition only; a key that is no Buffer it would hash as text.

@@ -1,6 +1,7 @@
 /** Producers and a reader behind a network that cuts connections and loses answers: nothing lost, doubled or late. */
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from "vitest";
 import type { StreamRecord } from "../../pipeline/stream/contract.ts";
+import { KafkajsAdmin } from "../../pipeline/stream/kafkajs-admin.ts";
 import { createLaneProducer, createPlainProducer } from "../../pipeline/stream/kafkajs-producer.ts";
 import { createKafkajsReader } from "../../pipeline/stream/kafkajs-reader.ts";
 import type { KafkaClient } from "../../pipeline/stream/port.ts";
@@ -98,8 +99,7 @@ describe("a network that fails", () => {
       const topic = await newTopic(client);
       const { kafka, options } = kafkaParts(inject("brokers"), { proxy });
       // Metadata on another way: only the producer's own answers are to be lost.
-      const admin = kafkaParts(inject("brokers")).kafka.admin();
-      await admin.connect();
+      const admin = new KafkajsAdmin(kafkaParts(inject("brokers")).kafka);
       const producer = await createPlainProducer(kafka, admin, options);
       await producer.send(topic, [{ ...record("first"), partition: 0 }]);
       proxy.swallowAnswers(isSwallowing);
@@ -112,7 +112,7 @@ describe("a network that fails", () => {
       await sending;
       await producer.send(topic, [{ ...record("last"), partition: 0 }]);
       await producer.close();
-      await admin.disconnect();
+      await admin.close();
       const values = valuesOf(await readToEnd(client, topic));
       expect(values).toEqual([
         "first",

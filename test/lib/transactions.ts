@@ -1,7 +1,7 @@
 /** What the tests of producers and readers share: topics, a kafkajs behind a proxy, and reading to the end. */
 import kafkajs from "kafkajs";
 import type { StreamRecord } from "../../pipeline/stream/contract.ts";
-import { installCodecs, installTimerFix } from "../../pipeline/stream/kafkajs-internals.ts";
+import { installCodecs, installQueueFixes } from "../../pipeline/stream/kafkajs-internals.ts";
 import type { Compression, KafkaClient, ProducerRecord } from "../../pipeline/stream/port.ts";
 import { freshPipeline, silentLogger } from "./kafka.ts";
 import type { TcpProxy } from "./tcp-proxy.ts";
@@ -30,7 +30,7 @@ export function kafkaParts(
   { proxy, compression = "none" }: { proxy?: TcpProxy; compression?: Compression } = {},
 ) {
   installCodecs();
-  installTimerFix();
+  installQueueFixes();
   const kafka = new kafkajs.Kafka({
     brokers: [...brokers],
     clientId: "parts",
