@@ -124,7 +124,7 @@ export interface OpenKafkaOptions {
   readonly forever?: boolean;
 }
 
-/** What a role's client is opened with. @throws SealstreamError `broker-unavailable` when no broker is named */
+/** What a role's client is opened with. @throws SealstreamError `usage` when no broker is named */
 export function clientOptions(
   context: CommandContext,
   spec: PipelineSpec,
@@ -134,7 +134,7 @@ export function clientOptions(
   const brokers = namedBrokers(context, spec);
   if (brokers.length === 0) {
     throw new SealstreamError(
-      "broker-unavailable",
+      "usage",
       'No Kafka broker is named: set KAFKA_BROKERS, or start one with "sealstream broker" and set what it prints.',
     );
   }

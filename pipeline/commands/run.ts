@@ -1,7 +1,7 @@
 /** `sealstream run FILE`: all stages, or one, as supervised processes with live progress. */
 import { STAGES } from "../../schemas/topics.ts";
 import { isSealstreamError, SealstreamError } from "../errors.ts";
-import { errorName } from "../stream/error-name.ts";
+import { errorName, isClientTrouble } from "../stream/error-name.ts";
 import { planChild } from "./child-plan.ts";
 import { type CommandContext, EXIT, loadSpecFiles } from "./context.ts";
 import { createDisplay } from "./display.ts";
@@ -76,11 +76,14 @@ export async function run(
 }
 
 /** What may pass (a broker that died while the stage started) has an exit code of its own: start me again. */
-async function orAgain(context: CommandContext, work: Promise<number>): Promise<number> {
+export async function orAgain(
+  context: Pick<CommandContext, "signal" | "tell">,
+  work: Promise<number>,
+): Promise<number> {
   try {
     return await work;
   } catch (error) {
-    const mayPass = isSealstreamError(error) ? error.retriable : isKafkaTrouble(error);
+    const mayPass = isSealstreamError(error) ? error.retriable : isClientTrouble(error);
     if (!mayPass) {
       throw error;
     }
@@ -93,9 +96,4 @@ async function orAgain(context: CommandContext, work: Promise<number>): Promise<
     );
     return EXIT.again;
   }
-}
-
-/** The client library's own errors: whatever of them is for good comes as one of ours. */
-function isKafkaTrouble(error: unknown): boolean {
-  return error instanceof Error && error.name.startsWith("KafkaJS");
 }

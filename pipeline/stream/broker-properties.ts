@@ -123,7 +123,7 @@ export function serverProperties(options: {
     `log.dirs=${join(options.dataDir, "log")}`,
     "auto.create.topics.enable=false",
     `default.replication.factor=${replicas}`,
-    `min.insync.replicas=${inSync}`,
+    // No `min.insync.replicas` for all: topics ask for it themselves, and tests are to see whether they do.
     `offsets.topic.replication.factor=${replicas}`,
     "offsets.topic.num.partitions=8",
     `transaction.state.log.replication.factor=${replicas}`,

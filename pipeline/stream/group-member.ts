@@ -33,6 +33,8 @@ export async function joinAndStay(options: GroupMemberOptions): Promise<GroupMem
   let isClosed = false;
   /** Number of the latest attempt to join: whatever an earlier one still says is late. */
   let latest = 0;
+  /** The first attempt has failed, even if it still hangs. */
+  const firstFailed = Promise.withResolvers<void>();
   let timer: NodeJS.Timeout | undefined;
 
   function again(attempt: number, error: unknown): void {
@@ -40,6 +42,7 @@ export async function joinAndStay(options: GroupMemberOptions): Promise<GroupMem
       return;
     }
     latest += 1;
+    firstFailed.resolve();
     if (isSealstreamError(error) && !error.retriable) {
       isClosed = true;
       options.onGiveUp(error);
@@ -100,7 +103,12 @@ export async function joinAndStay(options: GroupMemberOptions): Promise<GroupMem
     }
   }
 
-  await join(latest);
+  try {
+    await Promise.race([join(latest), firstFailed.promise]);
+  } catch (error) {
+    isClosed = true;
+    throw error;
+  }
   return {
     async close() {
       isClosed = true;

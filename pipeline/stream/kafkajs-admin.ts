@@ -34,17 +34,31 @@ export class KafkajsAdmin {
       late.reject(new SealstreamError("kafka-failed", "The brokers do not answer."));
     }, this.#answerMs);
     try {
-      return await Promise.race([this.#connected(admin).then(use), late.promise]);
+      return await Promise.race([this.#use(admin, use), late.promise]);
     } finally {
       clearTimeout(timer);
     }
   }
 
-  async #connected(admin: Admin): Promise<Admin> {
+  async #use<T>(admin: Admin, use: (admin: Admin) => Promise<T>): Promise<T> {
+    try {
+      await this.#connect(admin);
+      if (this.#admin !== admin) {
+        throw new SealstreamError("kafka-failed", "The connection was closed.");
+      }
+      return await use(admin);
+    } finally {
+      if (this.#admin !== admin) {
+        // Because it may have connected again after it was thrown away.
+        void quietly(admin.disconnect());
+      }
+    }
+  }
+
+  async #connect(admin: Admin): Promise<void> {
     try {
       // Which does nothing where there is a connection.
       await admin.connect();
-      return admin;
     } catch (error) {
       this.#drop(admin);
       throw error;
@@ -59,6 +73,8 @@ export class KafkajsAdmin {
   }
 
   async close(): Promise<void> {
-    await (this.#admin && quietly(this.#admin.disconnect()));
+    const admin = this.#admin;
+    this.#admin = null;
+    await (admin && quietly(admin.disconnect()));
   }
 }

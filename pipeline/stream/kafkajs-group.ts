@@ -85,6 +85,7 @@ export async function joinKafkajsGroup(
   });
   const silence = () => new SealstreamError("kafka-failed", `Consumer group ${group} fell silent.`);
   let isOver = false;
+  let isClosed = false;
 
   function leave(): Promise<unknown> {
     isOver = true;
@@ -123,8 +124,12 @@ export async function joinKafkajsGroup(
     if (!isOver) {
       isOver = true;
       watch.end();
-      // Because kafkajs gives an Error, and what is made of it is one too.
-      void groupError(kafka, group, payload.error).then((error) => onCrash(error as Error));
+      void groupError(kafka, group, payload.error).then((error) => {
+        if (!isClosed) {
+          // Because kafkajs gives an Error, and what is made of it is one too.
+          onCrash(error as Error);
+        }
+      });
     }
   });
   try {
@@ -144,6 +149,7 @@ export async function joinKafkajsGroup(
   }
   return {
     async close() {
+      isClosed = true;
       await leave();
     },
   };

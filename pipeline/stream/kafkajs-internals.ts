@@ -84,6 +84,8 @@ interface RequestQueue extends EventEmitter {
 
 /** kafkajs's own `CHECK_PENDING_REQUESTS_INTERVAL`. */
 const CHECK_PENDING_MS = 10;
+/** The queue reckons by the wall clock, which may be far from ours after a sleep: it is asked again at least so often. */
+const LONGEST_CHECK_MS = 1_000;
 
 /** The queue's own name for the event of having nothing left. */
 const REQUEST_QUEUE_EMPTY = "requestQueueEmpty";
@@ -107,8 +109,8 @@ function assertPinned(): void {
 /**
  * Replaces two methods of kafkajs's request queue. Idempotent.
  *
- * One sets timers with negative delays, about which Node warns once per process, and one when nothing waits; the delay
- * is the same otherwise. The other waits for the answers on a connection that is being closed, whose time-outs kafkajs
+ * One sets timers with negative delays, about which Node warns once per process, and one when nothing waits; it asks
+ * again sooner than kafkajs where the delay is long. The other waits for the answers on a connection that is being closed, whose time-outs kafkajs
  * has ended by then: when the broker is gone, it waits for ever, and with it everybody who looks up metadata.
  */
 export function installQueueFixes(): void {
@@ -130,7 +132,7 @@ export function installQueueFixes(): void {
         this.throttleCheckTimeoutId = null;
         this.checkPendingRequests();
       },
-      waitMs > 0 ? waitMs : CHECK_PENDING_MS,
+      waitMs > 0 ? Math.min(waitMs, LONGEST_CHECK_MS) : CHECK_PENDING_MS,
     );
   };
   queue.prototype.waitForPendingRequests = function wait(this: RequestQueue): Promise<void> {

@@ -122,7 +122,7 @@ function sever(cluster: RawCluster): void {
   }
 }
 
-/** The connection we use of a broker's. @throws SealstreamError `kafka-failed` when the broker is too old */
+/** The connection we use of a broker's. @throws SealstreamError `broker-unavailable` when the broker is too old */
 function firstConnection({ versions, connectionPool }: RawBroker): RawConnection {
   for (const { key, version, name } of REQUIRED_APIS) {
     const range = versions?.[key];
@@ -170,6 +170,7 @@ export class KafkajsLink {
     return this.#lookUp(async (cluster) => {
       if (!this.#topics.has(topic)) {
         await cluster.addTargetTopic(topic);
+        this.#assertCurrent(cluster);
         this.#topics.add(topic);
       }
       const nodeId = Object.keys(cluster.findLeaderForPartitions(topic, [partition])).at(0);
@@ -187,6 +188,7 @@ export class KafkajsLink {
       let nodeId = this.#coordinators.get(name);
       if (nodeId === undefined) {
         nodeId = await this.#findCoordinator(cluster, type, key);
+        this.#assertCurrent(cluster);
         this.#coordinators.set(name, nodeId);
       }
       return this.#connection(cluster, await cluster.findBroker({ nodeId }));
@@ -205,16 +207,7 @@ export class KafkajsLink {
 
   /** Looks up leaders anew. */
   refresh(): Promise<void> {
-    return this.#lookUp(async (cluster) => {
-      try {
-        await cluster.refreshMetadata();
-      } finally {
-        if (this.#cluster !== cluster) {
-          // Because kafkajs's own retries may have connected again what was severed meanwhile.
-          sever(cluster);
-        }
-      }
-    });
+    return this.#lookUp((cluster) => cluster.refreshMetadata());
   }
 
   /**
@@ -253,7 +246,30 @@ export class KafkajsLink {
 
   /** Uses the cluster; severs the link when that takes too long. */
   #lookUp<T>(use: (cluster: RawCluster) => Promise<T>): Promise<T> {
-    return within(LOOKUP_MS, this.#open().then(use), () => this.sever());
+    const severed = this.#severed;
+    const work = this.#open().then(async (cluster) => {
+      try {
+        return await use(cluster);
+      } finally {
+        if (this.#cluster !== cluster) {
+          // Because kafkajs's own retries may have connected again what was severed meanwhile.
+          sever(cluster);
+        }
+      }
+    });
+    return within(LOOKUP_MS, work, () => {
+      // Otherwise it hung on what was severed already; what there is now is not to blame.
+      if (severed === this.#severed) {
+        this.sever();
+      }
+    });
+  }
+
+  /** @throws SealstreamError `kafka-failed` when the cluster was severed while we waited for it */
+  #assertCurrent(cluster: RawCluster): void {
+    if (this.#cluster !== cluster) {
+      throw new SealstreamError("kafka-failed", "The connection was closed.");
+    }
   }
 
   async #open(): Promise<RawCluster> {
@@ -300,10 +316,7 @@ export class KafkajsLink {
     if (connection.sasl && !connection.isAuthenticated()) {
       await connection.authenticate();
     }
-    if (this.#cluster !== cluster) {
-      sever(cluster);
-      throw new SealstreamError("kafka-failed", "The connection was closed.");
-    }
+    this.#assertCurrent(cluster);
     return connection;
   }
 

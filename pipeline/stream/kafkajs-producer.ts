@@ -103,13 +103,19 @@ export async function createPlainProducer(
   let reviving: Promise<KafkajsSender> | null = null;
   /** One for all calls, also after a death: two would break the order between them. */
   const living = async (): Promise<KafkajsSender> => {
-    if (sender.death !== null) {
-      reviving ??= createSender().finally(() => {
+    if (sender.death === null) {
+      return sender;
+    }
+    reviving ??= createSender()
+      .then((born) => {
+        // Before anybody can see that the revival is over.
+        sender = born;
+        return born;
+      })
+      .finally(() => {
         reviving = null;
       });
-      sender = await reviving;
-    }
-    return sender;
+    return reviving;
   };
   const choosePartition = Partitioners.DefaultPartitioner();
   return {

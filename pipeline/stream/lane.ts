@@ -181,7 +181,8 @@ class RunningLane implements Lane {
     const { clock, pipeline } = this.#options;
     const processor = present(this.#held.processor);
     const startedAt = performance.now();
-    const result = await processor.process(records, this.#state, clock());
+    const nowMs = clock();
+    const result = await processor.process(records, this.#state, nowMs);
     const processedAt = performance.now();
     this.#state = result.state;
     const refused = result.outcomes.filter(({ kind }) => kind === "dead-letter");
@@ -199,8 +200,9 @@ class RunningLane implements Lane {
         ...this.#deadLetters(records, refused, result),
       ],
       state: processor.encode?.(result.state) ?? null,
-      // The machine lives on a clock that nobody sets; the stage knows the time of day.
-      wakeAtMs: result.wakeAtMs === null ? null : performance.now() + result.wakeAtMs - clock(),
+      // The machine lives on a clock that nobody sets. The stage reckons from the time of day that it was told, which may
+      // have been set since: what counts is how long after that.
+      wakeAtMs: result.wakeAtMs === null ? null : startedAt + (result.wakeAtMs - nowMs),
     };
   }
 

@@ -1,7 +1,8 @@
 /**
  * Runs one instance of a stage: joins its consumer group and keeps one lane per partition it is given.
  *
- * At a rebalance only what changed moves: lanes of lost partitions end between two transactions, those that stay go on.
+ * At a rebalance only what changed moves: lanes of lost partitions end between two transactions, those that stay go on,
+ * and gained ones begin at once; only a lane that is given back while it is still ending waits for its own end.
  * That is safe because a lane is owned through its producer, not through the group: should somebody else have owned it
  * in between, our next transaction is refused and the lane starts again. An instance without partitions stands by.
  */
@@ -49,18 +50,69 @@ export interface StageRunner {
   stop(): Promise<void>;
 }
 
+/** The lanes of an instance, one copy of each. Waits for none: one that does not end is nobody else's business. */
+class LaneSet {
+  readonly #open: (lane: number) => Lane;
+  readonly #running = new Map<number, Lane>();
+  readonly #ending = new Map<number, Promise<void>>();
+  #wanted: readonly number[] = [];
+
+  constructor(open: (lane: number) => Lane) {
+    this.#open = open;
+  }
+
+  /** Stops what is lost, starts what is gained, and leaves alone what stays. */
+  want(wanted: readonly number[]): void {
+    this.#wanted = wanted;
+    for (const lane of [...this.#running.values()]) {
+      if (!wanted.includes(lane.lane)) {
+        this.#end(lane);
+      }
+    }
+    this.#openWanted();
+  }
+
+  wake(): void {
+    for (const lane of this.#running.values()) {
+      lane.wake();
+    }
+  }
+
+  /** Resolves when every lane has ended. */
+  async stop(): Promise<void> {
+    this.want([]);
+    await Promise.all(this.#ending.values());
+  }
+
+  #end(lane: Lane): void {
+    this.#running.delete(lane.lane);
+    const ended = lane.stop().then(() => {
+      this.#ending.delete(lane.lane);
+      // It may have been given back meanwhile.
+      this.#openWanted();
+    });
+    this.#ending.set(lane.lane, ended);
+  }
+
+  #openWanted(): void {
+    for (const lane of this.#wanted) {
+      if (!(this.#running.has(lane) || this.#ending.has(lane))) {
+        this.#running.set(lane, this.#open(lane));
+      }
+    }
+  }
+}
+
 /** Starts a stage instance; resolves once it has asked to join its group. */
 export async function runStage(options: StageRunnerOptions): Promise<StageRunner> {
   const { client, pipeline, stage, logger } = options;
-  const lanes = new Map<number, Lane>();
   const outcome = Promise.withResolvers<void>();
   // Because nobody may be waiting on `done` yet when it rejects; whoever waits later still sees it.
   outcome.promise.catch(() => undefined);
   let stopping = false;
-  let work: Promise<void> = Promise.resolve();
 
-  function open(lane: number): Lane {
-    return startLane({
+  const lanes = new LaneSet((lane) =>
+    startLane({
       client,
       pipeline,
       stage,
@@ -75,34 +127,20 @@ export async function runStage(options: StageRunnerOptions): Promise<StageRunner
       onProgress: options.onProgress,
       onFailure: (code) => options.onFailure?.(code),
       onFatal: (error) => outcome.reject(error),
-    });
-  }
+    }),
+  );
 
-  async function reconcile(wanted: readonly number[]): Promise<void> {
-    const lost = [...lanes.values()].filter(({ lane }) => !wanted.includes(lane));
-    for (const { lane } of lost) {
-      lanes.delete(lane);
+  function assign(assigned: readonly number[]): void {
+    if (stopping) {
+      return;
     }
-    // Gained lanes do not wait for lost ones, which may have a step of seconds to finish.
-    const ending = Promise.all(lost.map((lane) => lane.stop()));
-    if (!stopping) {
-      gain(wanted);
-    }
-    await ending;
-  }
-
-  function gain(wanted: readonly number[]): void {
-    const surplus = wanted.find((lane) => lane >= options.partitions);
-    if (surplus !== undefined) {
+    if (assigned.some((lane) => lane >= options.partitions)) {
+      lanes.want([]);
       outcome.reject(grown(topicName(pipeline, STAGE_INPUT[stage.name]), options.partitions));
       return;
     }
-    for (const lane of wanted) {
-      if (!lanes.has(lane)) {
-        lanes.set(lane, open(lane));
-      }
-    }
-    options.onAssignment?.(wanted);
+    lanes.want(assigned);
+    options.onAssignment?.(assigned);
   }
 
   const group = stageGroup(pipeline, stage.name);
@@ -115,7 +153,7 @@ export async function runStage(options: StageRunnerOptions): Promise<StageRunner
     logger,
     onAssignment: (partitions) => {
       logger.info({ lanes: partitions }, "lanes assigned");
-      work = work.then(() => reconcile([...partitions].sort((a, b) => a - b)));
+      assign([...partitions].sort((a, b) => a - b));
     },
     onGiveUp: (error) => outcome.reject(error),
   });
@@ -126,19 +164,14 @@ export async function runStage(options: StageRunnerOptions): Promise<StageRunner
     onGrown: (error) => outcome.reject(error),
   });
   return {
-    wake: () => {
-      for (const lane of lanes.values()) {
-        lane.wake();
-      }
-    },
+    wake: () => lanes.wake(),
     done: outcome.promise,
     async stop() {
       stopping = true;
       clearInterval(growth);
       // The group is left first: while it gives our lanes to others, we go on until we are done or fenced.
       const left = membership.close();
-      await work;
-      await Promise.all([...lanes.values()].map((lane) => lane.stop()));
+      await lanes.stop();
       await left;
       await stage.close?.();
       outcome.resolve();

@@ -53,7 +53,12 @@ function nodeOf(id: number): ClusterNode {
 
 it("goes on writing to all in-sync replicas when the leader is killed, and takes it back", async () => {
   await admin.createTopics({
-    topics: [{ topic: TOPIC, numPartitions: 1, replicationFactor: 3 }],
+    topics: [
+      {
+        ...{ topic: TOPIC, numPartitions: 1, replicationFactor: 3 },
+        configEntries: [{ name: "min.insync.replicas", value: "2" }],
+      },
+    ],
     waitForLeaders: true,
   });
   await until("all replicas are in sync", async () => (await partition()).isr.length === 3);

@@ -1,12 +1,16 @@
-/** Receipts of replayed letters, hex-exact, and sets of offsets. */
+/** Receipts of replayed letters, hex-exact, what a replay that fails says, and sets of offsets. */
 import { describe, expect, it } from "vitest";
+import { SealstreamError } from "../../pipeline/errors.ts";
 import { OffsetSet } from "../../pipeline/stream/dead-letter-offsets.ts";
 import {
+  commitReplay,
   decodeReceipt,
   encodeReceipt,
   isReceipt,
   MAX_ENTRIES,
 } from "../../pipeline/stream/dead-letter-replay.ts";
+import type { LaneProducer } from "../../pipeline/stream/port.ts";
+import { idleProducer } from "./fake-client.ts";
 
 const bytes = (value: string): Uint8Array => new TextEncoder().encode(value);
 
@@ -44,6 +48,43 @@ describe("a receipt", () => {
     expect(isReceipt({ ...record, headers: { "sealstream-type": bytes("replayed") } })).toBe(true);
     expect(isReceipt({ ...record, headers: { "sealstream-type": bytes("chunk") } })).toBe(false);
     expect(isReceipt({ ...record, headers: {} })).toBe(false);
+  });
+});
+
+describe("a replay's transaction", () => {
+  const guard = { protect: (payload: Uint8Array) => payload, open: (value: Uint8Array) => value };
+  const replay = (producer: LaneProducer) =>
+    commitReplay({
+      producer,
+      place: { pipeline: "p", stage: "encrypt", partition: 0 },
+      guard,
+      items: [{ letter: 1, source: 2, record: { key: null, value: bytes("a record") } }],
+      position: 2,
+    });
+
+  const steps = ["begin", "send", "sendOffset", "commit"] as const;
+
+  it.each(steps)("says in one sentence that a rival has fenced it during %s", async (step) => {
+    const cause = new SealstreamError("fenced", "Kafka answered PRODUCER_FENCED to something.");
+    const work = replay({ ...idleProducer, [step]: () => Promise.reject(cause) });
+    await expect(work).rejects.toMatchObject({
+      code: "fenced",
+      message:
+        "Another replay of this pipeline has taken over: nothing is replayed twice; let one run at a time.",
+      cause,
+    });
+  });
+
+  it.each(steps)("says what to do after any other failure during %s", async (step) => {
+    for (const cause of [new SealstreamError("internal", "Closed."), new Error("a record")]) {
+      const work = replay({ ...idleProducer, [step]: () => Promise.reject(cause) });
+      await expect(work).rejects.toMatchObject({
+        code: "kafka-failed",
+        message:
+          "Kafka failed in the middle of a replay: run it again; what was replayed already stays as it is.",
+        cause,
+      });
+    }
   });
 });
 

@@ -49,7 +49,9 @@ export function decideCut(rows: readonly Row[], options: CutOptions): Cut {
     const dueMs = next.seenMs + lingerMs;
     return { count: next.index, packRows: slotsPerPack, blockedAt, dueMs };
   }
-  const lingered = nowMs - oldest.seenMs >= lingerMs;
+  const ageMs = nowMs - oldest.seenMs;
+  // A row of the future was seen before the clock was set back: how long ago, nobody knows.
+  const lingered = ageMs >= lingerMs || ageMs < 0;
   if (waiting.length === slotsPerPack || lingered || options.windowFull) {
     return { count: usable.length, packRows: waiting.length, blockedAt, dueMs: null };
   }

@@ -58,6 +58,10 @@ describe("decideCut", () => {
     expect(cut("o", { nowMs: NOW - 1 })).toMatchObject({ count: 0, dueMs: NOW });
   });
 
+  it("does not wait for a clock that was set back to catch up", () => {
+    expect(cut("ep", { nowMs: NOW - 3_600_000 })).toMatchObject({ count: 2, packRows: 1 });
+  });
+
   it("stops before the first row whose key is missing, and still lingers before it", () => {
     expect(cut("eex", { canSeal: false })).toEqual({
       count: 0,
