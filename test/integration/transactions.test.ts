@@ -158,53 +158,59 @@ describe("a lane producer", () => {
 
   it("shows committed records only, over 60 random transactions of four producers", async () => {
     const topic = await newTopic(client);
-    const random = createRandom(99);
-    const expected: string[][] = Array.from({ length: PARTITIONS }, () => []);
-    const producers = await Promise.all(
-      [0, 1, 2, 3].map((n) => client.createLaneProducer(`${topic}.${n}`)),
-    );
-    const open = producers.map((): { partition: number; value: string }[] | null => null);
-    const visible = new Set<string>();
-    const log: { partition: number; value: string }[] = [];
-    for (let step = 0; step < 240; step += 1) {
-      const index = random(producers.length);
-      const producer = producers[index];
-      const mine = open[index];
-      if (mine == null) {
-        await producer?.begin();
-        open[index] = [];
-      } else if (random(3) > 0) {
-        const entry = { partition: random(PARTITIONS), value: `${index} ${step}` };
-        await producer?.send(topic, entry.partition, [
-          { key: Buffer.alloc(4), value: Buffer.from(entry.value) },
-        ]);
-        mine.push(entry);
-        log.push(entry);
-      } else {
-        const isCommit = random(2) === 0;
-        await (isCommit ? producer?.commit() : producer?.abort());
-        if (isCommit) for (const { value } of mine) visible.add(value);
-        open[index] = null;
-      }
-    }
-    for (const [index, producer] of producers.entries()) {
-      if (open[index] !== null) await producer.abort();
-      await producer.close();
-    }
-    for (const { partition, value } of log)
-      if (visible.has(value)) expected[partition]?.push(value);
-    for (const partition of [0, 1]) {
+    const expected = await runRandomTransactions(topic);
+    for (const [partition, values] of expected.entries()) {
       // Small fetches begin in the middle of transactions.
       for (const maxBytes of [1, 400, 1 << 20]) {
         await expect
-          .poll(async () =>
-            valuesOf(await readToEnd(client, topic, { partition: partition, maxBytes })),
-          )
-          .toEqual(expected[partition]);
+          .poll(async () => valuesOf(await readToEnd(client, topic, { partition, maxBytes })))
+          .toEqual(values);
       }
     }
   });
 });
+
+/** Begins, sends, commits and aborts by chance; gives each partition's committed values in order. */
+async function runRandomTransactions(topic: string): Promise<string[][]> {
+  const random = createRandom(99);
+  const producers = await Promise.all(
+    [0, 1, 2, 3].map((n) => client.createLaneProducer(`${topic}.${n}`)),
+  );
+  const open = new Map<number, string[]>();
+  const committed = new Set<string>();
+  const log: { readonly partition: number; readonly value: string }[] = [];
+  for (let step = 0; step < 240; step += 1) {
+    const index = random(producers.length);
+    const producer = producers[index];
+    const mine = open.get(index);
+    if (mine === undefined) {
+      await producer?.begin();
+      open.set(index, []);
+    } else if (random(3) > 0) {
+      const entry = { partition: random(PARTITIONS), value: `${index} ${step}` };
+      const value = Buffer.from(entry.value);
+      await producer?.send(topic, entry.partition, [{ key: Buffer.alloc(4), value }]);
+      mine.push(entry.value);
+      log.push(entry);
+    } else if (random(2) === 0) {
+      await producer?.commit();
+      for (const value of mine) committed.add(value);
+      open.delete(index);
+    } else {
+      await producer?.abort();
+      open.delete(index);
+    }
+  }
+  for (const [index, producer] of producers.entries()) {
+    if (open.has(index)) await producer.abort();
+    await producer.close();
+  }
+  return Array.from({ length: PARTITIONS }, (_, partition) =>
+    log
+      .filter((entry) => entry.partition === partition && committed.has(entry.value))
+      .map(({ value }) => value),
+  );
+}
 
 describe("a reader", () => {
   it("says state-mismatch beyond the log and topic-missing without one", async () => {
