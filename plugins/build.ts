@@ -57,7 +57,13 @@ function sourcesBelow(folder: string): string[] {
 }
 
 /** asconfig files, relative to the repository; each builds one module per target. */
-const CONFIGS: readonly string[] = ["asconfig.json"];
+const CONFIGS: readonly string[] = ["asconfig.json", "plugins/desensitize/asconfig.detect.json"];
+
+/** The folder `assembly` that an entry lies in, however deep: the modules of one guest share files. */
+function guestFolder(entry: string): string {
+  const parts = entry.split("/");
+  return parts.slice(0, parts.indexOf("assembly") + 1).join("/");
+}
 
 /** The modules of a configuration, to be put where it says or into the folder `out`. */
 function jobsOf(config: string, out: string | undefined): Job[] {
@@ -65,7 +71,7 @@ function jobsOf(config: string, out: string | undefined): Job[] {
   // Because asconfig files are ours and a wrong one fails in the compiler.
   const { entries, targets } = JSON.parse(readFileSync(file, "utf8")) as AsConfig;
   const folder = dirname(file);
-  const sources = entries.flatMap((entry) => sourcesBelow(dirname(join(folder, entry))));
+  const sources = entries.flatMap((entry) => sourcesBelow(join(folder, guestFolder(entry))));
   return Object.entries(targets).map(([target, { outFile }]) => ({
     config,
     target,

@@ -7,6 +7,7 @@
  * live in `pipeline/spec/`. Must not import any room.
  */
 import { z } from "zod";
+import { field, rule, secret } from "./desensitize-rules.ts";
 
 /** Version of this file format. A file may say `version: 1`; one that does not means the newest. */
 export const PIPELINE_FILE_VERSION = 1;
@@ -17,60 +18,12 @@ export const PIPELINE_FILE_VERSION = 1;
  * within Kafka's limit of 249.
  */
 const NAME = /^[a-z](?:[a-z0-9-]{0,46}[a-z0-9])?$/;
-/** Names a top-level field of a raw record. Any JSON key would do, but these can be written without quoting. */
-const FIELD = /^[A-Za-z_][A-Za-z0-9_-]{0,127}$/;
-/** `env:NAME`, as POSIX names environment variables. */
-const SECRET = /^env:[A-Za-z_][A-Za-z0-9_]*$/;
 /** 32 bytes in unpadded base64url are 43 characters; the last carries 4 bits, so only every fourth is canonical. */
 const IDENTITY = /^ed25519:[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/;
 
-const field = z.string().regex(FIELD, "a field name (letters, digits, _ and -)");
 const integer = (minimum: number, maximum: number) => z.int().min(minimum).max(maximum);
 const fraction = z.number().min(0).max(1);
 const path = z.string().min(1).max(1024);
-const secret = z.string().regex(SECRET, 'a reference "env:NAME" to an environment variable');
-
-/** Which field or fields a rule is about; exactly one of the two. */
-const about = {
-  field: field.optional().describe("The top-level field that this rule is about."),
-  fields: z.array(field).min(1).max(256).optional().describe("Several fields with the same rule."),
-};
-
-const kept = integer(0, 1000);
-
-const rule = z.discriminatedUnion("action", [
-  z.strictObject({ ...about, action: z.literal("keep").describe("Leaves the zone as it is.") }),
-  z.strictObject({ ...about, action: z.literal("drop").describe("Never leaves the zone.") }),
-  z.strictObject({
-    ...about,
-    action: z.literal("mask").describe("Hides the characters between the ends, one for one."),
-    keepFirst: kept.default(0).describe("Characters kept at the beginning."),
-    keepLast: kept.default(0).describe("Characters kept at the end."),
-    with: z
-      .string()
-      .regex(/^[^\p{Cc}\p{Cs}]$/u, "one printable character")
-      .default("*")
-      .describe("The character that stands for each hidden one."),
-  }),
-  z.strictObject({
-    ...about,
-    action: z.literal("replace").describe("Every value becomes the same constant."),
-    with: z
-      .string()
-      .max(1024)
-      .regex(/^\P{Cs}*$/u, "well-formed text")
-      .describe("The constant."),
-  }),
-  z.strictObject({
-    ...about,
-    action: z
-      .literal("pseudonymize")
-      .describe("HMAC-SHA-256 under a secret key: the same value gives the same pseudonym."),
-    key: secret.describe(
-      'Where the key is: "env:NAME" of a variable with 32 bytes or more in base64 or hex.',
-    ),
-  }),
-]);
 
 /** Paths and user names may say who connects; each stage then has a certificate or user of its own. */
 const ROLE_HINT =

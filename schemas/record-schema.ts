@@ -1,8 +1,8 @@
 /**
  * The part of JSON Schema (draft 2020-12) that a record schema may use, as a zod schema.
  *
- * A record contract is flat: an object with named properties, none beyond them. A property may hold an object, which
- * then can be dropped, replaced or pseudonymized as a whole but not kept. Every keyword allowed here is enforced when a
+ * A record contract is an object with named properties, none beyond them. A property may hold an object, which then can
+ * be dropped, replaced or rebuilt from the fields inside it that have rules, but not kept. Every keyword allowed here is enforced when a
  * record arrives. Must not import any room.
  */
 import { z } from "zod";
@@ -60,15 +60,33 @@ const constraints = {
   multipleOf: z.number().positive().optional(),
 };
 
-const item = z.strictObject({ ...notes, ...constraints });
+const scalarConstraints = z.strictObject({ ...notes, ...constraints });
+
+/** What a property or the element of an array may be. */
+export interface RecordProperty extends z.output<typeof scalarConstraints> {
+  readonly items?: RecordProperty | undefined;
+  readonly minItems?: number | undefined;
+  readonly maxItems?: number | undefined;
+  readonly uniqueItems?: boolean | undefined;
+  readonly properties?: Readonly<Record<string, RecordProperty>> | undefined;
+  readonly required?: readonly string[] | undefined;
+  readonly additionalProperties?: boolean | undefined;
+}
 
 const property = z.strictObject({
   ...notes,
   ...constraints,
-  items: item.optional(),
+  get items(): z.ZodOptional<z.ZodType<RecordProperty>> {
+    return property.optional();
+  },
   minItems: count.optional(),
   maxItems: count.optional(),
   uniqueItems: z.boolean().optional(),
+  get properties(): z.ZodOptional<z.ZodRecord<z.ZodString, z.ZodType<RecordProperty>>> {
+    return z.record(z.string(), property).optional();
+  },
+  required: z.array(z.string()).max(1024).optional(),
+  additionalProperties: z.boolean().optional(),
 });
 
 /** A record schema: `{ type: object, properties, required?, additionalProperties?: false }`. */
@@ -83,4 +101,3 @@ export const recordSchemaSchema = z.strictObject({
 });
 
 export type RecordSchema = z.output<typeof recordSchemaSchema>;
-export type RecordProperty = RecordSchema["properties"][string];

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { StageName } from "../../schemas/topics.ts";
 import type { PipelineSpec } from "../spec/pipeline-spec.ts";
+import { secretsOf } from "../stages/desensitize/config-keys.ts";
 import { permissionArguments, programPath } from "./child-permissions.ts";
 import type { CommandContext } from "./context.ts";
 import { credentialFiles, credentialVariables } from "./kafka-credentials.ts";
@@ -33,10 +34,7 @@ function childEnvironment(
   spec: PipelineSpec,
   stage: StageName,
 ): Record<string, string> {
-  const secrets =
-    stage === "desensitize"
-      ? spec.desensitize.flatMap((rule) => (rule.action === "pseudonymize" ? [rule.key.env] : []))
-      : [];
+  const secrets = stage === "desensitize" ? secretsOf(spec.desensitize) : [];
   const credentials = credentialVariables(context.environment, spec.kafka, stage);
   const names = [...COMMON_ENVIRONMENT, ...interpolated(spec.file), ...secrets, ...credentials];
   return Object.fromEntries(

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import type { StageName } from "../../schemas/topics.ts";
 import { SealstreamError } from "../errors.ts";
 import type { PipelineSpec } from "../spec/pipeline-spec.ts";
+import { secretsOf } from "../stages/desensitize/config-keys.ts";
 import { checkTopics } from "../stream/topics.ts";
 import { type CommandContext, openKafka, openLogger, pinnedZones } from "./context.ts";
 import { secretFromEnvironment } from "./secrets.ts";
@@ -29,10 +30,8 @@ export async function preflight(
     }
   }
   if (stages.includes("desensitize")) {
-    for (const rule of spec.desensitize) {
-      if (rule.action === "pseudonymize") {
-        secretFromEnvironment(context, rule.key.env);
-      }
+    for (const env of secretsOf(spec.desensitize)) {
+      secretFromEnvironment(context, env);
     }
   }
   const client = await openKafka(context, spec, openLogger(context, { command: "run" }), {

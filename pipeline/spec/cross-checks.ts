@@ -10,7 +10,8 @@ import type { Complaint, KeyPath } from "./complaint.ts";
 import { parseIdentity } from "./identity.ts";
 import type { LocatedTree } from "./located-tree.ts";
 import { typesOf } from "./read-record-schema.ts";
-import { nearest } from "./suggest.ts";
+import { checkRules } from "./rule-checks.ts";
+import { notInSchema, type PlacedRule, placeRules } from "./rule-fields.ts";
 
 /** Shares of a split are decimal fractions such as 0.1, which binary floating point does not add up exactly. */
 const SPLIT_TOLERANCE = 1e-9;
@@ -20,27 +21,6 @@ const MAX_INPUTS = 4096;
 const MAX_HIDDEN_LAYERS = 1;
 /** A name, an IPv4 address or a bracketed IPv6 address, and a port. */
 const BROKER = /^(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\]):([0-9]{1,5})$/;
-
-/** One field's rule and where the file names the field. */
-export interface PlacedRule {
-  readonly field: string;
-  readonly rule: PipelineFile["desensitize"][number];
-  readonly path: KeyPath;
-}
-
-/** Rules with one field each, in file order. */
-export function placeRules(file: PipelineFile): PlacedRule[] {
-  return file.desensitize.flatMap((rule, index) => {
-    const placed: PlacedRule[] = [];
-    const path = ["desensitize", index] as const;
-    if (rule.field !== undefined)
-      placed.push({ field: rule.field, rule, path: [...path, "field"] });
-    for (const [position, field] of (rule.fields ?? []).entries()) {
-      placed.push({ field, rule, path: [...path, "fields", position] });
-    }
-    return placed;
-  });
-}
 
 /** `host:port` each, from a comma-separated text or a list; null when one is neither. */
 export function parseBrokers(brokers: string | readonly string[]): string[] | null {
@@ -97,48 +77,6 @@ function checkSecurity(file: PipelineFile, tree: LocatedTree): Complaint[] {
   return complaints;
 }
 
-function checkRules(
-  file: PipelineFile,
-  rules: readonly PlacedRule[],
-  schema: RecordSchema | null,
-  tree: LocatedTree,
-): Complaint[] {
-  const complaints: Complaint[] = [];
-  for (const [index, rule] of file.desensitize.entries()) {
-    if ((rule.field === undefined) === (rule.fields === undefined)) {
-      complaints.push(tree.complain(["desensitize", index], "expected either field or fields"));
-    }
-  }
-  const seen = new Set<string>();
-  for (const { field, rule, path } of rules) {
-    if (seen.has(field)) {
-      complaints.push(
-        tree.complain(path, `'${field}' has a rule above; expected one rule a field`),
-      );
-    }
-    seen.add(field);
-    if (schema === null) continue;
-    const property = schema.properties[field];
-    if (property === undefined) {
-      complaints.push(tree.complain(path, notInSchema(field, schema)));
-    } else if (rule.action === "keep" && typesOf(property).includes("object")) {
-      complaints.push(
-        tree.complain(path, "an object cannot be kept: its fields would have no rule"),
-      );
-    } else if (rule.action === "mask" && !typesOf(property).includes("string")) {
-      const message = `mask needs text, but the record schema says ${typesOf(property).join(" or ")}`;
-      complaints.push(tree.complain(path, message));
-    }
-  }
-  return complaints;
-}
-
-function notInSchema(field: string, schema: RecordSchema): string {
-  const guess = nearest(field, Object.keys(schema.properties));
-  const hint = guess === null ? "" : `; did you mean '${guess}'?`;
-  return `'${field}' is not in the record schema${hint}`;
-}
-
 /** The record id becomes the record key, the subject the input of the split: both leave the zone. */
 function checkNamingFields(
   file: PipelineFile,
@@ -178,7 +116,9 @@ function checkFeatures(
   const check = (field: string, path: KeyPath, wanted: readonly string[]): void => {
     if (used.has(field)) complaints.push(tree.complain(path, `'${field}' is used above already`));
     used.add(field);
-    if (rules.find((rule) => rule.field === field)?.rule.action !== "keep") {
+    const action = rules.find((rule) => rule.field === field)?.rule.action;
+    // Noise leaves a number a number; labels are compared, so they are kept.
+    if (action !== "keep" && !(action === "perturb" && path.includes("inputs"))) {
       complaints.push(tree.complain(path, `'${field}' needs the rule keep`));
     }
     const property = schema?.properties[field];

@@ -8,20 +8,17 @@ import { basename, dirname, isAbsolute, resolve } from "node:path";
 import { type PipelineFile, pipelineFileSchema } from "../../schemas/pipeline-file.ts";
 import type { RecordSchema } from "../../schemas/record-schema.ts";
 import { type Complaint, inFileOrder } from "./complaint.ts";
-import { crossCheck, parseBrokers, placeRules } from "./cross-checks.ts";
+import { crossCheck, parseBrokers } from "./cross-checks.ts";
 import { checkTree } from "./explain.ts";
 import { parseIdentity } from "./identity.ts";
 import type { Environment } from "./interpolate.ts";
 import { type LocatedTree, readTree } from "./located-tree.ts";
-import type {
-  DesensitizeRule,
-  PipelineSpec,
-  SaslSpec,
-  SecretReference,
-  TlsSpec,
-  ZoneName,
-} from "./pipeline-spec.ts";
+import type { PipelineSpec, SaslSpec, TlsSpec, ZoneName } from "./pipeline-spec.ts";
 import { readRecordSchema } from "./read-record-schema.ts";
+import { placeRules } from "./rule-fields.ts";
+import { readRuleFiles } from "./rule-files.ts";
+import { warnAboutRules } from "./rule-warnings.ts";
+import { type RuleFiles, toRule, toSecret } from "./rules.ts";
 
 export interface LoadOptions {
   /** The pipeline file; relative to the working directory, or absolute. */
@@ -54,11 +51,18 @@ export function loadPipelineSpec(options: LoadOptions): LoadedPipeline {
   const checked = checkTree<PipelineFile>(read.tree, pipelineFileSchema);
   if (checked.status === "invalid") return invalid(checked.complaints);
   const record = readSchema(checked.value, read.tree, path, options);
-  const complaints = [...record.complaints, ...crossCheck(checked.value, record.schema, read.tree)];
+  const rules = readRuleFiles(checked.value, read.tree, (named) =>
+    readBeside(path, named, options),
+  );
+  const complaints = [
+    ...record.complaints,
+    ...rules.complaints,
+    ...crossCheck(checked.value, record.schema, read.tree),
+  ];
   if (complaints.length > 0 || record.schema === null) return invalid(complaints);
   return {
     status: "ok",
-    spec: toSpec(checked.value, record.document, path),
+    spec: toSpec(checked.value, record.document, rules, path),
     warnings: inFileOrder(warn(checked.value, record.schema, read.tree)),
   };
 }
@@ -76,6 +80,11 @@ function tryRead(readFile: (path: string) => Uint8Array, path: string): Uint8Arr
   }
 }
 
+/** A file that the pipeline file names, relative to it; null when it cannot be read. */
+function readBeside(path: string, named: string, { readFile }: LoadOptions): Uint8Array | null {
+  return tryRead(readFile, isAbsolute(named) ? named : resolve(dirname(path), named));
+}
+
 function readSchema(
   file: PipelineFile,
   tree: LocatedTree,
@@ -83,10 +92,7 @@ function readSchema(
   options: LoadOptions,
 ): ReadSchema {
   const named = file.record.schema;
-  const bytes = tryRead(
-    options.readFile,
-    isAbsolute(named) ? named : resolve(dirname(path), named),
-  );
+  const bytes = readBeside(path, named, options);
   if (bytes === null) {
     const message = `expected a readable file relative to ${basename(path)}, found none`;
     return {
@@ -105,6 +111,7 @@ function readSchema(
 function toSpec(
   file: PipelineFile,
   schema: Readonly<Record<string, unknown>>,
+  files: RuleFiles,
   path: string,
 ): PipelineSpec {
   return {
@@ -123,7 +130,9 @@ function toSpec(
       subject: file.record.subject ?? null,
       maxBytes: file.record.maxBytes,
     },
-    desensitize: placeRules(file).map(({ field, rule }) => toRule(field, rule)),
+    desensitize: placeRules(file).map(({ field, rule, path: [, index] }) =>
+      toRule(field, rule, Number(index), files),
+    ),
     features: file.features,
     encrypt: file.encrypt,
     train: file.train,
@@ -154,30 +163,6 @@ function toSasl(sasl: PipelineFile["kafka"]["sasl"]): SaslSpec | null {
   return { ...sasl, clientSecret: toSecret(sasl.clientSecret), scope: sasl.scope ?? null };
 }
 
-function toSecret(reference: string): SecretReference {
-  return { env: reference.slice("env:".length) };
-}
-
-function toRule(field: string, rule: PipelineFile["desensitize"][number]): DesensitizeRule {
-  switch (rule.action) {
-    case "keep":
-    case "drop":
-      return { field, action: rule.action };
-    case "mask":
-      return {
-        field,
-        action: "mask",
-        keepFirst: rule.keepFirst,
-        keepLast: rule.keepLast,
-        with: rule.with,
-      };
-    case "replace":
-      return { field, action: "replace", with: rule.with };
-    case "pseudonymize":
-      return { field, action: "pseudonymize", key: toSecret(rule.key) };
-  }
-}
-
 function toZones(zones: PipelineFile["zones"]): Readonly<Record<ZoneName, Uint8Array>> | null {
   if (zones === undefined) return null;
   const owner = parseIdentity(zones.owner);
@@ -191,13 +176,7 @@ function toZones(zones: PipelineFile["zones"]): Readonly<Record<ZoneName, Uint8A
 
 /** What a careful reader would ask about; none of it stops the pipeline from being checked or run. */
 function warn(file: PipelineFile, schema: RecordSchema, tree: LocatedTree): Complaint[] {
-  const warnings: Complaint[] = [];
-  const ruled = new Set(placeRules(file).map((rule) => rule.field));
-  const dropped = Object.keys(schema.properties).filter((field) => !ruled.has(field));
-  if (dropped.length > 0) {
-    const message = `no rule, so never leaves the zone: ${dropped.join(", ")}`;
-    warnings.push(tree.complainAboutKey(["desensitize"], message));
-  }
+  const warnings = warnAboutRules(file, schema, tree);
   if (!(schema.required ?? []).includes(file.record.id)) {
     const message = `'${file.record.id}' is not required by the record schema: records without it become dead letters`;
     warnings.push(tree.complain(["record", "id"], message));

@@ -12,7 +12,28 @@ export interface SecretReference {
   readonly env: string;
 }
 
-/** What happens to one top-level field of a raw record. A field without a rule never leaves `desensitize`. */
+/** How much of a digest leaves, and in which characters; without one, all 256 bits in lowercase hexadecimal digits. */
+export interface DigestForm {
+  readonly encoding: "hex" | "base64url";
+  /** The first bits of the digest, a multiple of 8 from 32 to 256. */
+  readonly bits: number;
+}
+
+/** What a value becomes that is generalized. */
+export type Generalization =
+  /** A range of whole numbers: those of one width from 0 on, or those between bounds. */
+  | { readonly width: number }
+  | { readonly bounds: readonly number[] }
+  | { readonly date: "month" | "year" | "decade" }
+  /** Its first characters. */
+  | { readonly prefix: number }
+  /** What a table says; `unknown` is what all other values become, null: they are refused. */
+  | {
+      readonly table: readonly (readonly [value: string, becomes: string])[];
+      readonly unknown: string | null;
+    };
+
+/** What happens to one field of a raw record, by its path. A field without a rule never leaves `desensitize`. */
 export type DesensitizeRule =
   | { readonly field: string; readonly action: "keep" }
   | { readonly field: string; readonly action: "drop" }
@@ -25,7 +46,45 @@ export type DesensitizeRule =
       readonly with: string;
     }
   | { readonly field: string; readonly action: "replace"; readonly with: string }
-  | { readonly field: string; readonly action: "pseudonymize"; readonly key: SecretReference };
+  | {
+      readonly field: string;
+      readonly action: "pseudonymize";
+      readonly key: SecretReference;
+      /** Written before the pseudonym, with a colon, so that pseudonyms of different keys can be told apart. */
+      readonly keyId?: string | undefined;
+      readonly form?: DigestForm | undefined;
+    }
+  | { readonly field: string; readonly action: "hash"; readonly form?: DigestForm | undefined }
+  | { readonly field: string; readonly action: "generalize"; readonly to: Generalization }
+  | {
+      /** Another value of a list, by keyed hash. */
+      readonly field: string;
+      readonly action: "pick";
+      readonly from: readonly string[];
+      readonly key: SecretReference;
+    }
+  /** A text of the same form, by keyed hash. */
+  | { readonly field: string; readonly action: "fake"; readonly key: SecretReference }
+  | {
+      /** FF1 with AES-256. */
+      readonly field: string;
+      readonly action: "fpe";
+      readonly key: SecretReference;
+      /** The characters of a value, each once, 2 to 36. */
+      readonly alphabet: string;
+      readonly tweak: string;
+    }
+  | {
+      /** Bounded noise on a number, by keyed hash of the record's position. */
+      readonly field: string;
+      readonly action: "perturb";
+      readonly key: SecretReference;
+      readonly noise: "laplace" | "gaussian";
+      /** Scale of the Laplace distribution, or standard deviation, before it is cut off at `within`. */
+      readonly scale: number;
+      readonly within: number;
+      readonly decimals: number;
+    };
 
 export interface FeatureInput {
   readonly field: string;

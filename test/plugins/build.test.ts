@@ -12,7 +12,7 @@ import { afterAll, expect, test } from "vitest";
 import { wasmPath } from "../../pipeline/wasm/locate.ts";
 
 const SCRIPT = join(import.meta.dirname, "..", "..", "plugins", "build.ts");
-const MODULES = ["desensitize.debug.wasm", "desensitize.wasm"];
+const MODULES = ["desensitize.debug.wasm", "desensitize.wasm", "detect.debug.wasm", "detect.wasm"];
 const FILES = MODULES.flatMap((name) => [name, `${name}.stamp`]);
 
 /** Where all tests of this file build to, one after the other: compiling is what takes long here. */
@@ -33,7 +33,7 @@ async function build(
   return { code, built: built.sort(), stderr };
 }
 
-test("builds what asconfig.json names, alike at the same time, and leaves nothing else behind", async () => {
+test("builds what the asconfig files name, alike at the same time, and leaves nothing else behind", async () => {
   const both = await Promise.all([build("--out", out), build("--out", out)]);
   for (const result of both) expect(result).toMatchObject({ code: 0, stderr: "" });
   expect(readdirSync(out).sort()).toEqual(FILES.toSorted());

@@ -4,6 +4,7 @@
  */
 
 const ALL_TYPES = 127;
+const NO_PARENT = 0xffffffff;
 
 function words(...values: number[]): Buffer {
   const bytes = Buffer.alloc(values.length * 4);
@@ -15,14 +16,14 @@ function words(...values: number[]): Buffer {
 
 export function createRawConfig(): Uint8Array {
   return Buffer.concat([
-    Buffer.from("SDC1"),
+    Buffer.from("SDC2"),
     // keys, fields, id field, flags, depth, id bytes, reserved
     words(0, 2, 0, 0, 64, 1024, 0),
-    // action keep, types, required, two parameters, name bytes, text bytes
-    words(1, ALL_TYPES, 0, 0, 0, 2, 0),
+    // action keep, types, required, no parent, name bytes, bytes of parameters
+    words(1, ALL_TYPES, 0, NO_PARENT, 2, 0),
     Buffer.from("id\0\0"),
     // action drop
-    words(0, ALL_TYPES, 0, 0, 0, 4, 0),
+    words(0, ALL_TYPES, 0, NO_PARENT, 4, 0),
     Buffer.from("note"),
   ]);
 }

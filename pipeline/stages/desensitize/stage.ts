@@ -21,7 +21,9 @@ import { type PluginStatus, STATUS_NAMES } from "../../wasm/abi.ts";
 import { type PluginResult, valueAt } from "../../wasm/columns.ts";
 import { createPluginHost, type PluginHost, type PluginLimits } from "../../wasm/host.ts";
 import { encodePluginConfig, type SecretLookup } from "./plugin-config.ts";
+import { encodePosition, needsPositions } from "./positions.ts";
 import { type RecordSchema, readRecordSchema } from "./record-schema.ts";
+import { syntheticRecord } from "./synthetic-record.ts";
 
 /** Large enough that crossing into the worker costs little for one record, small enough to stay in the caches. */
 const BOUNDS: LaneBounds = { maxRecords: 4096, maxBytes: 4 * 1024 * 1024 };
@@ -109,17 +111,24 @@ function judgeRows(
 
 async function processBatch(
   records: readonly StreamRecord[],
-  options: { host: PluginHost; schema: RecordSchema; maxBytes: number },
+  options: { host: PluginHost; schema: RecordSchema; spec: PipelineSpec; lane: number },
 ): Promise<StepResult<null>> {
-  const { host, schema, maxBytes } = options;
+  const { host, schema, spec, lane } = options;
+  const { maxBytes } = spec.record;
   const refusals = records.map((record) => refusedUnread(record, maxBytes));
-  const values = records.flatMap(({ value }, i) =>
-    refusals[i] === null && value !== null ? [value] : [],
-  );
+  const values: Uint8Array[] = [];
+  const positions: Uint8Array[] = [];
+  const withPositions = needsPositions(spec.desensitize);
+  records.forEach(({ value, offset }, i) => {
+    if (refusals[i] !== null || value === null) return;
+    values.push(value);
+    if (withPositions) positions.push(encodePosition(lane, offset));
+  });
+  const columns = withPositions ? [values, positions] : [values];
   const judged =
     values.length === 0
       ? []
-      : judgeRows(values, await host.transform([values], values.length), schema);
+      : judgeRows(values, await host.transform(columns, values.length), schema);
   const outputs: OutputRecord[] = [];
   const outcomes: Outcome[] = [];
   let row = 0;
@@ -136,19 +145,6 @@ async function processBatch(
     consumedTo: last === undefined ? null : last.offset + 1,
     wakeAtMs: null,
   };
-}
-
-/** Made-up values of the right types, so that the rules run; their content does not matter. */
-function syntheticRecord(spec: PipelineSpec, schema: RecordSchema): Uint8Array {
-  const fields = [...schema.types].map(([name, bits]) => [
-    name,
-    (bits & 1) !== 0 || name === spec.record.id
-      ? "warm-up text of some length"
-      : (bits & 6) !== 0
-        ? 7
-        : null,
-  ]);
-  return new TextEncoder().encode(JSON.stringify(Object.fromEntries(fields)));
 }
 
 /**
@@ -176,18 +172,19 @@ export function createDesensitizeStage(options: DesensitizeOptions): Stage<null>
   return {
     name: "desensitize",
     bounds: BOUNDS,
-    async openLane() {
+    async openLane(lane) {
       const host = await start();
       return {
         restore: () => null,
-        process: (records) =>
-          processBatch(records, { host, schema, maxBytes: spec.record.maxBytes }),
+        process: (records) => processBatch(records, { host, schema, spec, lane }),
       };
     },
     async warmUp() {
       const host = await start();
       const column = new Array<Uint8Array>(WARM_UP_RECORDS).fill(syntheticRecord(spec, schema));
-      for (let i = 0; i < WARM_UP_BATCHES; i++) await host.transform([column], column.length);
+      const positions = column.map((_, i) => encodePosition(0, i));
+      const columns = needsPositions(spec.desensitize) ? [column, positions] : [column];
+      for (let i = 0; i < WARM_UP_BATCHES; i++) await host.transform(columns, column.length);
     },
     async close() {
       closed = true;

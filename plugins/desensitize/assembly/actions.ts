@@ -1,23 +1,27 @@
 /**
  * Writes a record that passed every check: its listed values, each after the rule of its field.
  *
- * Nothing here can fail: the room was reserved and the types were judged before. Pseudonyms are queued, their 64
+ * Nothing here can fail: the room was reserved and the types were judged before. Pseudonyms are queued, their
  * digits are written later into the place kept for them.
  */
 import { copyBytes } from "./bytes";
+import { formBytes, writeDigestIn } from "./digest-text";
 import {
-  ACTION_KEEP, ACTION_MASK, ACTION_REPLACE,
-  FIELD_ACTION, FIELD_KEEP_FIRST, FIELD_KEEP_LAST, FIELD_KEY, FIELD_PREFIX, FIELD_PREFIX_BYTES, FIELD_TEXT,
-  FIELD_TEXT_BYTES, idField,
+  ACTION_HASH, ACTION_KEEP, ACTION_MASK, ACTION_OBJECT, ACTION_PERTURB, ACTION_REPLACE,
+  FIELD_ACTION, FIELD_FIRST, FIELD_KEY, FIELD_PREFIX, FIELD_PREFIX_BYTES, FIELD_SECOND, FIELD_TEXT, FIELD_TEXT_BYTES,
+  idField,
 } from "./fields";
-import { HEX_BYTES, push } from "./hmac-lanes";
-import { writeText } from "./json-strings";
-import { TYPE_NULL, TYPE_STRING } from "./json-values";
+import { push } from "./hmac-lanes";
+import { writeEscaped, writeText } from "./json-strings";
+import { TYPE_ARRAY, TYPE_NULL, TYPE_OBJECT, TYPE_STRING } from "./json-values";
 import {
-  VALUE_END, VALUE_ESCAPED, VALUE_FIELD, VALUE_START, VALUE_TYPE,
+  VALUE_CLOSES, VALUE_END, VALUE_ESCAPED, VALUE_FIELD, VALUE_MADE, VALUE_START, VALUE_TYPE,
   decodeToScratch, idEnd, idStart, scratchEnd, valueAt, valueCount,
 } from "./record";
+import { digest } from "./sha256";
 import { afterCodePoints, beforeCodePoints, countCodePoints } from "./utf8";
+
+const DIGEST: usize = memory.data(32, 16);
 
 /** "null", little-endian. */
 const NULL_TEXT: u32 = 0x6c6c756e;
@@ -44,8 +48,8 @@ function writeMask(out: usize, field: usize, count: u32): usize {
  */
 function writeMasked(out: usize, field: usize, start: usize, end: usize, escape: bool): usize {
   const count = countCodePoints(start, end);
-  const first = load<u32>(field, FIELD_KEEP_FIRST);
-  const last = load<u32>(field, FIELD_KEEP_LAST);
+  const first = load<u32>(field, FIELD_FIRST);
+  const last = load<u32>(field, FIELD_SECOND);
   if (<u64>first + <u64>last >= count) return writeMask(out, field, count);
   const headEnd = afterCodePoints(start, end, first);
   const tailStart = beforeCodePoints(start, end, last);
@@ -54,7 +58,28 @@ function writeMasked(out: usize, field: usize, start: usize, end: usize, escape:
   return writeText(out, tailStart, end, escape);
 }
 
-/** Writes a mask or a pseudonym of a string, or of the text of a number, as a string. */
+/** Writes the label of the key and, now or by flush(), the pseudonym. */
+function writePseudonym(out: usize, field: usize, start: usize, end: usize): usize {
+  const form = load<u32>(field, FIELD_FIRST);
+  const label = load<u32>(field, FIELD_TEXT_BYTES);
+  const characters = formBytes(form);
+  if (field == idField) {
+    keyStart = out;
+    keyBytes = label + characters;
+  }
+  if (label) out = copyBytes(out, load<u32>(field, FIELD_TEXT), label);
+  push(load<u32>(field, FIELD_KEY), start, end - start, out, form);
+  return out + characters;
+}
+
+function writeHash(out: usize, field: usize, start: usize, end: usize): usize {
+  const form = load<u32>(field, FIELD_FIRST);
+  digest(start, end - start, DIGEST);
+  writeDigestIn(form, DIGEST, out);
+  return out + formBytes(form);
+}
+
+/** Writes a mask, pseudonym or hash of a string, or of the text of a number, as a string. */
 function writeChanged(out: usize, field: usize, value: usize, action: u32): usize {
   let start = <usize>load<u32>(value, VALUE_START);
   let end = <usize>load<u32>(value, VALUE_END);
@@ -67,16 +92,21 @@ function writeChanged(out: usize, field: usize, value: usize, action: u32): usiz
     end = scratchEnd();
   }
   store<u8>(out++, 0x22);
-  if (action == ACTION_MASK) {
-    out = writeMasked(out, field, start, end, escaped);
-  } else {
-    push(load<u32>(field, FIELD_KEY), start, end - start, out);
-    if (field == idField) {
-      keyStart = out;
-      keyBytes = HEX_BYTES;
-    }
-    out += HEX_BYTES;
+  if (action == ACTION_MASK) out = writeMasked(out, field, start, end, escaped);
+  else if (action == ACTION_HASH) out = writeHash(out, field, start, end);
+  else out = writePseudonym(out, field, start, end);
+  store<u8>(out, 0x22);
+  return out + 1;
+}
+
+/** Writes a result that was made while the record was read. */
+function writeMade(out: usize, value: usize, action: u32): usize {
+  if (action == ACTION_PERTURB) {
+    const start = <usize>load<u32>(value, VALUE_START);
+    return copyBytes(out, start, <usize>load<u32>(value, VALUE_END) - start);
   }
+  store<u8>(out++, 0x22);
+  out = writeEscaped(out, load<u32>(value, VALUE_START), load<u32>(value, VALUE_END));
   store<u8>(out, 0x22);
   return out + 1;
 }
@@ -97,6 +127,7 @@ function writeValue(out: usize, field: usize, value: usize): usize {
     store<u32>(out, NULL_TEXT);
     return out + 4;
   }
+  if (type == VALUE_MADE) return writeMade(out, value, action);
   return writeChanged(out, field, value, action);
 }
 
@@ -105,12 +136,25 @@ export function writeRecord(out: usize): usize {
   keyStart = idStart;
   keyBytes = idEnd - idStart;
   store<u8>(out++, 0x7b);
+  let isFirst = true;
   for (let i: u32 = 0; i < valueCount; i++) {
     const value = valueAt(i);
+    const type = load<u32>(value, VALUE_TYPE);
+    if (type == VALUE_CLOSES) {
+      store<u8>(out++, load<u32>(value, VALUE_START));
+      isFirst = false;
+      continue;
+    }
     const field = <usize>load<u32>(value, VALUE_FIELD);
-    if (i) store<u8>(out++, 0x2c);
+    if (!isFirst) store<u8>(out++, 0x2c);
+    isFirst = false;
     out = copyBytes(out, load<u32>(field, FIELD_PREFIX), load<u32>(field, FIELD_PREFIX_BYTES));
-    out = writeValue(out, field, value);
+    if (type & (TYPE_OBJECT | TYPE_ARRAY) && load<u32>(field, FIELD_ACTION) >= ACTION_OBJECT) {
+      store<u8>(out++, type == TYPE_OBJECT ? 0x7b : 0x5b);
+      isFirst = true;
+    } else {
+      out = writeValue(out, field, value);
+    }
   }
   store<u8>(out, 0x7d);
   return out + 1;

@@ -49,3 +49,13 @@ export function sameBytes(a: usize, b: usize, count: usize): bool {
   const difference = v128.xor(v128.load(a), v128.load(b));
   return !v128.any_true(v128.and(difference, leadingMask(count)));
 }
+
+/** Which of two byte strings comes first: below 0 the first, above 0 the second, 0 when they are the same. */
+export function compareBytes(a: usize, aBytes: usize, b: usize, bBytes: usize): i32 {
+  const shared = min<usize>(aBytes, bBytes);
+  for (let i: usize = 0; i < shared; i++) {
+    const difference = <i32>load<u8>(a + i) - <i32>load<u8>(b + i);
+    if (difference) return difference;
+  }
+  return <i32>aBytes - <i32>bBytes;
+}

@@ -1,30 +1,39 @@
 /**
  * Reads the configuration that the host hands over once (grammar: plugins/desensitize/README.md) into field structs,
- * HMAC midstates and output prefixes, and forgets the key bytes.
+ * key states (keys.ts), parameters (parameters.ts) and output prefixes.
  *
  * Every length is checked against the buffer; a configuration that asks for anything unknown is refused whole.
  */
 import { allocate } from "./arena";
-import { setIdMaxBytes, setGrowth, setAllowsUnknown, setRequiredCount } from "./policy";
 import {
-  ACTION_KEEP, ACTION_MASK, ACTION_PSEUDONYMIZE, ACTION_REPLACE,
-  FIELD_ACTION, FIELD_BYTES, FIELD_KEEP_FIRST, FIELD_KEEP_LAST, FIELD_KEY, FIELD_NAME, FIELD_NAME_BYTES, FIELD_NEXT,
-  FIELD_PLAIN, FIELD_PREFIX, FIELD_PREFIX_BYTES, FIELD_REQUIRED, FIELD_TEXT, FIELD_TEXT_BYTES, FIELD_TYPES,
+  ACTION_ARRAY, ACTION_HASH, ACTION_KEEP, ACTION_LAST, ACTION_OBJECT, ACTION_PERTURB, ACTION_PSEUDONYMIZE,
+  FIELD_ACTION, FIELD_BYTES, FIELD_CHILD, FIELD_NAME, FIELD_NAME_BYTES, FIELD_NEXT, FIELD_PARENT, FIELD_PLAIN,
+  FIELD_PREFIX, FIELD_PREFIX_BYTES, FIELD_REQUIRED, FIELD_TYPES,
   insertField, setFields,
 } from "./fields";
-import { HEX_BYTES, prepareLanes } from "./hmac-lanes";
+import { prepareLanes } from "./hmac-lanes";
 import { isPlain, writeEscaped } from "./json-strings";
 import { DEEPEST, setMaxDepth } from "./json-values";
-import { KEY_STATE_BYTES, prepareKey } from "./sha256";
-import { countCodePoints, isUtf8 } from "./utf8";
+import { addKey, prepareKeys } from "./keys";
+import { readParameters } from "./parameters";
+import { setAllowsUnknown, setHasPositions, setIdMaxBytes, setRequiredCount, setWork } from "./policy";
+import { isUtf8 } from "./utf8";
 
-/** "SDC1", little-endian. */
-const CONFIG_MAGIC: u32 = 0x31434453;
+/** "SDC2", little-endian. */
+const CONFIG_MAGIC: u32 = 0x32434453;
 const MOST_KEYS: u32 = 64;
 const MOST_FIELDS: u32 = 1024;
-/** Longest field name, replacement or key, in bytes. */
+/** Longest field name or key, in bytes. */
 const LONGEST_TEXT: u32 = 65536;
+/** Longest block of parameters: a hierarchy or list of some hundred thousand values. */
+const LONGEST_BLOCK: u32 = 16_777_216;
 const ALL_TYPES: u32 = 127;
+/** Unknown fields are dropped; batches have a second column, the position of each record. */
+const FLAG_UNKNOWN: u32 = 1;
+const FLAG_POSITIONS: u32 = 2;
+const FLAGS: u32 = 3;
+/** The parent of a field of the record itself. */
+const NO_PARENT: u32 = 0xffffffff;
 
 /** What configure() answers: 0, or which part was refused. */
 export const CONFIG_OK: i32 = 0;
@@ -47,8 +56,8 @@ function takeWords(count: usize): usize {
 }
 
 /** Takes bytes padded to a multiple of four; 0 when the buffer ends before or they are too many. */
-function takeBytes(count: u32): usize {
-  if (count > LONGEST_TEXT) return 0;
+function takeBytes(count: u32, most: u32): usize {
+  if (count > most) return 0;
   const padded = (<usize>count + 3) & ~3;
   if (limit - cursor < padded) return 0;
   const start = cursor;
@@ -56,20 +65,16 @@ function takeBytes(count: u32): usize {
   return start;
 }
 
-function readKeys(count: u32): usize {
-  if (count > MOST_KEYS) return 0;
-  const states = allocate(max<usize>(1, count) * KEY_STATE_BYTES, 16);
-  if (!states) return 0;
-  for (let i: usize = 0; i < count; i++) {
-    const header = takeWords(1);
-    if (!header) return 0;
-    const bytes = load<u32>(header);
-    const key = takeBytes(bytes);
-    if (!key || !bytes) return 0;
-    prepareKey(key, bytes, states + i * KEY_STATE_BYTES);
-    memory.fill(key, 0, bytes);
+function readKeys(count: u32): bool {
+  if (count > MOST_KEYS || !prepareKeys(count)) return false;
+  for (let i: u32 = 0; i < count; i++) {
+    const header = takeWords(2);
+    if (!header) return false;
+    const bytes = load<u32>(header, 4);
+    const key = takeBytes(bytes, LONGEST_TEXT);
+    if (!key || !addKey(load<u32>(header), key, bytes)) return false;
   }
-  return states;
+  return true;
 }
 
 /** Copies a name and writes its output prefix. */
@@ -90,74 +95,87 @@ function readName(field: usize, name: usize, bytes: usize): i32 {
   return CONFIG_OK;
 }
 
-/** Keeps the escaped mask character, or the quoted replacement. */
-function readText(field: usize, action: u32, text: usize, bytes: usize): i32 {
-  const wanted = action == ACTION_MASK || action == ACTION_REPLACE;
-  if (!wanted) return bytes ? CONFIG_BAD_FIELD : CONFIG_OK;
-  if (!isUtf8(text, text + bytes)) return CONFIG_BAD_FIELD;
-  if (action == ACTION_MASK && countCodePoints(text, text + bytes) != 1) return CONFIG_BAD_FIELD;
-  const room = allocate(bytes * 6 + 2 + 16, 16);
-  if (!room) return CONFIG_NO_MEMORY;
-  let end = room;
-  if (action == ACTION_REPLACE) store<u8>(end++, 0x22);
-  end = writeEscaped(end, text, text + bytes);
-  if (action == ACTION_REPLACE) store<u8>(end++, 0x22);
-  store<u32>(field, <u32>room, FIELD_TEXT);
-  store<u32>(field, <u32>(end - room), FIELD_TEXT_BYTES);
-  return CONFIG_OK;
+/** Puts a field below the field that it is inside; `parent` is an index among those before it. */
+function adopt(field: usize, fields: usize, index: u32, parent: u32, nameBytes: u32): bool {
+  // A required field that is not in the record makes it fail; inside an object that may be absent nothing is required.
+  if (parent == NO_PARENT) return insertField(field);
+  if (parent >= index || load<u32>(field, FIELD_REQUIRED)) return false;
+  const outer = fields + <usize>parent * FIELD_BYTES;
+  const action = load<u32>(outer, FIELD_ACTION);
+  if (action < ACTION_OBJECT) return false;
+  store<u32>(field, <u32>outer, FIELD_PARENT);
+  const first = load<u32>(outer, FIELD_CHILD);
+  if (action == ACTION_ARRAY) {
+    // An element has no name, and there is one rule for all of them.
+    if (first || nameBytes) return false;
+    store<u32>(field, 0, FIELD_PREFIX_BYTES);
+  } else if (!insertField(field)) {
+    return false;
+  }
+  if (!first) store<u32>(outer, <u32>field, FIELD_CHILD);
+  return true;
 }
 
-function readField(field: usize, keys: usize, keyCount: u32): i32 {
-  const words = takeWords(7);
+function readField(fields: usize, index: u32): i32 {
+  const field = fields + <usize>index * FIELD_BYTES;
+  const words = takeWords(6);
   if (!words) return CONFIG_BAD_FIELD;
   const action = load<u32>(words);
   const types = load<u32>(words, 4);
   const flags = load<u32>(words, 8);
-  const first = load<u32>(words, 12);
-  const second = load<u32>(words, 16);
-  const nameBytes = load<u32>(words, 20);
-  const textBytes = load<u32>(words, 24);
-  const name = takeBytes(nameBytes);
-  const text = takeBytes(textBytes);
-  if (!name || !text || action > ACTION_PSEUDONYMIZE || types > ALL_TYPES || flags > 1) return CONFIG_BAD_FIELD;
+  const nameBytes = load<u32>(words, 16);
+  const blockBytes = load<u32>(words, 20);
+  const name = takeBytes(nameBytes, LONGEST_TEXT);
+  const block = takeBytes(blockBytes, LONGEST_BLOCK);
+  if (!name || !block || types > ALL_TYPES || flags > 1) return CONFIG_BAD_FIELD;
+  if (action > ACTION_LAST && action != ACTION_OBJECT && action != ACTION_ARRAY) return CONFIG_BAD_FIELD;
   if (!isUtf8(name, name + nameBytes)) return CONFIG_BAD_FIELD;
   memory.fill(field, 0, FIELD_BYTES);
   store<u32>(field, action, FIELD_ACTION);
   store<u32>(field, types, FIELD_TYPES);
   store<u32>(field, flags, FIELD_REQUIRED);
-  if (action == ACTION_PSEUDONYMIZE) {
-    if (first >= keyCount || second) return CONFIG_BAD_FIELD;
-    store<u32>(field, <u32>(keys + <usize>first * KEY_STATE_BYTES), FIELD_KEY);
-  } else if (action == ACTION_MASK) {
-    store<u32>(field, first, FIELD_KEEP_FIRST);
-    store<u32>(field, second, FIELD_KEEP_LAST);
-  } else if (first || second) {
-    return CONFIG_BAD_FIELD;
-  }
   const named = readName(field, name, nameBytes);
   if (named != CONFIG_OK) return named;
-  const failed = readText(field, action, text, textBytes);
-  if (failed != CONFIG_OK) return failed;
-  return insertField(field) ? CONFIG_OK : CONFIG_BAD_FIELD;
+  if (!adopt(field, fields, index, load<u32>(words, 12), nameBytes)) return CONFIG_BAD_FIELD;
+  return readParameters(field, action, block, blockBytes) ? CONFIG_OK : CONFIG_BAD_FIELD;
 }
 
-/** Room that one record needs beyond its own bytes: prefixes, commas, digests, replacements and braces. */
-function measure(fields: usize, count: u32): void {
-  let fixed: u64 = 2;
-  let factor: u32 = 1;
+/** The first guess at the order of fields: that of the configuration, in each object by itself. */
+function linkFields(fields: usize, count: u32): void {
+  for (let i: u32 = 0; i < count; i++) {
+    const field = fields + <usize>i * FIELD_BYTES;
+    const parent = <usize>load<u32>(field, FIELD_PARENT);
+    let next = parent ? load<u32>(parent, FIELD_CHILD) : <u32>fields;
+    for (let j = i + 1; j < count; j++) {
+      const other = fields + <usize>j * FIELD_BYTES;
+      if (load<u32>(other, FIELD_PARENT) != <u32>parent) continue;
+      next = <u32>other;
+      break;
+    }
+    store<u32>(field, next, FIELD_NEXT);
+  }
+}
+
+/** Sums up the fields; false when an object or array has nothing inside, or noise has no position to go by. */
+function measure(fields: usize, count: u32, positions: bool): bool {
   let required: u32 = 0;
-  for (let i: usize = 0; i < count; i++) {
-    const field = fields + i * FIELD_BYTES;
+  let nests = false;
+  let makes = false;
+  for (let i: u32 = 0; i < count; i++) {
+    const field = fields + <usize>i * FIELD_BYTES;
     const action = load<u32>(field, FIELD_ACTION);
     required += load<u32>(field, FIELD_REQUIRED);
-    // A comma, and the quotes that masking puts around a number.
-    fixed += load<u32>(field, FIELD_PREFIX_BYTES) + 3;
-    if (action == ACTION_PSEUDONYMIZE) fixed += HEX_BYTES;
-    if (action == ACTION_REPLACE) fixed += load<u32>(field, FIELD_TEXT_BYTES);
-    if (action == ACTION_MASK) factor = max(factor, load<u32>(field, FIELD_TEXT_BYTES));
+    if (action >= ACTION_OBJECT) {
+      nests = true;
+      if (!load<u32>(field, FIELD_CHILD)) return false;
+    } else if (action > ACTION_HASH) {
+      makes = true;
+      if (action == ACTION_PERTURB && !positions) return false;
+    }
   }
-  setGrowth(factor, fixed);
+  setWork(nests, makes);
   setRequiredCount(required);
+  return true;
 }
 
 /** Reads the `bytes` bytes at `config`. Returns 0 or the part that was refused. */
@@ -172,27 +190,27 @@ export function readConfig(config: usize, bytes: usize): i32 {
   const flags = load<u32>(header, 16);
   const depth = load<u32>(header, 20);
   const idMaxBytes = load<u32>(header, 24);
-  if (flags > 1 || depth < 1 || depth > DEEPEST || !idMaxBytes || load<u32>(header, 28)) return CONFIG_BAD_HEADER;
+  if (flags > FLAGS || depth < 1 || depth > DEEPEST || !idMaxBytes || load<u32>(header, 28)) return CONFIG_BAD_HEADER;
   if (!count || count > MOST_FIELDS || id >= count) return CONFIG_BAD_HEADER;
-  const keys = readKeys(keyCount);
-  if (!keys) return CONFIG_BAD_KEY;
+  if (!readKeys(keyCount)) return CONFIG_BAD_KEY;
   const fields = allocate(<usize>count * FIELD_BYTES, 16);
   if (!fields) return CONFIG_NO_MEMORY;
-  for (let i: usize = 0; i < count; i++) {
-    const field = fields + i * FIELD_BYTES;
-    const failed = readField(field, keys, keyCount);
+  for (let i: u32 = 0; i < count; i++) {
+    const failed = readField(fields, i);
     if (failed != CONFIG_OK) return failed;
-    // The first guess at the order: that of the configuration.
-    store<u32>(field, <u32>(i + 1 < count ? field + FIELD_BYTES : fields), FIELD_NEXT);
   }
   if (cursor != limit) return CONFIG_BAD_HEADER;
-  const idAction = load<u32>(fields + <usize>id * FIELD_BYTES, FIELD_ACTION);
+  if (!measure(fields, count, bool(flags & FLAG_POSITIONS))) return CONFIG_BAD_FIELD;
+  linkFields(fields, count);
+  const idField = fields + <usize>id * FIELD_BYTES;
+  const idAction = load<u32>(idField, FIELD_ACTION);
   if (idAction != ACTION_KEEP && idAction != ACTION_PSEUDONYMIZE) return CONFIG_BAD_ID;
-  setFields(fields, count, fields + <usize>id * FIELD_BYTES);
-  setAllowsUnknown(bool(flags & 1));
+  if (load<u32>(idField, FIELD_PARENT)) return CONFIG_BAD_ID;
+  setFields(fields, count, idField);
+  setAllowsUnknown(bool(flags & FLAG_UNKNOWN));
+  setHasPositions(bool(flags & FLAG_POSITIONS));
   setMaxDepth(depth);
   setIdMaxBytes(idMaxBytes);
-  measure(fields, count);
   prepareLanes();
   return CONFIG_OK;
 }

@@ -1,5 +1,5 @@
 /**
- * HMAC-SHA-256 of many short messages, four at a time, written as 64 lowercase hexadecimal digits.
+ * HMAC-SHA-256 of many short messages, four at a time, written as 64 lowercase hexadecimal digits or in another form.
  *
  * A message waits in the queue of its number of blocks until three others of the same number have come; then all
  * four go through the compression function together, one in each 32-bit lane. Each lane starts from its own key's
@@ -7,22 +7,24 @@
  * flush(). Sources: FIPS 180-4, RFC 2104.
  */
 import { leadingMask } from "./bytes";
+import { HEX, writeDigestIn } from "./digest-text";
 import { compressFour } from "./sha256-rounds";
 import { authenticate } from "./sha256";
 
 /** Longest message that is queued, in blocks with padding: 8 blocks hold 503 bytes; longer ones gain little. */
 const MAX_BLOCKS: usize = 8;
-/** Four each of u32 message, length, out, keyState. */
-const QUEUE_BYTES: usize = 64;
+/** Four each of u32 message, length, out, keyState, form. */
+const QUEUE_BYTES: usize = 80;
 /** Hexadecimal digits of a digest. */
 export const HEX_BYTES: usize = 64;
 
-const QUEUES: usize = memory.data(512, 16);
+const QUEUES: usize = memory.data(640, 16);
 const COUNTS: usize = memory.data(32, 16);
 const WORDS: usize = memory.data(256, 16);
 const STATES: usize = memory.data(128, 16);
 const START: usize = memory.data(128, 16);
 const DIGEST: usize = memory.data(32, 16);
+const DIGESTS: usize = memory.data(128, 16);
 
 /** The outer block: words 0..7 are the inner digest, the rest is fixed (0x80, zeros, 96 bytes = 768 bits). */
 const OUTER: usize = memory.data(256, 16);
@@ -35,9 +37,6 @@ const PADDING: usize = memory.data<u8>(
   ],
   16,
 );
-
-/** "0123456789abcdef" */
-const HEX: usize = memory.data<u8>([48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 97, 98, 99, 100, 101, 102], 16);
 
 // @ts-ignore: decorator
 @inline
@@ -112,6 +111,21 @@ function writeHalf(queue: usize, half: usize): void {
   writeHex(<usize>load<u32>(queue, 44) + at, bigEndian(v128.load(WORDS, 48)));
 }
 
+/** Writes the four digests in STATES, each in its own form. */
+function writeForms(queue: usize): void {
+  for (let half: usize = 0; half < 2; half++) {
+    const words = STATES + (half << 6);
+    transpose(WORDS, v128.load(words), v128.load(words, 16), v128.load(words, 32), v128.load(words, 48));
+    for (let lane: usize = 0; lane < 4; lane++) {
+      v128.store(DIGESTS + (lane << 5) + (half << 4), bigEndian(v128.load(WORDS + (lane << 4))));
+    }
+  }
+  for (let lane: usize = 0; lane < 4; lane++) {
+    const slot = queue + (lane << 2);
+    writeDigestIn(load<u32>(slot, 64), DIGESTS + (lane << 5), load<u32>(slot, 32));
+  }
+}
+
 function run(queue: usize, blocks: usize): void {
   const m0 = <usize>load<u32>(queue), m1 = <usize>load<u32>(queue, 4);
   const m2 = <usize>load<u32>(queue, 8), m3 = <usize>load<u32>(queue, 12);
@@ -133,6 +147,10 @@ function run(queue: usize, blocks: usize): void {
   memory.copy(OUTER, STATES, 128);
   gatherStates(queue, 32, START);
   compressFour(START, OUTER, STATES);
+  if (v128.any_true(v128.load(queue, 64))) {
+    writeForms(queue);
+    return;
+  }
   writeHalf(queue, 0);
   writeHalf(queue, 1);
 }
@@ -146,15 +164,14 @@ export function prepareLanes(): void {
 
 /**
  * Queues one message.
- * @param keyState from prepareKey(); @param message readable up to 16 bytes past its end; @param out 64 bytes that
- * are written at the latest by flush()
+ * @param keyState from prepareKey(); @param message readable up to 16 bytes past its end; @param out where
+ * the digest is written, at the latest by flush() @param form 0, or as digest-text.ts has it
  */
-export function push(keyState: usize, message: usize, length: usize, out: usize): void {
+export function push(keyState: usize, message: usize, length: usize, out: usize, form: u32): void {
   const blocks = (length + 72) >> 6;
   if (blocks > MAX_BLOCKS) {
     authenticate(keyState, message, length, DIGEST);
-    writeHex(out, v128.load(DIGEST));
-    writeHex(out + 32, v128.load(DIGEST, 16));
+    writeDigestIn(form, DIGEST, out);
     return;
   }
   const queue = QUEUES + (blocks - 1) * QUEUE_BYTES;
@@ -165,6 +182,7 @@ export function push(keyState: usize, message: usize, length: usize, out: usize)
   store<u32>(slot, <u32>length, 16);
   store<u32>(slot, <u32>out, 32);
   store<u32>(slot, <u32>keyState, 48);
+  store<u32>(slot, form, 64);
   if (count == 3) {
     store<u32>(counter, 0);
     run(queue, blocks);

@@ -10,11 +10,15 @@ import {
 } from "./abi";
 import { keyBytes, keyStart, writeRecord } from "./actions";
 import { allocate, commit, dropBatch, keepForEver, reserve } from "./arena";
+import { AES_STATE_BYTES, encryptBlock, expandKey } from "./aes";
 import { CONFIG_OK, CONFIG_TWICE, readConfig } from "./configure";
+import { FF1_MOST, FF1_MOST_TWEAK, encryptNumerals } from "./ff1";
 import { fieldCount, firstField } from "./fields";
 import { HEX_BYTES, discard, flush, prepareLanes, push } from "./hmac-lanes";
-import { growthBytes, growthFactor } from "./policy";
-import { VALUE_BYTES, prepareRecords, readRecord } from "./record";
+import { prepareMade } from "./make";
+import { POSITION_BYTES, startNoise } from "./noise";
+import { hasPositions, makes, nests } from "./policy";
+import { VALUE_BYTES, prepareRecords, readRecord, recordRoom } from "./record";
 import { KEY_STATE_BYTES, digest, prepareKey } from "./sha256";
 
 const OUT_COLUMNS: u32 = 2;
@@ -68,16 +72,29 @@ export function reset(): void {
   dropBatch();
 }
 
+/** Bytes of the longest row; the offsets are judged where the rows are run. */
+function longestRow(rows: usize, offsets: usize, dataBytes: u32): u32 {
+  let longest: u32 = 0;
+  for (let row: usize = 0; row < rows; row++) {
+    const at = offsets + (row << 2);
+    longest = max<u32>(longest, load<u32>(at, 4) - load<u32>(at));
+  }
+  return min<u32>(longest, dataBytes);
+}
+
 /** Takes the fixed part of the result off the arena; false when memory is at its maximum. */
-function prepareResult(rows: usize, dataBytes: usize): bool {
+function prepareResult(rows: usize, offsets: usize, dataBytes: usize): bool {
   statuses = allocate(rows + 16, 16);
   rowIndex = allocate((rows + 1) << 2, 16);
   keyRefs = allocate((rows + 1) << 3, 16);
   valueOffsets = allocate((rows + 1) << 2, 16);
-  const list = allocate(<usize>fieldCount * VALUE_BYTES, 16);
+  const longest: usize = nests || makes ? <usize>longestRow(rows, offsets, <u32>dataBytes) : 0;
+  // Each value listed, and each end, takes a byte of the record at least; else each field comes once.
+  const list = allocate((<usize>fieldCount + (nests ? longest : 0)) * VALUE_BYTES, 16);
   const scratch = allocate(dataBytes + READABLE_AFTER, 16);
+  if (!statuses || !rowIndex || !keyRefs || !valueOffsets || !list || !scratch) return false;
   prepareRecords(list, scratch);
-  return bool(statuses) && bool(rowIndex) && bool(keyRefs) && bool(valueOffsets) && bool(list) && bool(scratch);
+  return !makes || prepareMade(longest);
 }
 
 function writeColumn(index: usize, offsets: usize, data: usize, bytes: usize): void {
@@ -111,6 +128,16 @@ function gatherKeys(count: usize): bool {
   return true;
 }
 
+/** Whether each row of a column has the bytes of a position. */
+function arePositions(column: usize, rows: usize): bool {
+  if (load<u32>(column, 4) || load<u32>(column, 16) != <u32>rows * POSITION_BYTES) return false;
+  const offsets = <usize>load<u32>(column, 8);
+  for (let row: usize = 0; row <= rows; row++) {
+    if (load<u32>(offsets + (row << 2)) != <u32>row * POSITION_BYTES) return false;
+  }
+  return true;
+}
+
 /** Takes every row through reading and writing; returns the number of output rows, or -1. */
 function runRows(rows: usize, column: usize, values: usize): i32 {
   const validity = <usize>load<u32>(column, 4);
@@ -119,16 +146,17 @@ function runRows(rows: usize, column: usize, values: usize): i32 {
   const dataBytes = load<u32>(column, 16);
   let out = values;
   let count: usize = 0;
+  const positions = hasPositions ? <usize>load<u32>(column, COLUMN_BYTES + 12) : 0;
   let from = load<u32>(offsets);
   for (let row: usize = 0; row < rows; row++) {
+    if (positions) startNoise(positions + row * POSITION_BYTES);
     const to = load<u32>(offsets + ((row + 1) << 2));
     if (to < from || to > dataBytes) return -1;
     const isNull = validity && !((<u32>load<u8>(validity + (row >> 3)) >> (<u32>row & 7)) & 1);
     const status = isNull ? STATUS_TOMBSTONE : readRecord(data + from, data + to);
     store<u8>(statuses + row, status);
     if (status == STATUS_OK) {
-      const need = <u64>(to - from) * growthFactor + growthBytes + READABLE_AFTER;
-      if (!reserve(out, need)) return -1;
+      if (!reserve(out, recordRoom + READABLE_AFTER)) return -1;
       store<u32>(valueOffsets + (count << 2), <u32>(out - values));
       store<u32>(rowIndex + (count << 2), <u32>row);
       out = writeRecord(out);
@@ -148,10 +176,13 @@ export function transform(batch: usize): usize {
   if (!fieldCount || !firstField) return fail("not configured");
   if (load<u32>(batch) != BATCH_MAGIC || load<u32>(batch, 12)) return fail("not a batch");
   const column = batch + BATCH_HEADER_BYTES;
-  if (load<u32>(batch, 8) != 1 || load<u32>(column) > COLUMN_UTF8) return fail("wants one binary column");
   const rows = <usize>load<u32>(batch, 4);
+  if (load<u32>(batch, 8) != (hasPositions ? 2 : 1) || load<u32>(column) > COLUMN_UTF8) {
+    return fail("wants one binary column, or two with positions");
+  }
+  if (hasPositions && !arePositions(column + COLUMN_BYTES, rows)) return fail("positions have 12 bytes each");
   const dataBytes = <usize>load<u32>(column, 16);
-  if (!prepareResult(rows, dataBytes)) return fail("out of memory");
+  if (!prepareResult(rows, load<u32>(column, 8), dataBytes)) return fail("out of memory");
   const values = allocate(READABLE_AFTER, 16);
   if (!values) return fail("out of memory");
   const count = runRows(rows, column, values);
@@ -193,8 +224,26 @@ export function hmac_column(key: usize, rows: usize, offsets: usize, data: usize
   let from = load<u32>(offsets);
   for (let row: usize = 0; row < rows; row++) {
     const to = load<u32>(offsets + ((row + 1) << 2));
-    push(key, data + from, to - from, out + row * HEX_BYTES);
+    push(key, data + from, to - from, out + row * HEX_BYTES, 0);
     from = to;
   }
   flush();
+}
+
+/**
+ * Encrypts numerals, one a byte, by FF1 in place; without numerals the first 16 bytes at `tweak` by AES. 0, or 1 when
+ * key or lengths are none. A kernel on its own, for vectors.
+ */
+export function ff1(
+  key: usize, keyBytes: usize, radix: u32, numerals: usize, count: u32, tweak: usize, tweakBytes: usize,
+): i32 {
+  const state = allocate(AES_STATE_BYTES, 16);
+  if (!state || !expandKey(key, keyBytes, state)) return 1;
+  if (!count) {
+    encryptBlock(state, tweak);
+    return 0;
+  }
+  if (count < 2 || count > FF1_MOST || radix < 2 || radix > 36 || tweakBytes > FF1_MOST_TWEAK) return 1;
+  encryptNumerals(state, radix, numerals, count, tweak, tweakBytes);
+  return 0;
 }

@@ -21,7 +21,8 @@ export const DEEPEST: u32 = 256;
 /** One byte for each open container: `}` or `]`. */
 const OPEN: usize = memory.data(256, 16);
 
-let maxDepth: u32 = 64;
+/** Most containers that may be open at a time. */
+export let maxDepth: u32 = 64;
 
 /** Set when a value was nested deeper than allowed, and kept until forgetDepth(). */
 export let isTooDeep: bool = false;
@@ -32,6 +33,11 @@ export function setMaxDepth(depth: u32): void {
 
 export function forgetDepth(): void {
   isTooDeep = false;
+}
+
+/** Says that a container which is read elsewhere would be nested deeper than allowed. */
+export function noteDepth(): void {
+  isTooDeep = true;
 }
 
 /** Passes insignificant whitespace (section 2). */

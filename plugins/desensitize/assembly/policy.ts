@@ -8,9 +8,17 @@ export let allowsUnknown: bool = false;
 export let idMaxBytes: usize = 0;
 /** Fields that every record must have. */
 export let requiredCount: u32 = 0;
-/** Most output bytes of a record: its own bytes times `growthFactor`, plus `growthBytes`. */
-export let growthFactor: u32 = 1;
-export let growthBytes: u64 = 0;
+/** Objects or arrays are rebuilt: a record's values are bounded by its bytes, not by the number of fields. */
+export let nests: bool = false;
+/** Rules make results while the record is read. */
+export let makes: bool = false;
+
+/** A batch has a second column: the position of each record. */
+export let hasPositions: bool = false;
+
+export function setHasPositions(has: bool): void {
+  hasPositions = has;
+}
 
 export function setAllowsUnknown(allows: bool): void {
   allowsUnknown = allows;
@@ -24,7 +32,7 @@ export function setRequiredCount(count: u32): void {
   requiredCount = count;
 }
 
-export function setGrowth(factor: u32, bytes: u64): void {
-  growthFactor = factor;
-  growthBytes = bytes;
+export function setWork(hasNested: bool, hasMade: bool): void {
+  nests = hasNested;
+  makes = hasMade;
 }

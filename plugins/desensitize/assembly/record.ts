@@ -1,7 +1,8 @@
 /**
  * One raw record: read and checked to its last byte before anything is written.
  *
- * Reading makes a list of the fields that will leave, in the order in which they came; only a record that passed
+ * Reading makes a list of the values that will leave, in the order in which they came, with the objects and arrays
+ * around them that are rebuilt; rules that can refuse a value are done right here (make.ts). Only a record that passed
  * every check is handed to actions.ts. So a refused record leaves no output and no hash lane. When several things
  * are wrong: broken UTF-8 first, then broken JSON, then the first of the others in the order of the text, then what
  * is missing.
@@ -11,33 +12,47 @@ import {
   STATUS_TOO_LARGE, STATUS_UNKNOWN_FIELD, STATUS_WRONG_TYPE,
 } from "./abi";
 import {
-  ACTION_DROP, ACTION_MASK, ACTION_PSEUDONYMIZE,
-  FIELD_ACTION, FIELD_BYTES, FIELD_NAME_BYTES, FIELD_NEXT, FIELD_REQUIRED, FIELD_SEEN_IN, FIELD_TYPES,
+  ACTION_ARRAY, ACTION_DROP, ACTION_HASH, ACTION_KEEP, ACTION_OBJECT, ACTION_REPLACE,
+  FIELD_ACTION, FIELD_BYTES, FIELD_CHILD, FIELD_FACTOR, FIELD_NAME_BYTES, FIELD_NEXT, FIELD_REQUIRED, FIELD_ROOM,
+  FIELD_SEEN_IN, FIELD_TYPES,
   fieldCount, findField, firstField, idField, isNameOf,
 } from "./fields";
 import { decodeString, forgetSurrogates, hasEscapes, hasLoneSurrogate, scanString } from "./json-strings";
 import {
   TYPE_ARRAY, TYPE_BOOLEAN, TYPE_INTEGER, TYPE_NULL, TYPE_NUMBER, TYPE_OBJECT, TYPE_STRING,
-  forgetDepth, isInteger, isTooDeep, skipSpace, skipValue, valueType,
+  forgetDepth, isInteger, isTooDeep, maxDepth, noteDepth, skipSpace, skipValue, valueType,
 } from "./json-values";
+import { forgetMade, madeEnd, madeStart, makeValue } from "./make";
 import { allowsUnknown, idMaxBytes, requiredCount } from "./policy";
 import { isUtf8 } from "./utf8";
 
-// A value that will leave: where it lies in the record and what to do with it.
+// A value that will leave: where it lies in the record, or where it was made, and what to do with it.
 export const VALUE_FIELD: usize = 0;
-/** First byte and end; for a string the inside of the quotes. */
+/** First byte and end; for a string the inside of the quotes; for an end, the bracket. */
 export const VALUE_START: usize = 4;
 export const VALUE_END: usize = 8;
-/** TYPE_ bit; VALUE_ESCAPED besides when the string has escapes. */
+/** TYPE_ bit, and one of the bits below. */
 export const VALUE_TYPE: usize = 12;
 export const VALUE_BYTES: usize = 16;
+/** The string has escapes. */
 export const VALUE_ESCAPED: u32 = 0x100;
+/** The end of an object or array that is rebuilt. */
+export const VALUE_CLOSES: u32 = 0x200;
+/** Start and end are those of a result, decoded text. */
+export const VALUE_MADE: u32 = 0x400;
+
+/** Most bytes that a made character takes when it is written: \\u00xx. */
+const ESCAPED_BYTES: u64 = 6;
+/** Objects of a record that may be counted before the numbers begin again. */
+const NUMBERS_LEFT: u32 = 0xf0000000;
 
 const TYPES_OF_TEXT: u32 = TYPE_STRING | TYPE_NUMBER;
 
-/** List of values of the record just read, `valueCount` long; room for every field once. */
+/** List of values of the record just read, `valueCount` long; index.ts makes room for the most there can be. */
 let values: usize = 0;
 export let valueCount: u32 = 0;
+/** Most bytes that the record just read takes in the output. */
+export let recordRoom: u64 = 0;
 
 /** The record id before its rule, decoded: set by readRecord for a record that is fine. */
 export let idStart: usize = 0;
@@ -46,7 +61,8 @@ export let idEnd: usize = 0;
 /** Where escaped strings are decoded to; 64 readable bytes behind it. */
 let scratch: usize = 0;
 
-/** Number of the record, to know which fields it has had. */
+/** Number of the last object, to know which fields it has had; and that of the record itself. */
+let objectNumber: u32 = 0;
 let recordNumber: u32 = 0;
 let problem: u32 = STATUS_OK;
 let seenRequired: u32 = 0;
@@ -85,11 +101,12 @@ function note(status: u32): void {
 }
 
 function nextRecordNumber(): void {
-  recordNumber++;
-  if (recordNumber) return;
-  // After 2^32 records the numbers begin again: no field may look as if it had been seen.
+  recordNumber = ++objectNumber;
+  if (recordNumber < NUMBERS_LEFT) return;
+  // Before 2^32 objects the numbers begin again: no field may look as if it had been seen.
   for (let i: usize = 0; i < fieldCount; i++) store<u32>(firstField + i * FIELD_BYTES, 0, FIELD_SEEN_IN);
   recordNumber = 1;
+  objectNumber = 1;
 }
 
 /** Whether the schema allows the value just passed for the field. */
@@ -114,14 +131,44 @@ function keepId(start: usize, end: usize, escaped: bool): void {
   if (!bytes || bytes > idMaxBytes) note(STATUS_RECORD_ID);
 }
 
+/** Whether a field is the first of its name in the object of that number; notes it when it is not. */
+// @ts-ignore: decorator
+@inline
+function isFirst(field: usize, number: u32): bool {
+  if (load<u32>(field, FIELD_SEEN_IN) == number) {
+    note(STATUS_DUPLICATE_FIELD);
+    return false;
+  }
+  store<u32>(field, number, FIELD_SEEN_IN);
+  seenRequired += load<u32>(field, FIELD_REQUIRED);
+  return true;
+}
+
+/** Lists a value of a record that has had no fault yet. */
+// @ts-ignore: decorator
+@inline
+function list(field: usize, start: usize, end: usize, type: u32): void {
+  const value = valueAt(valueCount++);
+  store<u32>(value, <u32>field, VALUE_FIELD);
+  store<u32>(value, <u32>start, VALUE_START);
+  store<u32>(value, <u32>end, VALUE_END);
+  store<u32>(value, type, VALUE_TYPE);
+}
+
+/** Does a rule that can refuse the value, and lists its result. */
+function makeAndList(field: usize, start: usize, end: usize, escaped: bool): void {
+  const text = escaped ? decodeToScratch(start, end) : start;
+  const status = makeValue(field, text, escaped ? scratch : end, valueType);
+  note(status);
+  if (status != STATUS_OK) return;
+  recordRoom += <u64>(madeEnd - madeStart) * ESCAPED_BYTES;
+  // Rules that pass a part of the text on point into it; it stays until the batch ends.
+  list(field, madeStart, madeEnd, VALUE_MADE);
+}
+
 /** Judges the value of a known field, `from` to `to` in the record, and lists it if it will leave. */
 function takeValue(field: usize, from: usize, to: usize): void {
-  if (load<u32>(field, FIELD_SEEN_IN) == recordNumber) {
-    note(STATUS_DUPLICATE_FIELD);
-    return;
-  }
-  store<u32>(field, recordNumber, FIELD_SEEN_IN);
-  seenRequired += load<u32>(field, FIELD_REQUIRED);
+  if (problem != STATUS_OK) return;
   if (!isAllowed(field, from, to)) {
     note(STATUS_WRONG_TYPE);
     return;
@@ -133,29 +180,30 @@ function takeValue(field: usize, from: usize, to: usize): void {
   if (field == idField) keepId(start, end, escaped);
   const action = load<u32>(field, FIELD_ACTION);
   if (action == ACTION_DROP) return;
-  if (action == ACTION_MASK || action == ACTION_PSEUDONYMIZE) {
+  if (action != ACTION_KEEP && action != ACTION_REPLACE) {
     if (valueType & (TYPE_BOOLEAN | TYPE_OBJECT | TYPE_ARRAY)) {
       note(STATUS_WRONG_TYPE);
       return;
     }
   }
-  const value = valueAt(valueCount++);
-  store<u32>(value, <u32>field, VALUE_FIELD);
-  store<u32>(value, <u32>start, VALUE_START);
-  store<u32>(value, <u32>end, VALUE_END);
-  store<u32>(value, valueType | (escaped ? VALUE_ESCAPED : 0), VALUE_TYPE);
+  recordRoom += <u64>(to - from) * load<u32>(field, FIELD_FACTOR) + load<u32>(field, FIELD_ROOM);
+  if (action > ACTION_HASH && valueType != TYPE_NULL) makeAndList(field, start, end, escaped);
+  else list(field, start, end, valueType | (escaped ? VALUE_ESCAPED : 0));
 }
 
 /** Finds the field of a name that is not the one that was guessed; `start` to `quote` is the inside of the string. */
-function fieldOf(start: usize, quote: usize): usize {
-  if (!hasEscapes) return findField(start, quote - start);
+function fieldOf(parent: usize, start: usize, quote: usize): usize {
+  if (!hasEscapes) return findField(parent, start, quote - start);
   const name = decodeToScratch(start, quote);
-  return findField(name, scratch - name);
+  return findField(parent, name, scratch - name);
 }
 
-/** Reads the members of the record's object; `p` is at the first name. Returns the end of the object, or 0. */
-function readMembers(p: usize, end: usize): usize {
-  let guess = firstField;
+/**
+ * Reads the members of an object; `p` is at the first name. Returns the end of the object, or 0.
+ * @param parent the field that the object is the value of, or 0: the record; @param guess the field that is probably
+ * first; @param depth containers that are open, this one counted
+ */
+function readMembers(p: usize, end: usize, parent: usize, guess: usize, depth: u32, number: u32): usize {
   let before: usize = 0;
   while (true) {
     if (p >= end || load<u8>(p) != 0x22) return 0;
@@ -167,20 +215,25 @@ function readMembers(p: usize, end: usize): usize {
       const start = p;
       p = scanString(p, end);
       if (!p) return 0;
-      field = fieldOf(start, p);
+      field = fieldOf(parent, start, p);
       if (field && before) store<u32>(before, <u32>field, FIELD_NEXT);
     }
     p = skipSpace(p + 1, end);
     if (p >= end || load<u8>(p) != 0x3a) return 0;
     p = skipSpace(p + 1, end);
-    const from = p;
-    p = skipValue(p, end, 1);
+    const first = field ? isFirst(field, number) : false;
+    if (first && load<u32>(field, FIELD_ACTION) >= ACTION_OBJECT) {
+      p = readContainer(field, p, end, depth);
+    } else {
+      const from = p;
+      p = skipValue(p, end, depth);
+      if (p && first) takeValue(field, from, p);
+    }
     if (!p) return 0;
     if (field) {
-      takeValue(field, from, p);
       guess = load<u32>(field, FIELD_NEXT);
       before = field;
-    } else if (!allowsUnknown) {
+    } else if (!parent && !allowsUnknown) {
       note(STATUS_UNKNOWN_FIELD);
     }
     p = skipSpace(p, end);
@@ -190,6 +243,58 @@ function readMembers(p: usize, end: usize): usize {
     if (byte != 0x2c) return 0;
     p = skipSpace(p + 1, end);
   }
+}
+
+/** Reads the elements of an array; `p` is at the first. Returns the end of the array, or 0. */
+function readElements(p: usize, end: usize, element: usize, depth: u32): usize {
+  const isContainer = load<u32>(element, FIELD_ACTION) >= ACTION_OBJECT;
+  while (true) {
+    if (isContainer) {
+      p = readContainer(element, p, end, depth);
+    } else {
+      const from = p;
+      p = skipValue(p, end, depth);
+      if (p) takeValue(element, from, p);
+    }
+    if (!p) return 0;
+    p = skipSpace(p, end);
+    if (p >= end) return 0;
+    const byte: u32 = load<u8>(p);
+    if (byte == 0x5d) return p + 1;
+    if (byte != 0x2c) return 0;
+    p = skipSpace(p + 1, end);
+  }
+}
+
+/** Reads a value that must be the object or array which the field rebuilds, or null. Returns its end, or 0. */
+function readContainer(field: usize, p: usize, end: usize, depth: u32): usize {
+  if (p >= end) return 0;
+  const isObject = load<u32>(field, FIELD_ACTION) == ACTION_OBJECT;
+  const opening: u32 = isObject ? 0x7b : 0x5b;
+  if (load<u8>(p) != opening) {
+    const from = p;
+    p = skipValue(p, end, depth);
+    if (!p) return 0;
+    // takeValue would let other types pass that the schema allows here.
+    if (valueType == TYPE_NULL) takeValue(field, from, p);
+    else note(STATUS_WRONG_TYPE);
+    return p;
+  }
+  if (depth >= maxDepth) {
+    noteDepth();
+    return 0;
+  }
+  if (!(load<u32>(field, FIELD_TYPES) & (isObject ? TYPE_OBJECT : TYPE_ARRAY))) note(STATUS_WRONG_TYPE);
+  recordRoom += load<u32>(field, FIELD_ROOM);
+  if (problem == STATUS_OK) list(field, 0, 0, isObject ? TYPE_OBJECT : TYPE_ARRAY);
+  p = skipSpace(p + 1, end);
+  const child = <usize>load<u32>(field, FIELD_CHILD);
+  // Both closing brackets are their opening ones plus two.
+  if (p < end && load<u8>(p) == opening + 2) p++;
+  else if (isObject) p = readMembers(p, end, field, child, depth + 1, ++objectNumber);
+  else p = readElements(p, end, child, depth + 1);
+  if (p && problem == STATUS_OK) list(field, opening + 2, 0, VALUE_CLOSES);
+  return p;
 }
 
 /** What is left to say about an object that is JSON. */
@@ -205,8 +310,11 @@ export function readRecord(p: usize, end: usize): u32 {
   nextRecordNumber();
   forgetSurrogates();
   forgetDepth();
+  forgetMade();
   problem = STATUS_OK;
   valueCount = 0;
+  // Braces.
+  recordRoom = 2;
   seenRequired = 0;
   p = skipSpace(p, end);
   if (p >= end) return STATUS_NOT_JSON;
@@ -215,7 +323,7 @@ export function readRecord(p: usize, end: usize): u32 {
     p = skipValue(p, end, 0);
   } else {
     p = skipSpace(p + 1, end);
-    p = p < end && load<u8>(p) == 0x7d ? p + 1 : readMembers(p, end);
+    p = p < end && load<u8>(p) == 0x7d ? p + 1 : readMembers(p, end, 0, firstField, 1, recordNumber);
   }
   if (isTooDeep) return STATUS_TOO_LARGE;
   if (!p || skipSpace(p, end) != end) return STATUS_NOT_JSON;

@@ -4,6 +4,7 @@
 import { readFileSync } from "node:fs";
 import type { DesensitizeRule, PipelineSpec } from "../../../pipeline/spec/pipeline-spec.ts";
 import { encodePluginConfig } from "../../../pipeline/stages/desensitize/plugin-config.ts";
+import { encodePosition, needsPositions } from "../../../pipeline/stages/desensitize/positions.ts";
 import { readRecordSchema } from "../../../pipeline/stages/desensitize/record-schema.ts";
 import { STATUS_NAMES } from "../../../pipeline/wasm/abi.ts";
 import { packBatch, valueAt } from "../../../pipeline/wasm/columns.ts";
@@ -35,19 +36,21 @@ export function specOf({ id, schema, rules }: Rules): PipelineSpec {
   return spec as unknown as PipelineSpec;
 }
 
-/** Takes raw records through the plugin, all in one batch. */
+/** Takes raw records of lane 3 through the plugin, all in one batch; the first is at offset 0 unless it is said. */
 export function createGuest(
   build: Build,
   about: Rules,
-): (records: readonly (string | Uint8Array | null)[]) => Answer[] {
+): (records: readonly (string | Uint8Array | null)[], firstOffset?: number) => Answer[] {
   const spec = specOf(about);
   const config = encodePluginConfig(spec, readRecordSchema(about.schema), (env) => KEYS[env]!);
   const limits = { maxOutputBytes: 2 ** 28 };
   const module = compilePlugin(readFileSync(wasmPath(build)), 2 ** 28);
   const instance = createInstance({ module, config, limits });
-  return (records) => {
+  return (records, firstOffset = 0) => {
     const column = records.map((one) => (typeof one === "string" ? Buffer.from(one) : one));
-    const { status, rowIndex, columns } = instance.transform(packBatch([column], 0, column.length));
+    const positions = column.map((_, i) => encodePosition(3, firstOffset + i));
+    const batch = needsPositions(about.rules) ? [column, positions] : [column];
+    const { status, rowIndex, columns } = instance.transform(packBatch(batch, 0, column.length));
     const answers: Answer[] = Array.from(status, (code) => STATUS_NAMES[code]!);
     rowIndex.forEach((row, i) => {
       const [key, value] = columns.map((one) => Buffer.from(valueAt(one, i)!).toString());

@@ -1,0 +1,100 @@
+/**
+ * Writes compiled detectors in the bytes that the guest reads (grammar: plugins/desensitize/assembly/detect/README.md).
+ *
+ * Must not decide anything but layout.
+ */
+import { SealstreamError } from "../../../errors.ts";
+import type { CompiledDetectors, Group } from "./compile.ts";
+
+/** "SDD1", little-endian. */
+const DETECT_MAGIC = 0x31444453;
+/** Longest token or mask in bytes. */
+const TEXT_MAX_BYTES = 1024;
+const utf8 = new TextEncoder();
+
+/** What stands in place of detections: a token by type, or one character for each character. */
+export type Replacement =
+  | { readonly kind: "token"; readonly tokenOf?: (name: string) => string }
+  | { readonly kind: "mask"; readonly with: string };
+
+/** `[EMAIL]`, `[DE-TAX-ID]`. */
+function defaultToken(name: string): string {
+  return `[${name.toUpperCase()}]`;
+}
+
+function words(...values: readonly number[]): Uint8Array {
+  const bytes = new Uint8Array(values.length * 4);
+  const view = new DataView(bytes.buffer);
+  values.forEach((value, i) => {
+    view.setUint32(i * 4, value, true);
+  });
+  return bytes;
+}
+
+function padded(bytes: Uint8Array): Uint8Array {
+  const part = new Uint8Array((bytes.length + 3) & ~3);
+  part.set(bytes);
+  return part;
+}
+
+function bitSet(members: readonly number[]): Uint8Array {
+  const bits = new Uint8Array(32);
+  for (const byte of members) bits[byte >> 3] = (bits[byte >> 3] ?? 0) | (1 << (byte & 7));
+  return bits;
+}
+
+function typePart(name: string, shortest: number, replacement: Replacement): Uint8Array[] {
+  const isMask = replacement.kind === "mask";
+  const text = isMask ? replacement.with : (replacement.tokenOf ?? defaultToken)(name);
+  const bytes = utf8.encode(text);
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: what JSON would have to escape is meant
+  if (/[\u0000-\u001f"\\]/.test(text) || !text.isWellFormed() || bytes.length > TEXT_MAX_BYTES) {
+    throw new SealstreamError(
+      "spec-invalid",
+      `what stands in place of ${name} must be short and have no quote, backslash or control character`,
+    );
+  }
+  if (isMask && [...text].length !== 1) {
+    throw new SealstreamError("spec-invalid", `the mask of ${name} must be exactly one character`);
+  }
+  return [words(shortest, isMask ? 1 : 0, bytes.length), padded(bytes)];
+}
+
+function groupPart({ dfa, patterns, anchor, start, back, lookback }: Group): Uint8Array[] {
+  const next = new DataView(new ArrayBuffer(dfa.next.length * 2));
+  dfa.next.forEach((target, i) => {
+    next.setUint16(i * 2, target, true);
+  });
+  return [
+    words(lookback, patterns.length, dfa.states, dfa.classes, dfa.firstAccepting),
+    bitSet(anchor),
+    bitSet(start),
+    bitSet(back),
+    ...patterns.map(({ type, validator, joiners }) => words(type, validator, joiners)),
+    dfa.classOf,
+    words(...dfa.accepts.subarray(dfa.firstAccepting)),
+    padded(new Uint8Array(next.buffer)),
+  ];
+}
+
+/**
+ * The block for a set of detectors.
+ * @throws spec-invalid when a replacement cannot stand in a JSON string as it is
+ */
+export function encodeDetectors(
+  { names, shortest, groups }: CompiledDetectors,
+  replacement: Replacement = { kind: "token" },
+): Uint8Array<ArrayBuffer> {
+  const parts = [
+    words(DETECT_MAGIC, names.length, groups.length, 0),
+    ...names.flatMap((name, type) => typePart(name, shortest[type] ?? 1, replacement)),
+    ...groups.flatMap(groupPart),
+  ];
+  const block = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    block.set(part, at);
+    at += part.length;
+  }
+  return block;
+}
