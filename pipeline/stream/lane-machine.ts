@@ -48,7 +48,7 @@ export class LaneMachine {
   #phase: Phase = "idle";
   #ending: Ending | null = null;
   #failures = 0;
-  #nextId = 1;
+  #nextId = 0;
   /** Ids of the actions that are awaited: at most one of the start or step, and one fetch. */
   #awaited: number | null = null;
   #fetching: number | null = null;
@@ -132,6 +132,9 @@ export class LaneMachine {
       case "failed":
         this.#queue = [];
         this.#step = null;
+        if (this.#phase === "starting" && event.failure.error.code === "state-mismatch") {
+          return this.#disagree(event.failure.error.message, event.failure.error.message, nowMs);
+        }
         // A stop that came first does not hide an error after which going on would be wrong.
         if (this.#ending === null || !event.failure.error.retriable) {
           this.#ending = { kind: "error", failure: event.failure };
@@ -142,7 +145,6 @@ export class LaneMachine {
     }
   }
 
-  /** Begins an ownership. */
   #begin(): LaneAction[] {
     this.#phase = "starting";
     this.#awaited = this.#newId();
@@ -174,15 +176,14 @@ export class LaneMachine {
     if (problem !== null) {
       return this.#disagree(`${this.#located}, ${remembered?.position}`, problem, nowMs);
     }
-    this.#doubted = null;
     const state = remembered?.state ?? null;
     this.#restoredState = state;
     return this.#ask((id) => ({ type: "open", id, position: this.#openAt, state }), nowMs);
   }
 
   /**
-   * What does not fit is believed when a second ownership finds it again: between two answers another owner may have
-   * come and committed, and then the next fence waits until all of that is to be seen.
+   * What does not fit, here or in what a stage restores from, is believed when a second ownership finds it again: between
+   * two answers another owner may have come and committed, and then the next fence waits until all of that is seen.
    */
   #disagree(finding: string, problem: string, nowMs: number): LaneAction[] {
     if (this.#doubted === finding) {
@@ -190,12 +191,13 @@ export class LaneMachine {
     }
     this.#doubted = finding;
     return this.#ending === null
-      ? this.#fail("fenced", "Group and changelog disagree: looks again.", nowMs)
+      ? this.#fail("fenced", "What is stored disagrees: looks again.", nowMs)
       : this.#go(nowMs);
   }
 
   #open(nowMs: number): LaneAction[] {
     this.#phase = "running";
+    this.#doubted = null;
     this.#window = new RecordWindow(this.#options.bounds);
     this.#remembered = this.#restoredState;
     this.#queue = [];
@@ -239,7 +241,6 @@ export class LaneMachine {
     return actions;
   }
 
-  /** When the stage is to be called. */
   #dueMs(): number {
     if (this.#isDue || (this.#hasNews && !this.#window.hasRoom)) {
       return Number.NEGATIVE_INFINITY;
@@ -393,8 +394,7 @@ export class LaneMachine {
   }
 
   #newId(): number {
-    const id = this.#nextId;
     this.#nextId += 1;
-    return id;
+    return this.#nextId;
   }
 }

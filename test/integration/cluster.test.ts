@@ -26,6 +26,8 @@ beforeAll(async () => {
   kafka = new kafkajs.Kafka({
     brokers: [...cluster.brokers],
     logLevel: kafkajs.logLevel.NOTHING,
+    // Below a test's patience: the client may be talking to the very node that is stopped.
+    requestTimeout: 3_000,
     retry: { initialRetryTime: 50, maxRetryTime: 500, retries: 60 },
   });
   admin = kafka.admin();
@@ -88,10 +90,14 @@ it("takes a node out of the in-sync set while it is stopped, not dead", async ()
   const { leader } = await partition();
   const node = nodeOf(leader);
   node.kill("SIGSTOP");
-  await until("another leads", async () => {
-    const now = await partition().catch(() => null);
-    return now !== null && now.leader !== leader && !now.isr.includes(leader);
-  });
+  await until(
+    "another leads",
+    async () => {
+      const now = await partition().catch(() => null);
+      return now !== null && now.leader !== leader && !now.isr.includes(leader);
+    },
+    120_000,
+  );
   expect(node.pid()).not.toBeNull();
   node.kill("SIGCONT");
   await until("it is in sync again", async () => (await partition()).isr.length === 3);

@@ -87,7 +87,7 @@ describe("sealstream", () => {
   it("says how to get a broker", async () => {
     const file = freshFile();
     const unnamed = await fails(["topics", file], program({ KAFKA_BROKERS: "" }));
-    expect(unnamed).toMatchObject({ code: 1, err: expect.stringContaining("sealstream broker") });
+    expect(unnamed).toMatchObject({ code: 2, err: expect.stringContaining("sealstream broker") });
     const absent = await fails(["topics", file], program({ KAFKA_BROKERS: NOBODY }));
     expect(absent).toMatchObject({ code: 1, err: expect.stringContaining(NOBODY) });
   });
@@ -109,7 +109,7 @@ describe("sealstream", () => {
 
   it("says one sentence, not five, when run lacks a broker, a secret or a key folder", async () => {
     expect(await fails(["run", ready.file], program({ KAFKA_BROKERS: "" }))).toMatchObject({
-      code: 1,
+      code: 2,
       err: expect.stringContaining("sealstream broker"),
     });
     expect(await fails(["run", ready.file], program({ PSEUDONYM_KEY: "" }))).toMatchObject({

@@ -121,6 +121,49 @@ describe("a stop", () => {
   });
 });
 
+describe("what a stage finds to disagree when it restores", () => {
+  const opening = (bench: Bench) => bench.fenced().located(50, 0).recalled(50);
+  const refused = () =>
+    opening(new Bench().feed({ type: "start" }))
+      .fail("open", "state-mismatch")
+      .discarded();
+
+  it("is looked at again by another ownership, since an owner in between may have committed", () => {
+    const bench = refused();
+    expect(bench.ended()).toBeUndefined();
+    expect(bench.actions).toContainEqual(
+      expect.objectContaining({
+        type: "restart",
+        error: expect.objectContaining({ code: "fenced" }),
+      }),
+    );
+    bench.nowMs = 100;
+    opening(bench.feed({ type: "time" })).opened();
+    expect(bench.take()).toContain("process");
+  });
+
+  it("ends the lane when the next ownership finds the same", () => {
+    const bench = refused();
+    bench.nowMs = 100;
+    opening(bench.feed({ type: "time" }))
+      .fail("open", "state-mismatch")
+      .discarded();
+    expect(bench.ended()?.error).toMatchObject({ code: "state-mismatch", message: "Failed." });
+  });
+
+  it("is doubted anew after an ownership in which all agreed", () => {
+    const bench = refused();
+    bench.nowMs = 100;
+    opening(bench.feed({ type: "time" })).opened();
+    bench.fail("process").discarded();
+    bench.nowMs = 10_000;
+    opening(bench.feed({ type: "time" }))
+      .fail("open", "state-mismatch")
+      .discarded();
+    expect(bench.ended()).toBeUndefined();
+  });
+});
+
 describe("a failure", () => {
   it.each(WAITING)("of %s throws the ownership away and starts again later", (type, make) => {
     const bench = make();
