@@ -7,6 +7,7 @@
 import type { Admin, Kafka } from "kafkajs";
 import { SealstreamError } from "../errors.ts";
 import { quietly } from "./kafkajs-producer.ts";
+import { within } from "./time-limit.ts";
 
 /** Above what kafkajs's own retries take while a coordinator or a leader moves. */
 const ANSWER_MS = 60_000;
@@ -25,19 +26,13 @@ export class KafkajsAdmin {
    * Uses the admin client, which connects by itself.
    * @throws SealstreamError `kafka-failed` when there is no answer in time; else what kafkajs throws
    */
-  async ask<T>(use: (admin: Admin) => Promise<T>): Promise<T> {
+  ask<T>(use: (admin: Admin) => Promise<T>): Promise<T> {
     this.#admin ??= this.#kafka.admin();
     const admin = this.#admin;
-    const late = Promise.withResolvers<never>();
-    const timer = setTimeout(() => {
+    return within(this.#answerMs, this.#use(admin, use), () => {
       this.#drop(admin);
-      late.reject(new SealstreamError("kafka-failed", "The brokers do not answer."));
-    }, this.#answerMs);
-    try {
-      return await Promise.race([this.#use(admin, use), late.promise]);
-    } finally {
-      clearTimeout(timer);
-    }
+      return new SealstreamError("kafka-failed", "The brokers do not answer.");
+    });
   }
 
   async #use<T>(admin: Admin, use: (admin: Admin) => Promise<T>): Promise<T> {

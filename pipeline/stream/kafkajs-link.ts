@@ -16,6 +16,7 @@ import {
   type RawConnection,
 } from "./kafkajs-internals.ts";
 import { accessDenied } from "./security.ts";
+import { within } from "./time-limit.ts";
 import { NONE, protocolError } from "./wire/protocol-errors.ts";
 import { CORRELATION_AT, type WireRequest } from "./wire/request-writer.ts";
 import {
@@ -65,20 +66,8 @@ const LOOKUP_MS = 20_000;
 /** Longest that an answer may take: above kafkajs's own limit, which serves while the connection stands. */
 const ANSWER_MS = 20_000;
 
-/** Fails when work takes too long; what it comes to later is nobody's. */
-async function within<T>(ms: number, work: Promise<T>, onLate = (): void => undefined): Promise<T> {
-  const late = Promise.withResolvers<never>();
-  const timer = setTimeout(() => {
-    onLate();
-    late.reject(
-      new SealstreamError("kafka-failed", `Kafka did not answer within ${ms / 1000} seconds.`),
-    );
-  }, ms);
-  try {
-    return await Promise.race([work, late.promise]);
-  } finally {
-    clearTimeout(timer);
-  }
+function lateAnswer(ms: number): SealstreamError {
+  return new SealstreamError("kafka-failed", `Kafka did not answer within ${ms / 1000} seconds.`);
 }
 
 function exchange(connection: RawConnection, { api, frame }: WireRequest): Promise<Buffer> {
@@ -219,7 +208,9 @@ export class KafkajsLink {
     request: WireRequest,
     read: (payload: Buffer) => Throttled<T>,
   ): Promise<T> {
-    const { throttleMs, answer } = read(await within(ANSWER_MS, exchange(connection, request)));
+    const { throttleMs, answer } = read(
+      await within(ANSWER_MS, exchange(connection, request), () => lateAnswer(ANSWER_MS)),
+    );
     if (throttleMs > 0) {
       connection.requestQueue.maybeThrottle(throttleMs);
     }
@@ -262,6 +253,7 @@ export class KafkajsLink {
       if (severed === this.#severed) {
         this.sever();
       }
+      return lateAnswer(LOOKUP_MS);
     });
   }
 
