@@ -185,6 +185,28 @@ function anyOf(brokers: readonly string[]): () => string[] {
   };
 }
 
+/** Asks the cluster something, beginning with each broker in turn: one that only takes connections hides the others. */
+async function probe(config: KafkaConfig, brokers: readonly string[]): Promise<void> {
+  // Retries of a first connection are those of the whole object, so the probe has objects of its own.
+  const retry = { initialRetryTime: 20, retries: Math.max(PROBE_RETRIES, brokers.length) };
+  for (let first = 0; ; first += 1) {
+    const inTurn = [...brokers.slice(first), ...brokers.slice(0, first)];
+    const admin = new kafkajs.Kafka({ ...config, brokers: inTurn, retry }).admin();
+    try {
+      await admin.connect();
+      // A broker that wants SASL answers the first request of anybody, and hangs up at the second.
+      await admin.describeCluster();
+      return;
+    } catch (error) {
+      if (first + 1 >= brokers.length || accessDenied(error, "the cluster") !== null) {
+        throw error;
+      }
+    } finally {
+      await quietly(admin.disconnect());
+    }
+  }
+}
+
 /**
  * Opens kafkajs and makes sure that the cluster answers and accepts us.
  * @throws SealstreamError `broker-unavailable` when nobody answers, `access-denied` when the cluster or we refuse
@@ -195,10 +217,9 @@ export async function connectKafkajs(options: ClientOptions): Promise<KafkajsRoo
   const watch = new SocketWatch();
   const sasl = options.sasl ?? null;
   const { brokers } = options;
-  const first = randomInt(brokers.length);
   const config: KafkaConfig = {
     clientId: options.clientId,
-    brokers: [...brokers.slice(first), ...brokers.slice(0, first)],
+    brokers: [...brokers],
     logLevel: logLevel.WARN,
     logCreator: createLogBridge(options.logger),
     connectionTimeout: CONNECT_TIMEOUT_MS,
@@ -208,17 +229,10 @@ export async function connectKafkajs(options: ClientOptions): Promise<KafkajsRoo
     ...sslOptions(options.tls ?? null),
     ...(sasl === null ? {} : { sasl: saslOptions(sasl) }),
   };
-  // Retries of a first connection are those of the whole object, so the probe has one of its own.
-  const retries = Math.max(PROBE_RETRIES, brokers.length);
-  const probe = new kafkajs.Kafka({ ...config, retry: { initialRetryTime: 20, retries } }).admin();
   try {
-    await probe.connect();
-    // A broker that wants SASL answers the first request of anybody, and hangs up at the second.
-    await probe.describeCluster();
+    await probe(config, brokers);
   } catch (error) {
     throw watch.explain(error, options);
-  } finally {
-    await quietly(probe.disconnect());
   }
   const lasting: KafkaConfig = { ...config, brokers: anyOf(brokers) };
   const retry = { initialRetryTime: 20, maxRetryTime: 1_000 };
