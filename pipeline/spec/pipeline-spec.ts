@@ -33,6 +33,50 @@ export type Generalization =
       readonly unknown: string | null;
     };
 
+/** The values that a clustered field may have, in the order in which ranges of them are made. */
+export type ClusterDomain =
+  /** Numbers, rounded down to whole ones, from the lowest to the highest of the range. */
+  | { readonly kind: "number"; readonly range: readonly [lowest: number, highest: number] }
+  /** Days, ISO 8601 `YYYY-MM-DD` with or without a time. */
+  | { readonly kind: "date"; readonly range: readonly [first: string, last: string] }
+  /** Texts of exactly this many ASCII digits. */
+  | { readonly kind: "digits"; readonly length: number }
+  /** Any text, by its first characters. */
+  | { readonly kind: "text" }
+  /** Values of a hierarchy file: each value and its levels, the lowest first. */
+  | {
+      readonly kind: "hierarchy";
+      readonly paths: readonly (readonly [value: string, ...levels: string[]])[];
+    };
+
+/** How the clustered fields of a pipeline are grouped; all of its cluster rules share one. */
+export interface ClusterOptions {
+  /** Distinct subjects that each group has at least, in each window. */
+  readonly k: number;
+  readonly windowRecords: number;
+  readonly maxDelayMs: number;
+  readonly method: "mondrian" | "mdav";
+  /**
+   * `nested`: all groups of all windows and lanes are regions of one fixed tree, so that what is published about a person
+   * in several windows is never narrower than the smallest group. `independent`: each window by itself.
+   */
+  readonly acrossWindows: "nested" | "independent";
+  /** What stands in a record: the range of its group, or the group's mean. */
+  readonly publish: "range" | "mean";
+  /** What becomes of records that cannot be grouped: a dead letter, or the widest range of all. */
+  readonly whenTooFew: "suppress" | "generalize";
+  /** Share of a window's records that may be suppressed so that the others' groups are narrower; 0 for `generalize`. */
+  readonly suppressUpTo: number;
+  /** A field whose values must differ within each group, or be spread as in the whole window. */
+  readonly sensitive: {
+    readonly field: string;
+    /** Distinct values in each group; null: not asked for. */
+    readonly lDiversity: number | null;
+    /** Greatest earth mover's distance, 0 to 1, between a group's values and the window's; null: not asked for. */
+    readonly tCloseness: number | null;
+  } | null;
+}
+
 /** What happens to one field of a raw record, by its path. A field without a rule never leaves `desensitize`. */
 export type DesensitizeRule =
   | { readonly field: string; readonly action: "keep" }
@@ -84,6 +128,13 @@ export type DesensitizeRule =
       readonly scale: number;
       readonly within: number;
       readonly decimals: number;
+    }
+  | {
+      /** Grouped with the other clustered fields, so that k subjects share what leaves. */
+      readonly field: string;
+      readonly action: "cluster";
+      readonly domain: ClusterDomain;
+      readonly cluster: ClusterOptions;
     };
 
 export interface FeatureInput {

@@ -116,6 +116,8 @@ export function encodeAction(rule: DesensitizeRule, keys: ConfigKeys): ActionBlo
       return { code: 12, block: blockOf([keys.indexOf(rule)]) };
     case "perturb":
       return { code: 14, block: perturbBlock(keys.indexOf(rule), rule) };
+    case "cluster":
+      return { code: 16, block: NOTHING };
     case "fpe": {
       const { alphabet, tweak } = rule;
       return { code: 13, block: blockOf([keys.indexOf(rule), alphabet.length], alphabet + tweak) };
