@@ -7,13 +7,14 @@
 import { copyBytes } from "./bytes";
 import { formBytes, writeDigestIn } from "./digest-text";
 import {
-  ACTION_HASH, ACTION_KEEP, ACTION_MASK, ACTION_OBJECT, ACTION_PERTURB, ACTION_REPLACE,
+  ACTION_CLUSTER, ACTION_HASH, ACTION_KEEP, ACTION_MASK, ACTION_OBJECT, ACTION_PERTURB, ACTION_REPLACE,
   FIELD_ACTION, FIELD_FIRST, FIELD_KEY, FIELD_PREFIX, FIELD_PREFIX_BYTES, FIELD_SECOND, FIELD_TEXT, FIELD_TEXT_BYTES,
   idField,
 } from "./fields";
 import { push } from "./hmac-lanes";
 import { writeEscaped, writeText } from "./json-strings";
 import { TYPE_ARRAY, TYPE_NULL, TYPE_OBJECT, TYPE_STRING } from "./json-values";
+import { placeHole } from "./observe";
 import {
   VALUE_CLOSES, VALUE_END, VALUE_ESCAPED, VALUE_FIELD, VALUE_MADE, VALUE_START, VALUE_TYPE,
   decodeToScratch, idEnd, idStart, scratchEnd, valueAt, valueCount,
@@ -29,6 +30,8 @@ const NULL_TEXT: u32 = 0x6c6c756e;
 /** The outgoing record key of the record just written: the id after its rule. Pseudonyms are there after flush(). */
 export let keyStart: usize = 0;
 export let keyBytes: usize = 0;
+/** Where the record being written begins. */
+let recordStart: usize = 0;
 
 /** Writes the mask character of a field `count` times. */
 function writeMask(out: usize, field: usize, count: u32): usize {
@@ -100,7 +103,11 @@ function writeChanged(out: usize, field: usize, value: usize, action: u32): usiz
 }
 
 /** Writes a result that was made while the record was read. */
-function writeMade(out: usize, value: usize, action: u32): usize {
+function writeMade(out: usize, field: usize, value: usize, action: u32): usize {
+  if (action == ACTION_CLUSTER) {
+    placeHole(field, out - recordStart);
+    return out;
+  }
   if (action == ACTION_PERTURB) {
     const start = <usize>load<u32>(value, VALUE_START);
     return copyBytes(out, start, <usize>load<u32>(value, VALUE_END) - start);
@@ -127,12 +134,13 @@ function writeValue(out: usize, field: usize, value: usize): usize {
     store<u32>(out, NULL_TEXT);
     return out + 4;
   }
-  if (type == VALUE_MADE) return writeMade(out, value, action);
+  if (type == VALUE_MADE) return writeMade(out, field, value, action);
   return writeChanged(out, field, value, action);
 }
 
 /** Writes the record just read to `out`, where its room and 16 bytes of slack are reserved. Returns the end. */
 export function writeRecord(out: usize): usize {
+  recordStart = out;
   keyStart = idStart;
   keyBytes = idEnd - idStart;
   store<u8>(out++, 0x7b);

@@ -6,7 +6,7 @@
  */
 import { allocate } from "./arena";
 import {
-  ACTION_ARRAY, ACTION_HASH, ACTION_KEEP, ACTION_LAST, ACTION_OBJECT, ACTION_PERTURB, ACTION_PSEUDONYMIZE,
+  ACTION_ARRAY, ACTION_CLUSTER, ACTION_HASH, ACTION_KEEP, ACTION_LAST, ACTION_OBJECT, ACTION_PERTURB, ACTION_PSEUDONYMIZE,
   FIELD_ACTION, FIELD_BYTES, FIELD_CHILD, FIELD_NAME, FIELD_NAME_BYTES, FIELD_NEXT, FIELD_PARENT, FIELD_PLAIN,
   FIELD_PREFIX, FIELD_PREFIX_BYTES, FIELD_REQUIRED, FIELD_TYPES,
   insertField, setFields,
@@ -15,6 +15,7 @@ import { prepareLanes } from "./hmac-lanes";
 import { isPlain, writeEscaped } from "./json-strings";
 import { DEEPEST, setMaxDepth } from "./json-values";
 import { addKey, prepareKeys } from "./keys";
+import { addSlot } from "./observe";
 import { readParameters } from "./parameters";
 import { setAllowsUnknown, setHasPositions, setIdMaxBytes, setRequiredCount, setWork } from "./policy";
 import { isUtf8 } from "./utf8";
@@ -32,6 +33,10 @@ const ALL_TYPES: u32 = 127;
 const FLAG_UNKNOWN: u32 = 1;
 const FLAG_POSITIONS: u32 = 2;
 const FLAGS: u32 = 3;
+/** Flags of a field: every record must have it; the host sees its value. */
+const FIELD_FLAG_REQUIRED: u32 = 1;
+const FIELD_FLAG_OBSERVED: u32 = 2;
+const FIELD_FLAGS: u32 = 3;
 /** The parent of a field of the record itself. */
 const NO_PARENT: u32 = 0xffffffff;
 
@@ -116,6 +121,15 @@ function adopt(field: usize, fields: usize, index: u32, parent: u32, nameBytes: 
   return true;
 }
 
+/** Whether a record may have several values of a field. */
+function isInArray(field: usize): bool {
+  let outer = <usize>load<u32>(field, FIELD_PARENT);
+  for (; outer; outer = load<u32>(outer, FIELD_PARENT)) {
+    if (load<u32>(outer, FIELD_ACTION) == ACTION_ARRAY) return true;
+  }
+  return false;
+}
+
 function readField(fields: usize, index: u32): i32 {
   const field = fields + <usize>index * FIELD_BYTES;
   const words = takeWords(6);
@@ -127,16 +141,22 @@ function readField(fields: usize, index: u32): i32 {
   const blockBytes = load<u32>(words, 20);
   const name = takeBytes(nameBytes, LONGEST_TEXT);
   const block = takeBytes(blockBytes, LONGEST_BLOCK);
-  if (!name || !block || types > ALL_TYPES || flags > 1) return CONFIG_BAD_FIELD;
+  if (!name || !block || types > ALL_TYPES || flags > FIELD_FLAGS) return CONFIG_BAD_FIELD;
   if (action > ACTION_LAST && action != ACTION_OBJECT && action != ACTION_ARRAY) return CONFIG_BAD_FIELD;
   if (!isUtf8(name, name + nameBytes)) return CONFIG_BAD_FIELD;
   memory.fill(field, 0, FIELD_BYTES);
   store<u32>(field, action, FIELD_ACTION);
   store<u32>(field, types, FIELD_TYPES);
-  store<u32>(field, flags, FIELD_REQUIRED);
+  store<u32>(field, flags & FIELD_FLAG_REQUIRED, FIELD_REQUIRED);
   const named = readName(field, name, nameBytes);
   if (named != CONFIG_OK) return named;
   if (!adopt(field, fields, index, load<u32>(words, 12), nameBytes)) return CONFIG_BAD_FIELD;
+  if (flags & FIELD_FLAG_OBSERVED) {
+    if (action >= ACTION_OBJECT || isInArray(field)) return CONFIG_BAD_FIELD;
+    addSlot(field);
+  } else if (action == ACTION_CLUSTER) {
+    return CONFIG_BAD_FIELD;
+  }
   return readParameters(field, action, block, blockBytes) ? CONFIG_OK : CONFIG_BAD_FIELD;
 }
 

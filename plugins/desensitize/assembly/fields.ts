@@ -46,6 +46,8 @@ export const FIELD_FACTOR: usize = 76;
 /** The rule's parameters as the configuration has them, kept with 16 readable bytes behind. */
 export const FIELD_DATA: usize = 80;
 export const FIELD_DATA_BYTES: usize = 84;
+/** Number of its slot among the observed fields, from 1; 0: it is not observed. */
+export const FIELD_SLOT: usize = 88;
 export const FIELD_BYTES: usize = 96;
 
 export const ACTION_DROP: u32 = 0;
@@ -64,7 +66,9 @@ export const ACTION_PICK: u32 = 11;
 export const ACTION_FAKE: u32 = 12;
 export const ACTION_FPE: u32 = 13;
 export const ACTION_PERTURB: u32 = 14;
-export const ACTION_LAST: u32 = 14;
+/** Leaves a hole, which the host fills with the range of the record's group. */
+export const ACTION_CLUSTER: u32 = 16;
+export const ACTION_LAST: u32 = 16;
 /** Not rules: an object or array that is rebuilt from the fields inside it. */
 export const ACTION_OBJECT: u32 = 64;
 export const ACTION_ARRAY: u32 = 65;

@@ -5,7 +5,7 @@
  * Rules and configuration: plugins/desensitize/README.md. Must not import anything but what the ABI grants.
  */
 import {
-  ABI_VERSION, BATCH_HEADER_BYTES, BATCH_MAGIC, COLUMN_BYTES, COLUMN_UTF8, READABLE_AFTER,
+  ABI_VERSION, BATCH_HEADER_BYTES, BATCH_MAGIC, COLUMN_BINARY, COLUMN_BYTES, COLUMN_UTF8, READABLE_AFTER,
   RESULT_HEADER_BYTES, RESULT_MAGIC, STATUS_OK, STATUS_TOMBSTONE,
 } from "./abi";
 import { keyBytes, keyStart, writeRecord } from "./actions";
@@ -17,13 +17,15 @@ import { fieldCount, firstField } from "./fields";
 import { HEX_BYTES, discard, flush, prepareLanes, push } from "./hmac-lanes";
 import { prepareMade } from "./make";
 import { POSITION_BYTES, startNoise } from "./noise";
+import { gatherNotes, notesBytes, notesOffsets, notesStart, prepareNotes, slotCount, startNotes } from "./observe";
 import { hasPositions, makes, nests } from "./policy";
 import { VALUE_BYTES, prepareRecords, readRecord, recordRoom } from "./record";
 import { KEY_STATE_BYTES, digest, prepareKey } from "./sha256";
 
+/** Record ids and records; a third of notes when fields are observed. */
 const OUT_COLUMNS: u32 = 2;
-/** The result: its header and two columns. */
-const RESULT: usize = memory.data(96, 16);
+/** The result: its header and up to three columns. */
+const RESULT: usize = memory.data(128, 16);
 /** {ptr, len} of the last error. */
 const ERROR: usize = memory.data(8, 16);
 const ERROR_TEXT: usize = memory.data(64, 16);
@@ -91,15 +93,17 @@ function prepareResult(rows: usize, offsets: usize, dataBytes: usize): bool {
   const longest: usize = nests || makes ? <usize>longestRow(rows, offsets, <u32>dataBytes) : 0;
   // Each value listed, and each end, takes a byte of the record at least; else each field comes once.
   const list = allocate((<usize>fieldCount + (nests ? longest : 0)) * VALUE_BYTES, 16);
-  const scratch = allocate(dataBytes + READABLE_AFTER, 16);
+  // An observed string is decoded twice: for its rule, and for the host.
+  const scratch = allocate((slotCount ? dataBytes << 1 : dataBytes) + READABLE_AFTER, 16);
   if (!statuses || !rowIndex || !keyRefs || !valueOffsets || !list || !scratch) return false;
   prepareRecords(list, scratch);
+  if (!prepareNotes(rows)) return false;
   return !makes || prepareMade(longest);
 }
 
-function writeColumn(index: usize, offsets: usize, data: usize, bytes: usize): void {
+function writeColumn(index: usize, type: u32, offsets: usize, data: usize, bytes: usize): void {
   const column = RESULT + RESULT_HEADER_BYTES + index * COLUMN_BYTES;
-  store<u32>(column, COLUMN_UTF8);
+  store<u32>(column, type);
   store<u32>(column, 0, 4);
   store<u32>(column, <u32>offsets, 8);
   store<u32>(column, <u32>data, 12);
@@ -124,7 +128,7 @@ function gatherKeys(count: usize): bool {
     end += bytes;
   }
   store<u32>(offsets + (count << 2), <u32>(end - data));
-  writeColumn(0, offsets, data, end - data);
+  writeColumn(0, COLUMN_UTF8, offsets, data, end - data);
   return true;
 }
 
@@ -152,6 +156,7 @@ function runRows(rows: usize, column: usize, values: usize): i32 {
     if (positions) startNoise(positions + row * POSITION_BYTES);
     const to = load<u32>(offsets + ((row + 1) << 2));
     if (to < from || to > dataBytes) return -1;
+    if (slotCount) startNotes(count);
     const isNull = validity && !((<u32>load<u8>(validity + (row >> 3)) >> (<u32>row & 7)) & 1);
     const status = isNull ? STATUS_TOMBSTONE : readRecord(data + from, data + to);
     store<u8>(statuses + row, status);
@@ -167,7 +172,7 @@ function runRows(rows: usize, column: usize, values: usize): i32 {
     from = to;
   }
   store<u32>(valueOffsets + (count << 2), <u32>(out - values));
-  writeColumn(1, valueOffsets, values, out - values);
+  writeColumn(1, COLUMN_UTF8, valueOffsets, values, out - values);
   commit(out);
   return <i32>count;
 }
@@ -192,9 +197,13 @@ export function transform(batch: usize): usize {
   }
   flush();
   if (!gatherKeys(count)) return fail("out of memory");
+  if (slotCount) {
+    if (!gatherNotes(count)) return fail("out of memory");
+    writeColumn(2, COLUMN_BINARY, notesOffsets(), notesStart(), notesBytes());
+  }
   store<u32>(RESULT, RESULT_MAGIC);
   store<u32>(RESULT, <u32>count, 4);
-  store<u32>(RESULT, OUT_COLUMNS, 8);
+  store<u32>(RESULT, slotCount ? OUT_COLUMNS + 1 : OUT_COLUMNS, 8);
   store<u32>(RESULT, 0, 12);
   store<u32>(RESULT, <u32>rows, 16);
   store<u32>(RESULT, <u32>statuses, 20);

@@ -10,7 +10,7 @@ import { allocate } from "./arena";
 import { fake, pick, pickedEnd } from "./fake";
 import { FF1_MOST, encryptNumerals } from "./ff1";
 import {
-  ACTION_BOUNDS, ACTION_DATE, ACTION_FAKE, ACTION_FPE, ACTION_LOOK_UP, ACTION_PERTURB, ACTION_PICK,
+  ACTION_BOUNDS, ACTION_CLUSTER, ACTION_DATE, ACTION_FAKE, ACTION_FPE, ACTION_LOOK_UP, ACTION_PERTURB, ACTION_PICK,
   ACTION_PREFIX, ACTION_WIDTH,
   FIELD_ACTION, FIELD_DATA, FIELD_FIRST, FIELD_KEY, FIELD_SECOND,
   fieldCount,
@@ -18,6 +18,7 @@ import {
 import { lookUp, resultEnd, resultStart, toBounds, toDate, toPrefix, toWidth } from "./generalize";
 import { TYPE_NUMBER } from "./json-values";
 import { noiseEnd, perturb } from "./noise";
+import { observe } from "./observe";
 import { nests } from "./policy";
 
 /** Most bytes of a result of a fixed kind (two numbers, a date); other results are no longer than their value. */
@@ -115,6 +116,11 @@ export function makeValue(field: usize, start: usize, end: usize, type: u32): u3
       madeStart = top;
       top = noiseEnd;
       madeEnd = top;
+      return STATUS_OK;
+    case ACTION_CLUSTER:
+      observe(field, start, end, type);
+      madeStart = start;
+      madeEnd = start;
       return STATUS_OK;
   }
   return STATUS_WRONG_TYPE;

@@ -11,7 +11,7 @@ import { DECIMAL_LIMIT } from "./decimal";
 import { ENCODING_BASE64URL, formBytes, formOf } from "./digest-text";
 import { FF1_MOST_TWEAK } from "./ff1";
 import {
-  ACTION_BOUNDS, ACTION_DATE, ACTION_FAKE, ACTION_FPE, ACTION_HASH, ACTION_KEEP, ACTION_LOOK_UP, ACTION_MASK,
+  ACTION_BOUNDS, ACTION_CLUSTER, ACTION_DATE, ACTION_FAKE, ACTION_FPE, ACTION_HASH, ACTION_KEEP, ACTION_LOOK_UP, ACTION_MASK,
   ACTION_OBJECT, ACTION_PERTURB, ACTION_PICK, ACTION_PREFIX, ACTION_PSEUDONYMIZE, ACTION_REPLACE, ACTION_WIDTH,
   FIELD_DATA, FIELD_FACTOR, FIELD_FIRST, FIELD_KEY, FIELD_PREFIX_BYTES, FIELD_ROOM, FIELD_SECOND, FIELD_TEXT,
   FIELD_TEXT_BYTES,
@@ -228,6 +228,8 @@ function readMadeParameters(field: usize, action: u32, block: usize, bytes: usiz
       return readFpe(field, block, bytes);
     case ACTION_PERTURB:
       return readPerturb(field, block, bytes);
+    case ACTION_CLUSTER:
+      return !bytes;
   }
   return false;
 }

@@ -12,9 +12,9 @@ import {
   STATUS_TOO_LARGE, STATUS_UNKNOWN_FIELD, STATUS_WRONG_TYPE,
 } from "./abi";
 import {
-  ACTION_ARRAY, ACTION_DROP, ACTION_HASH, ACTION_KEEP, ACTION_OBJECT, ACTION_REPLACE,
+  ACTION_ARRAY, ACTION_CLUSTER, ACTION_DROP, ACTION_HASH, ACTION_KEEP, ACTION_OBJECT, ACTION_REPLACE,
   FIELD_ACTION, FIELD_BYTES, FIELD_CHILD, FIELD_FACTOR, FIELD_NAME_BYTES, FIELD_NEXT, FIELD_REQUIRED, FIELD_ROOM,
-  FIELD_SEEN_IN, FIELD_TYPES,
+  FIELD_SEEN_IN, FIELD_SLOT, FIELD_TYPES,
   fieldCount, findField, firstField, idField, isNameOf,
 } from "./fields";
 import { decodeString, forgetSurrogates, hasEscapes, hasLoneSurrogate, scanString } from "./json-strings";
@@ -23,6 +23,7 @@ import {
   forgetDepth, isInteger, isTooDeep, maxDepth, noteDepth, skipSpace, skipValue, valueType,
 } from "./json-values";
 import { forgetMade, madeEnd, madeStart, makeValue } from "./make";
+import { observe, slotCount } from "./observe";
 import { allowsUnknown, idMaxBytes, requiredCount } from "./policy";
 import { isUtf8 } from "./utf8";
 
@@ -166,6 +167,13 @@ function makeAndList(field: usize, start: usize, end: usize, escaped: bool): voi
   list(field, madeStart, madeEnd, VALUE_MADE);
 }
 
+/** Notes a value that the host sees and that has a rule of its own. */
+function observeValue(field: usize, start: usize, end: usize, escaped: bool): void {
+  if (!load<u32>(field, FIELD_SLOT)) return;
+  const text = escaped ? decodeToScratch(start, end) : start;
+  observe(field, text, escaped ? scratch : end, valueType);
+}
+
 /** Judges the value of a known field, `from` to `to` in the record, and lists it if it will leave. */
 function takeValue(field: usize, from: usize, to: usize): void {
   if (problem != STATUS_OK) return;
@@ -179,6 +187,7 @@ function takeValue(field: usize, from: usize, to: usize): void {
   const end = isString ? to - 1 : to;
   if (field == idField) keepId(start, end, escaped);
   const action = load<u32>(field, FIELD_ACTION);
+  if (slotCount && action != ACTION_CLUSTER) observeValue(field, start, end, escaped);
   if (action == ACTION_DROP) return;
   if (action != ACTION_KEEP && action != ACTION_REPLACE) {
     if (valueType & (TYPE_BOOLEAN | TYPE_OBJECT | TYPE_ARRAY)) {
