@@ -46,6 +46,8 @@ const about = {
 
 /** Below 2^53 by enough that no sum leaves the integers. */
 const WIDEST = 10 ** 15 - 1;
+/** So that a range has fewer than 2^48 whole numbers. */
+const WIDEST_DOMAIN = 10 ** 14;
 const kept = integer(0, 1000);
 const key = secret.describe(
   'Where the key is: "env:NAME" of a variable with 32 bytes or more in base64 or hex.',
@@ -61,6 +63,22 @@ const digest = {
     .default(256)
     .describe("Bits of the digest that are left; check says how soon two values then share one."),
 };
+
+const day = z.iso.date();
+/** Values of a clustered field, where the record schema does not say enough about them. */
+const clusterDomain = z.strictObject({
+  range: z
+    .union([
+      z.tuple([integer(-WIDEST_DOMAIN, WIDEST_DOMAIN), integer(-WIDEST_DOMAIN, WIDEST_DOMAIN)]),
+      z.tuple([day, day]),
+    ])
+    .optional()
+    .describe("Lowest and highest number, or first and last day; others become dead letters."),
+  digits: integer(1, 14).optional().describe("Texts of exactly this many digits, as postcodes."),
+  hierarchy: filePath
+    .optional()
+    .describe("A file with every value and its levels: value; level 1; level 2 (or YAML)."),
+});
 
 export const rule = z.discriminatedUnion("action", [
   z.strictObject({ ...about, action: z.literal("keep").describe("Leaves the zone as it is.") }),
@@ -176,5 +194,60 @@ export const rule = z.discriminatedUnion("action", [
       .literal("hash")
       .describe("SHA-256 without a key: whoever can guess a value can check the guess."),
     ...digest,
+  }),
+  z.strictObject({
+    ...about,
+    action: z
+      .literal("cluster")
+      .describe("Groups records so that k subjects share what leaves of these fields."),
+    k: integer(2, 1000).describe("Distinct subjects in each group, at least."),
+    windowRecords: integer(2, 20_000)
+      .default(2000)
+      .describe("Records of a lane that are grouped together."),
+    maxDelayMs: integer(10, 600_000)
+      .default(1000)
+      .describe("How long a record waits for others, at most."),
+    method: z
+      .enum(["mondrian", "mdav"])
+      .default("mondrian")
+      .describe("Halving (Mondrian), or groups of nearest neighbours (MDAV)."),
+    acrossWindows: z
+      .enum(["nested", "independent"])
+      .optional()
+      .describe(
+        "nested: groups are regions of one fixed tree, so that several windows never say more about a person than one group does; independent: narrower groups, and k holds in each window only.",
+      ),
+    publish: z
+      .enum(["range", "mean"])
+      .default("range")
+      .describe("What leaves: the range of the group, or its mean (independent windows only)."),
+    whenTooFew: z
+      .enum(["suppress", "generalize"])
+      .default("suppress")
+      .describe("Records that no group takes: dead letters, or the widest range."),
+    suppressUpTo: z
+      .number()
+      .min(0)
+      .max(0.5)
+      .default(0)
+      .describe(
+        "Share of a window that may become dead letters so that other groups are narrower.",
+      ),
+    sensitive: rulePath
+      .optional()
+      .describe("A field whose values must differ within each group; it has its own rule."),
+    lDiversity: integer(2, 1000).optional().describe("Distinct sensitive values in each group."),
+    tCloseness: z
+      .number()
+      .positive()
+      .max(1)
+      .optional()
+      .describe(
+        "Greatest distance of a group's sensitive values from the window's (earth mover's, 0 to 1).",
+      ),
+    domains: z
+      .record(z.string(), clusterDomain)
+      .optional()
+      .describe("By field: which values there are."),
   }),
 ]);

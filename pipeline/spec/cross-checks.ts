@@ -116,9 +116,11 @@ function checkFeatures(
   const check = (field: string, path: KeyPath, wanted: readonly string[]): void => {
     if (used.has(field)) complaints.push(tree.complain(path, `'${field}' is used above already`));
     used.add(field);
-    const action = rules.find((rule) => rule.field === field)?.rule.action;
-    // Noise leaves a number a number; labels are compared, so they are kept.
-    if (action !== "keep" && !(action === "perturb" && path.includes("inputs"))) {
+    const rule = rules.find((one) => one.field === field)?.rule;
+    // Noise and means leave a number a number; labels are compared, so they are kept.
+    const staysNumber =
+      rule?.action === "perturb" || (rule?.action === "cluster" && rule.publish === "mean");
+    if (rule?.action !== "keep" && !(staysNumber && path.includes("inputs"))) {
       complaints.push(tree.complain(path, `'${field}' needs the rule keep`));
     }
     const property = schema?.properties[field];

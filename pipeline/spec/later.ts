@@ -8,7 +8,7 @@ import type { KeyPath } from "./complaint.ts";
 
 /** Values by path, list indices written `[]`. */
 const LATER_VALUES: Readonly<Record<string, readonly string[]>> = {
-  "desensitize[].action": ["cluster", "redact", "encrypt", "tokenize", "plugin"],
+  "desensitize[].action": ["redact", "encrypt", "tokenize", "plugin"],
   "kafka.compression": ["snappy", "lz4"],
   "train.backend": ["tfjs-node", "tfjs-node-gpu", "webgpu", "gpu", "cuda"],
   "train.protect": ["masked", "shares", "secagg", "secure-aggregation", "ckks", "local", "none"],

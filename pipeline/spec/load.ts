@@ -62,7 +62,7 @@ export function loadPipelineSpec(options: LoadOptions): LoadedPipeline {
   if (complaints.length > 0 || record.schema === null) return invalid(complaints);
   return {
     status: "ok",
-    spec: toSpec(checked.value, record.document, rules, path),
+    spec: toSpec(checked.value, { ...record, schema: record.schema }, rules, path),
     warnings: inFileOrder(warn(checked.value, record.schema, read.tree)),
   };
 }
@@ -110,7 +110,7 @@ function readSchema(
 
 function toSpec(
   file: PipelineFile,
-  schema: Readonly<Record<string, unknown>>,
+  record: { readonly schema: RecordSchema; readonly document: Readonly<Record<string, unknown>> },
   files: RuleFiles,
   path: string,
 ): PipelineSpec {
@@ -125,13 +125,13 @@ function toSpec(
     },
     deadLetters: file.deadLetters,
     record: {
-      schema,
+      schema: record.document,
       id: file.record.id,
       subject: file.record.subject ?? null,
       maxBytes: file.record.maxBytes,
     },
     desensitize: placeRules(file).map(({ field, rule, path: [, index] }) =>
-      toRule(field, rule, Number(index), files),
+      toRule({ field, rule, index: Number(index) }, files, record.schema),
     ),
     features: file.features,
     encrypt: file.encrypt,

@@ -3,6 +3,7 @@
  */
 import type { PipelineFile } from "../../schemas/pipeline-file.ts";
 import type { RecordSchema } from "../../schemas/record-schema.ts";
+import { checkCluster } from "./cluster-rule.ts";
 import type { Complaint } from "./complaint.ts";
 import type { LocatedTree } from "./located-tree.ts";
 import { typesOf } from "./read-record-schema.ts";
@@ -23,7 +24,11 @@ export function checkRules(
     }
     for (const message of checkOptions(rule)) complaints.push(tree.complain(path, message));
   }
-  complaints.push(...checkPaths(rules, tree), ...checkKeys(file, tree));
+  complaints.push(
+    ...checkPaths(rules, tree),
+    ...checkKeys(file, tree),
+    ...checkCluster(file, rules, schema, tree),
+  );
   if (schema === null) return complaints;
   for (const placed of rules) {
     const message = checkType(placed, schema);

@@ -2,9 +2,9 @@
  * Reads the files that `desensitize` rules name, through the reader that the loader was given.
  */
 import type { PipelineFile } from "../../schemas/pipeline-file.ts";
-import type { Complaint } from "./complaint.ts";
+import type { Complaint, KeyPath } from "./complaint.ts";
 import type { LocatedTree } from "./located-tree.ts";
-import { type ReadTable, readHierarchy, readList } from "./rule-tables.ts";
+import { type ReadTable, readHierarchy, readHierarchyPaths, readList } from "./rule-tables.ts";
 import type { RuleFiles } from "./rules.ts";
 
 /** The content of every file that a rule names, and complaints about those that have none. */
@@ -15,13 +15,14 @@ export function readRuleFiles(
 ): RuleFiles & { readonly complaints: readonly Complaint[] } {
   const hierarchies = new Map<number, readonly (readonly [string, string])[]>();
   const lists = new Map<number, readonly string[]>();
+  const paths = new Map<string, readonly (readonly [string, ...string[]])[]>();
   const complaints: Complaint[] = [];
   const take = <T>(
-    into: Map<number, readonly T[]>,
-    [index, key, named]: readonly [number, string, string],
+    path: KeyPath,
+    named: string,
     parse: (bytes: Uint8Array) => ReadTable<T>,
+    use: (rows: readonly T[]) => void,
   ): void => {
-    const path = ["desensitize", index, key];
     const bytes = read(named);
     if (bytes === null) {
       complaints.push(
@@ -30,7 +31,7 @@ export function readRuleFiles(
       return;
     }
     const table = parse(bytes);
-    if (table.status === "ok") into.set(index, table.rows);
+    if (table.status === "ok") use(table.rows);
     else
       complaints.push(
         tree.complain(path, "the file has a fault, named below"),
@@ -38,17 +39,39 @@ export function readRuleFiles(
       );
   };
   for (const [index, rule] of file.desensitize.entries()) {
+    const at = (...keys: readonly string[]): KeyPath => ["desensitize", index, ...keys];
     if (rule.action === "generalize" && rule.hierarchy !== undefined) {
       const { hierarchy, level = 1 } = rule;
-      take(hierarchies, [index, "hierarchy", hierarchy], (bytes) =>
-        readHierarchy(bytes, hierarchy, level),
+      take(
+        at("hierarchy"),
+        hierarchy,
+        (bytes) => readHierarchy(bytes, hierarchy, level),
+        (rows) => hierarchies.set(index, rows),
       );
+    }
+    if (rule.action === "cluster") {
+      for (const [field, { hierarchy }] of Object.entries(rule.domains ?? {})) {
+        if (hierarchy === undefined) continue;
+        take(
+          at("domains", field, "hierarchy"),
+          hierarchy,
+          (bytes) => readHierarchyPaths(bytes, hierarchy),
+          (rows) => paths.set(field, rows),
+        );
+      }
     }
     if (rule.action !== "replace" || rule.from === undefined) continue;
     const { from } = rule;
-    if (typeof from === "string")
-      take(lists, [index, "from", from], (bytes) => readList(bytes, from));
-    else lists.set(index, from);
+    if (typeof from === "string") {
+      take(
+        at("from"),
+        from,
+        (bytes) => readList(bytes, from),
+        (rows) => lists.set(index, rows),
+      );
+    } else {
+      lists.set(index, from);
+    }
   }
-  return { hierarchies, lists, complaints };
+  return { hierarchies, lists, paths, complaints };
 }

@@ -73,12 +73,8 @@ function parseYaml(bytes: Uint8Array, file: string): Line[] | ReadTable<never> {
   }));
 }
 
-/** What each value becomes at a level of a hierarchy. @param level from 1 */
-export function readHierarchy(
-  bytes: Uint8Array,
-  file: string,
-  level: number,
-): ReadTable<readonly [value: string, becomes: string]> {
+/** Every line of a hierarchy file, each value once. */
+function readLines(bytes: Uint8Array, file: string): ReadTable<Line> {
   if (bytes.length > MAX_FILE_BYTES)
     return fault(file, 1, `expected at most ${MAX_FILE_BYTES} bytes`);
   const text = decode(bytes);
@@ -90,16 +86,51 @@ export function readHierarchy(
   if (parsed.length === 0 || parsed.length > MAX_ROWS) {
     return fault(file, 1, `expected 1 to ${MAX_ROWS} values, found ${parsed.length}`);
   }
-  const rows = new Map<string, string>();
+  const values = new Set<string>();
   for (const { cells, line } of parsed) {
+    const [value = ""] = cells;
+    if (values.has(value)) return fault(file, line, "this value stands above already");
+    values.add(value);
+  }
+  return { status: "ok", rows: parsed };
+}
+
+/** What each value becomes at a level of a hierarchy. @param level from 1 */
+export function readHierarchy(
+  bytes: Uint8Array,
+  file: string,
+  level: number,
+): ReadTable<readonly [value: string, becomes: string]> {
+  const lines = readLines(bytes, file);
+  if (lines.status === "invalid") return lines;
+  const rows: (readonly [string, string])[] = [];
+  for (const { cells, line } of lines.rows) {
     const [value = ""] = cells;
     const becomes = cells[level];
     if (becomes === undefined || becomes === "")
       return fault(file, line, `expected a level ${level}`);
-    if (rows.has(value)) return fault(file, line, "this value stands above already");
-    rows.set(value, becomes);
+    rows.push([value, becomes]);
   }
-  return { status: "ok", rows: [...rows] };
+  return { status: "ok", rows };
+}
+
+/** Each value of a hierarchy with all of its levels, the lowest first; every value has as many. */
+export function readHierarchyPaths(
+  bytes: Uint8Array,
+  file: string,
+): ReadTable<readonly [value: string, ...levels: string[]]> {
+  const lines = readLines(bytes, file);
+  if (lines.status === "invalid") return lines;
+  const levels = (lines.rows[0]?.cells.length ?? 1) - 1;
+  const rows: (readonly [string, ...string[]])[] = [];
+  for (const { cells, line } of lines.rows) {
+    const [value = "", ...rest] = cells;
+    if (rest.length !== levels || rest.includes("")) {
+      return fault(file, line, `expected ${levels} levels, as on the first line`);
+    }
+    rows.push([value, ...rest]);
+  }
+  return { status: "ok", rows };
 }
 
 /** A list: one text a line, empty lines aside, or a YAML list. */

@@ -5,6 +5,7 @@
  */
 import type { PipelineFile } from "../../schemas/pipeline-file.ts";
 import type { RecordProperty, RecordSchema } from "../../schemas/record-schema.ts";
+import { warnAboutCluster } from "./cluster-rule.ts";
 import type { Complaint } from "./complaint.ts";
 import type { LocatedTree } from "./located-tree.ts";
 import { type PlacedRule, placeRules } from "./rule-fields.ts";
@@ -78,5 +79,5 @@ export function warnAboutRules(
     const message = `no rule, so never leaves the zone: ${dropped.join(", ")}`;
     warnings.push(tree.complainAboutKey(["desensitize"], message));
   }
-  return warnings;
+  return [...warnings, ...warnAboutCluster(file, tree)];
 }

@@ -2,6 +2,8 @@
  * From a rule of the pipeline file to the rule of one field that the other rooms see.
  */
 import type { PipelineFile } from "../../schemas/pipeline-file.ts";
+import type { RecordSchema } from "../../schemas/record-schema.ts";
+import { clusterDomain, toClusterOptions } from "./cluster-rule.ts";
 import type {
   DesensitizeRule,
   DigestForm,
@@ -28,6 +30,8 @@ function toForm({
 export interface RuleFiles {
   readonly hierarchies: ReadonlyMap<number, readonly (readonly [string, string])[]>;
   readonly lists: ReadonlyMap<number, readonly string[]>;
+  /** Hierarchies of clustered fields, by the field. */
+  readonly paths: ReadonlyMap<string, readonly (readonly [string, ...string[]])[]>;
 }
 
 /** The root of every hierarchy. */
@@ -68,10 +72,13 @@ function toReplacement(
 
 /** The rule of one of the fields that a rule of the file is about; `index` is its place in the list. */
 export function toRule(
-  field: string,
-  rule: FileRule,
-  index: number,
+  {
+    field,
+    rule,
+    index,
+  }: { readonly field: string; readonly rule: FileRule; readonly index: number },
   files: RuleFiles,
+  schema: RecordSchema,
 ): DesensitizeRule {
   switch (rule.action) {
     case "keep":
@@ -96,6 +103,11 @@ export function toRule(
     case "perturb": {
       const { noise, scale, within, decimals } = rule;
       return { field, action: "perturb", key: toSecret(rule.key), noise, scale, within, decimals };
+    }
+    case "cluster": {
+      // The checks have refused a field whose domain is not known.
+      const domain = clusterDomain(field, rule, schema, files.paths) ?? { kind: "text" };
+      return { field, action: "cluster", domain, cluster: toClusterOptions(rule) };
     }
     case "fpe": {
       const alphabet = ALPHABETS[rule.alphabet];
