@@ -89,6 +89,7 @@ export async function runOne(context: CommandContext, options: RunOneOptions): P
       stage: name,
       keysRoot,
       counter,
+      metrics,
     });
     try {
       await runLanes({

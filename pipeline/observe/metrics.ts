@@ -6,6 +6,7 @@
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { LaneProgress } from "../stream/lane-options.ts";
+import { createWindowMetrics, type WindowObservation } from "./window-metrics.ts";
 
 /** Milliseconds; from a kernel call to a large encrypted pack. */
 const PROCESS_BUCKETS_MS = [1, 5, 20, 100, 500, 2_000, 10_000, 60_000];
@@ -17,6 +18,8 @@ const COMMIT_BUCKETS_MS = [2, 5, 10, 20, 50, 100, 500, 2_000, 10_000];
 
 export interface StageMetrics {
   record(progress: LaneProgress): void;
+  /** A window of records was grouped. */
+  window(window: WindowObservation): void;
   /** Text of `/metrics`. */
   text(): Promise<string>;
 }
@@ -74,7 +77,13 @@ export function createStageMetrics(stage: string): StageMetrics {
     buckets: COMMIT_BUCKETS_MS,
     registers,
   });
+  let windows: ReturnType<typeof createWindowMetrics> | null = null;
   return {
+    window(window) {
+      // Made when they are needed: a stage that groups nothing shows no zeros about it.
+      windows ??= createWindowMetrics(registers);
+      windows(window);
+    },
     record(progress) {
       const labels = { lane: String(progress.lane) };
       consumed.inc(labels, progress.records);

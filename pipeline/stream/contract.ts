@@ -55,6 +55,7 @@ export type Reason =
   | "ciphertext-refused"
   | "contribution-refused"
   | "other-run"
+  | "suppressed"
   | "plugin-failed";
 
 /** What became of a record that produced no output in the ordinary way. Records without an outcome are fine. */

@@ -54,6 +54,7 @@ const REASONS: Readonly<Record<Reason, true>> = {
   "ciphertext-refused": true,
   "contribution-refused": true,
   "other-run": true,
+  suppressed: true,
   "plugin-failed": true,
 };
 

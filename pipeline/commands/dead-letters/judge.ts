@@ -6,9 +6,8 @@
  */
 import { readFile } from "node:fs/promises";
 import { openKeyStore } from "../../crypto/key-store.ts";
-import { SealstreamError } from "../../errors.ts";
 import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
-import { createDesensitizeStage } from "../../stages/desensitize/stage.ts";
+import { createRuleJudge } from "../../stages/desensitize/stage.ts";
 import { createRowReader } from "../../stages/encrypt/row.ts";
 import type { Reason, StreamRecord } from "../../stream/contract.ts";
 import type { ReplayableStage } from "../../stream/dead-letter-replay.ts";
@@ -40,35 +39,22 @@ export function createJudge(given: {
 }
 
 async function desensitizeJudge(context: CommandContext, spec: PipelineSpec): Promise<Judge> {
-  const stage = createDesensitizeStage({
+  const rules = createRuleJudge({
     spec,
     secrets: (name) => secretFromEnvironment(context, name),
     wasm: await readFile(wasmPath("desensitize")),
   });
-  const lane = await stage.openLane(0);
   return {
     async judge(records) {
-      // Offsets count the records of this call: letters of any place may stand beside each other.
-      const numbered = records.map((record, offset) => ({ ...record, offset }));
-      const { outputs, outcomes, consumedTo } = await lane.process(numbered, null, 0);
-      const reasons = new Map(outcomes.map(({ offset, reason }) => [offset, reason]));
-      if (consumedTo !== records.length || outputs.length + reasons.size !== records.length) {
-        throw new SealstreamError(
-          "internal",
-          "The rules gave no verdict on a record: letters of a pipeline with windows cannot be replayed.",
-        );
-      }
-      const ids = outputs.map(({ key }) => key).values();
-      return numbered.map(({ offset }): Judged => {
-        const reason = reasons.get(offset);
-        if (reason !== undefined) return { status: "refused", reason };
-        const id = ids.next().value ?? null;
-        return id === null ? { status: "refused", reason: "record-id" } : { status: "passes", id };
-      });
+      const judged = await rules.judge(records);
+      return judged.map(
+        (what): Judged =>
+          typeof what === "string"
+            ? { status: "refused", reason: what }
+            : { status: "passes", id: what.id },
+      );
     },
-    close: async () => {
-      await stage.close?.();
-    },
+    close: rules.close,
   };
 }
 

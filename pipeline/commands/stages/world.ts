@@ -9,6 +9,7 @@ import { type StageName, type TopicRole, topicName } from "../../../schemas/topi
 import { type BlobPurpose, createKeyDirectory, type KeyDirectory } from "../../crypto/directory.ts";
 import type { UnwrapPurpose } from "../../crypto/key-purposes.ts";
 import { type KeyStore, openKeyStore } from "../../crypto/key-store.ts";
+import type { StageMetrics } from "../../observe/metrics.ts";
 import type { ProgressCounter } from "../../observe/progress.ts";
 import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
 import type { Stage, StreamRecord } from "../../stream/contract.ts";
@@ -24,6 +25,7 @@ export interface StageWorld {
   readonly keys: KeyStore;
   readonly directory: KeyDirectory;
   readonly counter: ProgressCounter;
+  readonly metrics: StageMetrics;
   /** Follows a "one" topic; resolves when what was there at the start has been applied. */
   follow(role: TopicRole, apply: (record: StreamRecord) => void): Promise<void>;
   /** Milliseconds since the epoch: every entry that was in `keys` before that time has been applied. */
@@ -46,6 +48,7 @@ export interface WorldOptions {
   readonly stage: StageName;
   readonly keysRoot: string;
   readonly counter: ProgressCounter;
+  readonly metrics: StageMetrics;
 }
 
 /** Purposes of the private keys with which a stage opens data keys, and the public blobs it reads. */

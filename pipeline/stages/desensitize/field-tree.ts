@@ -11,6 +11,8 @@ import { type RecordSchema, TYPE_BITS } from "./record-schema.ts";
 const ALL_TYPES = Object.values(TYPE_BITS).reduce((all, bit) => all | bit, 0);
 
 export interface FieldNode {
+  /** Where it stands in a record, as rules write it. */
+  readonly path: string;
   /** Its name in its object; empty for the elements of an array. */
   readonly name: string;
   /** Null for an object or array that is rebuilt. */
@@ -28,6 +30,11 @@ export function splitPath(path: string): string[] {
     const name = part.replace(/(?:\[\])+$/, "");
     return [name, ...Array<string>((part.length - name.length) / 2).fill("[]")];
   });
+}
+
+/** The path of a name inside what stands at `outer`; empty: in the record. */
+function joinPath(outer: string, name: string): string {
+  return outer === "" || name === "[]" ? `${outer}${name}` : `${outer}.${name}`;
 }
 
 interface Branch {
@@ -83,6 +90,7 @@ export function listFields(rules: readonly DesensitizeRule[], schema: RecordSche
     const isArray = inside[0]?.[0] === "[]";
     const index = nodes.length;
     nodes.push({
+      path: joinPath(parent === null ? "" : (nodes[parent]?.path ?? ""), name),
       name: name === "[]" ? "" : name,
       rule: inside.length > 0 ? null : (branch?.rule ?? { field: name, action: "drop" }),
       container: inside.length === 0 ? null : isArray ? "array" : "object",

@@ -10,6 +10,7 @@ import { createWriter } from "./config-bytes.ts";
 import { listKeys, type SecretLookup } from "./config-keys.ts";
 import { type ActionBlock, encodeAction } from "./config-parameters.ts";
 import { type FieldNode, listFields } from "./field-tree.ts";
+import { observedFields } from "./observed.ts";
 import { needsPositions } from "./positions.ts";
 import type { RecordSchema } from "./record-schema.ts";
 
@@ -20,6 +21,7 @@ const CONFIG_MAGIC = 0x32434453;
 const FLAG_ALLOWS_UNKNOWN = 1;
 const FLAG_POSITIONS = 2;
 const FLAG_REQUIRED = 1;
+const FLAG_OBSERVED = 2;
 /** Parent of a field of the record itself. */
 const NO_PARENT = 0xffffffff;
 /** Nesting of a record, itself counted: forms have a few levels, parsers downstream may recurse. */
@@ -63,17 +65,18 @@ export function encodePluginConfig(
   const blocks = fields.map(({ rule, container }) =>
     rule === null ? CONTAINERS[container ?? "object"] : encodeAction(rule, keys),
   );
+  const observed = observedFields(spec);
   const writer = createWriter();
   const flags =
     (schema.allowsUnknown ? FLAG_ALLOWS_UNKNOWN : 0) |
     (needsPositions(spec.desensitize) ? FLAG_POSITIONS : 0);
   writer.words(CONFIG_MAGIC, keys.count, fields.length, id, flags, MAX_DEPTH, ID_MAX_BYTES, 0);
   keys.write(writer, secrets);
-  fields.forEach(({ name, types, isRequired, parent }, i) => {
+  fields.forEach(({ path, name, types, isRequired, parent }, i) => {
     const { code, block } = blocks[i] ?? CONTAINERS.object;
     const nameBytes = utf8.encode(name);
-    const required = isRequired ? FLAG_REQUIRED : 0;
-    writer.words(code, types, required, parent ?? NO_PARENT, nameBytes.length, block.length);
+    const fieldFlags = (isRequired ? FLAG_REQUIRED : 0) | (observed.has(path) ? FLAG_OBSERVED : 0);
+    writer.words(code, types, fieldFlags, parent ?? NO_PARENT, nameBytes.length, block.length);
     writer.padded(nameBytes);
     writer.padded(block);
   });

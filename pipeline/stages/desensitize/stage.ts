@@ -1,13 +1,11 @@
 /**
  * The desensitize stage: raw records in, records without what may not leave out.
  *
- * Hands the raw values of a batch to the desensitize plugin in its worker and turns its statuses into outcomes. It
- * never builds an outgoing record itself: value and key are the plugin's bytes, the raw key and headers go nowhere.
- * Records that the plugin let pass are checked against the rest of their JSON Schema, where it has such a rest.
+ * Hands the raw values of a batch to the desensitize plugin in its worker (judge-rows.ts) and turns its statuses into
+ * outcomes. Where fields are clustered, records wait for their window and are grouped (cluster-lane.ts).
  */
-import { MAX_VALUE_BYTES } from "../../../schemas/topics.ts";
 import { SealstreamError } from "../../errors.ts";
-import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
+import type { ClusterOptions, PipelineSpec } from "../../spec/pipeline-spec.ts";
 import type {
   LaneBounds,
   Outcome,
@@ -17,16 +15,22 @@ import type {
   StepResult,
   StreamRecord,
 } from "../../stream/contract.ts";
-import { type PluginStatus, STATUS_NAMES } from "../../wasm/abi.ts";
-import { type PluginResult, valueAt } from "../../wasm/columns.ts";
 import { createPluginHost, type PluginHost, type PluginLimits } from "../../wasm/host.ts";
+import { createClusterLane, type WindowReport } from "./cluster-lane.ts";
+import { type DesensitizeState, NO_CUT } from "./cluster-state.ts";
+import { createWindowGrouper } from "./cluster-window.ts";
+import { isRefusal, judgeRecords, type RowJudge } from "./judge-rows.ts";
+import { clusterOptions } from "./observed.ts";
 import { encodePluginConfig, type SecretLookup } from "./plugin-config.ts";
 import { encodePosition, needsPositions } from "./positions.ts";
-import { type RecordSchema, readRecordSchema } from "./record-schema.ts";
+import { readRecordSchema } from "./record-schema.ts";
 import { syntheticRecord } from "./synthetic-record.ts";
 
 /** Large enough that crossing into the worker costs little for one record, small enough to stay in the caches. */
 const BOUNDS: LaneBounds = { maxRecords: 4096, maxBytes: 4 * 1024 * 1024 };
+
+/** What a lane holds that groups records: a window of 16,000 records of 1 KiB. */
+const WINDOW_BYTES = 16 * 1024 * 1024;
 
 /**
  * A batch of 4 MiB needs about four times as much (input, decoded strings, output, keys); six times when every value
@@ -42,23 +46,6 @@ const DEFAULT_LIMITS: PluginLimits = {
 const WARM_UP_BATCHES = 20;
 const WARM_UP_RECORDS = 256;
 
-/** Why the stage refuses what the plugin refuses. `dropped` is not among them: this plugin drops no rows. */
-const REASONS: Readonly<Record<Exclude<PluginStatus, "ok" | "dropped">, Reason>> = {
-  tombstone: "tombstone",
-  "too-large": "too-large",
-  "not-utf8": "not-utf8",
-  "not-json": "not-json",
-  "duplicate-field": "duplicate-field",
-  "unknown-field": "unknown-field",
-  "missing-field": "missing-field",
-  "wrong-type": "wrong-type",
-  "record-id": "record-id",
-  schema: "schema",
-  "plugin-failed": "plugin-failed",
-};
-
-const utf8 = new TextDecoder();
-
 export interface DesensitizeOptions {
   readonly spec: PipelineSpec;
   /** Raw bytes of a secret by the name of its environment variable; throws key-missing when there is none. */
@@ -66,74 +53,20 @@ export interface DesensitizeOptions {
   /** The built plugin: the file at wasmPath("desensitize"). */
   readonly wasm: Uint8Array;
   readonly limits?: Partial<PluginLimits> | undefined;
+  /** A window of records was grouped; its transaction may still be thrown away. */
+  readonly onWindow?: ((report: WindowReport) => void) | undefined;
 }
 
-/** What became of a row: a reason why it is refused, or the outgoing record. */
-type Judged = Reason | { readonly key: Uint8Array; readonly value: Uint8Array };
-
-function isRefusal(judged: Judged): judged is Reason {
-  return typeof judged === "string";
-}
-
-/** Why a record does not even reach the plugin; `null`: it does. */
-function refusedUnread(record: StreamRecord, maxBytes: number): Reason | null {
-  if (record.value === null) return "tombstone";
-  return record.value.length > maxBytes ? "too-large" : null;
-}
-
-/** Whether the rest of the schema accepts a record that the plugin has found to be JSON. */
-function fitsSchema(schema: RecordSchema, value: Uint8Array): boolean {
-  if (schema.validate === null) return true;
-  return schema.validate(JSON.parse(utf8.decode(value)));
-}
-
-/** Pairs every row with its output or the reason why it has none. */
-function judgeRows(
-  values: readonly Uint8Array[],
-  result: PluginResult,
-  schema: RecordSchema,
-): Judged[] {
-  const [keys, outputs] = result.columns;
-  const judged = Array.from(result.status, (code): Judged => {
-    const status = STATUS_NAMES[code] ?? "plugin-failed";
-    return status === "ok" || status === "dropped" ? "plugin-failed" : REASONS[status];
-  });
-  result.rowIndex.forEach((row, i) => {
-    const key = keys === undefined ? null : valueAt(keys, i);
-    const value = outputs === undefined ? null : valueAt(outputs, i);
-    const raw = values[row];
-    if (key === null || value === null || raw === undefined) return;
-    if (!fitsSchema(schema, raw)) judged[row] = "schema";
-    else judged[row] = value.length > MAX_VALUE_BYTES ? "too-large" : { key, value };
-  });
-  return judged;
-}
-
+/** A lane whose records each stand for themselves. */
 async function processBatch(
   records: readonly StreamRecord[],
-  options: { host: PluginHost; schema: RecordSchema; spec: PipelineSpec; lane: number },
-): Promise<StepResult<null>> {
-  const { host, schema, spec, lane } = options;
-  const { maxBytes } = spec.record;
-  const refusals = records.map((record) => refusedUnread(record, maxBytes));
-  const values: Uint8Array[] = [];
-  const positions: Uint8Array[] = [];
-  const withPositions = needsPositions(spec.desensitize);
-  records.forEach(({ value, offset }, i) => {
-    if (refusals[i] !== null || value === null) return;
-    values.push(value);
-    if (withPositions) positions.push(encodePosition(lane, offset));
-  });
-  const columns = withPositions ? [values, positions] : [values];
-  const judged =
-    values.length === 0
-      ? []
-      : judgeRows(values, await host.transform(columns, values.length), schema);
+  judge: RowJudge,
+): Promise<StepResult<DesensitizeState>> {
   const outputs: OutputRecord[] = [];
   const outcomes: Outcome[] = [];
-  let row = 0;
+  const judged = await judgeRecords(records, judge);
   records.forEach(({ offset }, i) => {
-    const what = refusals[i] ?? judged[row++] ?? "plugin-failed";
+    const what = judged[i] ?? "plugin-failed";
     if (isRefusal(what)) outcomes.push({ offset, kind: "dead-letter", reason: what });
     else outputs.push({ role: "desensitized", key: what.key, value: what.value, headers: {} });
   });
@@ -141,56 +74,107 @@ async function processBatch(
   return {
     outputs,
     outcomes,
-    state: null,
+    state: NO_CUT,
     consumedTo: last === undefined ? null : last.offset + 1,
     wakeAtMs: null,
   };
 }
 
-/**
- * Makes the stage. The plugin starts with the first `warmUp` or `openLane`; all lanes share it.
- * @throws spec-invalid, key-missing, key-invalid when pipeline file, schema and secrets do not fit together
- */
-export function createDesensitizeStage(options: DesensitizeOptions): Stage<null> {
+/** The plugin of a pipeline, started when it is first needed; all lanes share it. */
+function createPlugin(options: DesensitizeOptions) {
   const { spec, wasm } = options;
   const schema = readRecordSchema(spec.record.schema);
   const config = encodePluginConfig(spec, schema, options.secrets);
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   let starting: Promise<PluginHost> | null = null;
   let closed = false;
-
-  const start = (): Promise<PluginHost> => {
-    if (closed) throw new SealstreamError("internal", "the desensitize stage is closed");
-    starting ??= createPluginHost({ module: wasm, config, limits }).catch((error: unknown) => {
-      // A host that did not start is not kept: the lane's next start tries again.
-      starting = null;
-      throw error;
-    });
-    return starting;
-  };
-
   return {
-    name: "desensitize",
-    bounds: BOUNDS,
-    async openLane(lane) {
-      const host = await start();
-      return {
-        restore: () => null,
-        process: (records) => processBatch(records, { host, schema, spec, lane }),
-      };
+    spec,
+    schema,
+    start(): Promise<PluginHost> {
+      if (closed) throw new SealstreamError("internal", "the desensitize stage is closed");
+      starting ??= createPluginHost({ module: wasm, config, limits }).catch((error: unknown) => {
+        // A host that did not start is not kept: the lane's next start tries again.
+        starting = null;
+        throw error;
+      });
+      return starting;
     },
-    async warmUp() {
-      const host = await start();
-      const column = new Array<Uint8Array>(WARM_UP_RECORDS).fill(syntheticRecord(spec, schema));
-      const positions = column.map((_, i) => encodePosition(0, i));
-      const columns = needsPositions(spec.desensitize) ? [column, positions] : [column];
-      for (let i = 0; i < WARM_UP_BATCHES; i++) await host.transform(columns, column.length);
-    },
-    async close() {
+    async close(): Promise<void> {
       closed = true;
       config.fill(0);
       const host = await starting?.catch(() => null);
       await host?.close();
     },
+  };
+}
+
+/** Bounds of a lane whose windows have so many records. */
+function boundsOf(cluster: ClusterOptions | null): LaneBounds {
+  if (cluster === null) return BOUNDS;
+  const maxRecords = Math.max(BOUNDS.maxRecords, cluster.windowRecords);
+  return { maxRecords, maxBytes: WINDOW_BYTES };
+}
+
+/**
+ * Makes the stage. The plugin starts with the first `warmUp` or `openLane`; all lanes share it.
+ * @throws spec-invalid, key-missing, key-invalid when pipeline file, schema and secrets do not fit together
+ */
+export function createDesensitizeStage(options: DesensitizeOptions): Stage<DesensitizeState> {
+  const plugin = createPlugin(options);
+  const { spec, schema } = plugin;
+  const grouper = createWindowGrouper(spec, schema);
+  const cluster = clusterOptions(spec.desensitize);
+  const bounds = boundsOf(cluster);
+  return {
+    name: "desensitize",
+    bounds,
+    async openLane(lane) {
+      const judge: RowJudge = { host: await plugin.start(), schema, spec, lane };
+      if (grouper !== null && cluster !== null) {
+        const { onWindow } = options;
+        return createClusterLane({ ...judge, options: cluster, bounds, grouper, onWindow });
+      }
+      return {
+        restore: () => NO_CUT,
+        process: (records) => processBatch(records, judge),
+      };
+    },
+    async warmUp() {
+      const host = await plugin.start();
+      const column = new Array<Uint8Array>(WARM_UP_RECORDS).fill(syntheticRecord(spec, schema));
+      const positions = column.map((_, i) => encodePosition(0, i));
+      const columns = needsPositions(spec.desensitize) ? [column, positions] : [column];
+      for (let i = 0; i < WARM_UP_BATCHES; i++) await host.transform(columns, column.length);
+    },
+    close: plugin.close,
+  };
+}
+
+/** What the rules make of single records: whether each would pass, and under which id; nothing that may leave. */
+export interface RuleJudge {
+  /** The record id after its rule, or why the record is refused; one answer a record, in order. */
+  judge(records: readonly StreamRecord[]): Promise<(Reason | { readonly id: Uint8Array })[]>;
+  close(): Promise<void>;
+}
+
+/**
+ * The stage's rules without its windows: whether a record finds a group is decided when it comes.
+ * @throws as createDesensitizeStage
+ */
+export function createRuleJudge(options: DesensitizeOptions): RuleJudge {
+  const plugin = createPlugin(options);
+  const { spec, schema } = plugin;
+  const grouper = createWindowGrouper(spec, schema);
+  return {
+    async judge(records) {
+      const host = await plugin.start();
+      const judged = await judgeRecords(records, { host, schema, spec, lane: 0 });
+      return judged.map((what) => {
+        const found = grouper === null ? what : grouper.itemOf(what, 0, 0).record;
+        return typeof found === "string" ? found : { id: found.key };
+      });
+    },
+    close: plugin.close,
   };
 }

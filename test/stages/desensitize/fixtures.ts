@@ -32,6 +32,7 @@ export interface SpecParts {
   readonly rules?: PipelineSpec["desensitize"];
   readonly id?: string;
   readonly maxBytes?: number;
+  readonly subject?: string | null;
 }
 
 /** A pipeline with what this stage reads. */
@@ -40,8 +41,9 @@ export function specWith({
   rules = RULES,
   id = "formId",
   maxBytes = 1000,
+  subject = null,
 }: SpecParts = {}): PipelineSpec {
-  const parts = { record: { schema, id, subject: null, maxBytes }, desensitize: rules };
+  const parts = { record: { schema, id, subject, maxBytes }, desensitize: rules };
   // Because the stage reads no other part of the spec.
   return parts as unknown as PipelineSpec;
 }

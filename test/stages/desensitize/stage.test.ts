@@ -4,6 +4,10 @@
 import { createHmac } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { afterEach, describe, expect, test } from "vitest";
+import {
+  type DesensitizeState,
+  NO_CUT,
+} from "../../../pipeline/stages/desensitize/cluster-state.ts";
 import { createDesensitizeStage } from "../../../pipeline/stages/desensitize/stage.ts";
 import type { StepResult, StreamRecord } from "../../../pipeline/stream/contract.ts";
 import { wasmPath } from "../../../pipeline/wasm/locate.ts";
@@ -27,13 +31,13 @@ function stageWith(parts: SpecParts = {}) {
 async function process(
   records: readonly StreamRecord[],
   parts: SpecParts = {},
-): Promise<StepResult<null>> {
+): Promise<StepResult<DesensitizeState>> {
   const lane = await stageWith(parts).openLane(0);
   const state = await lane.restore(null, 100);
   return lane.process(records, state, 0);
 }
 
-function textsOf({ outputs }: StepResult<null>): [key: string, value: string][] {
+function textsOf({ outputs }: StepResult<DesensitizeState>): [key: string, value: string][] {
   return outputs.map(({ key, value }) => [
     Buffer.from(key!).toString(),
     Buffer.from(value!).toString(),
@@ -64,7 +68,7 @@ test("a record leaves with its rules done, under its id, with nothing of its key
       }),
     ],
   ]);
-  expect(result).toMatchObject({ outcomes: [], state: null, consumedTo: 101, wakeAtMs: null });
+  expect(result).toMatchObject({ outcomes: [], state: NO_CUT, consumedTo: 101, wakeAtMs: null });
   expect(result.outputs[0]).toMatchObject({ role: "desensitized", headers: {} });
 });
 
@@ -126,7 +130,7 @@ test("nothing in: nothing out, and nothing new is final", async () => {
   expect(await process([])).toEqual({
     outputs: [],
     outcomes: [],
-    state: null,
+    state: NO_CUT,
     consumedTo: null,
     wakeAtMs: null,
   });
@@ -180,7 +184,9 @@ test("lanes share the plugin and do not mix", async () => {
   const stage = stageWith();
   const lanes = await Promise.all([0, 1, 2, 3].map((lane) => stage.openLane(lane)));
   const results = await Promise.all(
-    lanes.map((lane, i) => lane.process(recordsOf({ formId: `lane ${i}`, age: i }, null), null, 0)),
+    lanes.map((lane, i) =>
+      lane.process(recordsOf({ formId: `lane ${i}`, age: i }, null), NO_CUT, 0),
+    ),
   );
   expect(results.map((result) => textsOf(result)[0]![0])).toEqual(lanes.map((_, i) => `lane ${i}`));
   for (const { outcomes } of results)
@@ -199,7 +205,7 @@ test("a full batch passes, every record as itself", async () => {
       email: `p${i}@x.org`,
     })),
   );
-  const result = await lane.process(records, null, 0);
+  const result = await lane.process(records, NO_CUT, 0);
   expect(textsOf(result)).toEqual(
     records.map((_, i) => [
       `f${i}`,
@@ -247,7 +253,7 @@ test("another plugin that answers with fewer columns gets nothing out", async ()
   const stage = createDesensitizeStage({ spec: specWith(), secrets, wasm: await hostileGuest() });
   opened.push(stage);
   const lane = await stage.openLane(0);
-  const result = await lane.process(recordsOf({ formId: "a", age: 1 }), null, 0);
+  const result = await lane.process(recordsOf({ formId: "a", age: 1 }), NO_CUT, 0);
   expect(result.outputs).toEqual([]);
   expect(result.outcomes).toEqual([{ offset: 100, kind: "dead-letter", reason: "plugin-failed" }]);
 });

@@ -1,0 +1,204 @@
+/**
+ * From the observed values of a window's records to the records that leave: codes, groups, and the ranges in their holes.
+ *
+ * Which records share a group is decided in cluster/; here is how records get there and back. Must not know time, lanes
+ * or Kafka.
+ */
+import { MAX_VALUE_BYTES } from "../../../schemas/topics.ts";
+import type { ClusterOptions, PipelineSpec } from "../../spec/pipeline-spec.ts";
+import type { Reason } from "../../stream/contract.ts";
+import { createDomain, type Domain } from "./cluster/domain.ts";
+import { type ClusterWindow, type Group, groupWindow } from "./cluster/group.ts";
+import { measureWindow, type WindowQuality } from "./cluster/quality.ts";
+import { listFields } from "./field-tree.ts";
+import { isRefusal, type Judged, type Passed } from "./judge-rows.ts";
+import { clusterOptions, clusterRules, type Note, observedFields, readNotes } from "./observed.ts";
+import { type RecordSchema, TYPE_BITS } from "./record-schema.ts";
+
+const TYPES_OF_NUMBERS = (TYPE_BITS["number"] ?? 0) | (TYPE_BITS["integer"] ?? 0);
+
+/** What is kept of a record until its window is final. */
+export interface Waiting extends Passed {
+  readonly codes: readonly number[];
+  /** Where the clustered values are to stand, one a field. */
+  readonly places: readonly number[];
+  /** Null: the record names no subject, so it is one of its own. */
+  readonly subject: string | null;
+  readonly sensitive: { readonly text: string; readonly isNumber: boolean } | null;
+}
+
+export interface Item {
+  readonly offset: number;
+  readonly seenMs: number;
+  readonly record: Reason | Waiting;
+}
+
+/** What leaves of a record of a window, or why it does not. */
+export type Grouped = Reason | { readonly key: Uint8Array; readonly value: Uint8Array };
+
+export interface WindowGrouper {
+  itemOf(judged: Judged, offset: number, seenMs: number): Item;
+  /** One answer a record, in order. */
+  group(items: readonly Item[]): {
+    readonly records: readonly Grouped[];
+    readonly quality: WindowQuality;
+  };
+}
+
+interface ClusteredField {
+  readonly domain: Domain;
+  /** Numbers leave as numbers when their mean does. */
+  readonly isNumber: boolean;
+  readonly slot: number;
+}
+
+const decoder = new TextDecoder();
+const encoder = new TextEncoder();
+
+/** Numbers 0, 1, ... of values in the order in which they first come. */
+function numberOff<T>(values: readonly (T | null)[]): Uint32Array {
+  const seen = new Map<T, number>();
+  let next = 0;
+  return Uint32Array.from(values, (value) => {
+    if (value === null) return next++;
+    const known = seen.get(value);
+    if (known !== undefined) return known;
+    seen.set(value, next);
+    return next++;
+  });
+}
+
+/** Sensitive values as ranks; numbers in their order, everything else in that of its text. */
+function rankSensitive(values: readonly Waiting["sensitive"][]): {
+  readonly ranks: Uint32Array;
+  readonly isOrdered: boolean;
+} {
+  const isOrdered = values.every((value) => value?.isNumber === true);
+  const identity = (value: Waiting["sensitive"]): string | number =>
+    value === null ? "" : isOrdered ? Number(value.text) : `${value.isNumber}${value.text}`;
+  const all = values.map(identity);
+  const distinct = [...new Set(all)].sort((a, b) =>
+    typeof a === "number" && typeof b === "number" ? a - b : `${a}` < `${b}` ? -1 : 1,
+  );
+  const ranks = new Map(distinct.map((value, rank) => [value, rank]));
+  return { ranks: Uint32Array.from(all, (value) => ranks.get(value) ?? 0), isOrdered };
+}
+
+/** The bytes that stand in the records of a group, one a field. */
+function textsOf(group: Group, fields: readonly ClusteredField[], options: ClusterOptions) {
+  return fields.map(({ domain, isNumber }, i) => {
+    if (options.publish === "mean" && domain.mean !== null) {
+      const mean = domain.mean(group.mean[i] ?? 0);
+      return encoder.encode(isNumber ? mean : JSON.stringify(mean));
+    }
+    return encoder.encode(JSON.stringify(domain.render(group.low[i] ?? 0, group.high[i] ?? 0)));
+  });
+}
+
+/** The record with texts in its holes. */
+function fill(record: Waiting, texts: readonly Uint8Array[]): Uint8Array {
+  const holes = record.places
+    .map((place, i) => ({ place, text: texts[i] ?? new Uint8Array(0) }))
+    .sort((a, b) => a.place - b.place);
+  const bytes = holes.reduce((sum, { text }) => sum + text.length, record.value.length);
+  const filled = new Uint8Array(bytes);
+  let from = 0;
+  let at = 0;
+  for (const { place, text } of holes) {
+    filled.set(record.value.subarray(from, place), at);
+    at += place - from;
+    filled.set(text, at);
+    at += text.length;
+    from = place;
+  }
+  filled.set(record.value.subarray(from), at);
+  return filled;
+}
+
+function readSensitive(note: Note | undefined): Waiting["sensitive"] {
+  if (note === undefined || note.type === 0) return null;
+  return { text: decoder.decode(note.text), isNumber: (note.type & TYPES_OF_NUMBERS) !== 0 };
+}
+
+/**
+ * Makes the grouper of a pipeline; null when nothing is clustered.
+ * @throws spec-invalid when a domain has no values, or more than can be ordered
+ */
+export function createWindowGrouper(
+  spec: Pick<PipelineSpec, "desensitize" | "record">,
+  schema: RecordSchema,
+): WindowGrouper | null {
+  const options = clusterOptions(spec.desensitize);
+  if (options === null) return null;
+  const observed = observedFields(spec);
+  // The plugin numbers observed fields in the order of its configuration.
+  const slots = listFields(spec.desensitize, schema)
+    .map(({ path }) => path)
+    .filter((path) => observed.has(path));
+  const fields = clusterRules(spec.desensitize).map(
+    ({ field, domain }): ClusteredField => ({
+      domain: createDomain(domain),
+      isNumber: domain.kind === "number",
+      slot: slots.indexOf(field),
+    }),
+  );
+  const subjectSlot = spec.record.subject === null ? -1 : slots.indexOf(spec.record.subject);
+  const sensitiveSlot = options.sensitive === null ? -1 : slots.indexOf(options.sensitive.field);
+
+  function wait(passed: Passed): Reason | Waiting {
+    const notes = readNotes(passed.notes ?? new Uint8Array(0), slots.length);
+    const codes: number[] = [];
+    const places: number[] = [];
+    for (const { domain, slot } of fields) {
+      const note = notes[slot];
+      if (note === undefined || note.type === 0) return "missing-field";
+      const code = domain.encode(decoder.decode(note.text));
+      if (code === null) return "wrong-type";
+      codes.push(code);
+      places.push(note.place);
+    }
+    const subject = notes[subjectSlot];
+    return {
+      ...passed,
+      codes,
+      places,
+      subject: subject === undefined || subject.type === 0 ? null : decoder.decode(subject.text),
+      sensitive: readSensitive(notes[sensitiveSlot]),
+    };
+  }
+
+  return {
+    itemOf: (judged, offset, seenMs) => ({
+      offset,
+      seenMs,
+      record: isRefusal(judged) ? judged : wait(judged),
+    }),
+    group(items) {
+      const waiting = items.flatMap(({ record }) => (typeof record === "string" ? [] : [record]));
+      const sensitive = rankSensitive(waiting.map((record) => record.sensitive));
+      const window: ClusterWindow = {
+        rows: waiting.length,
+        columns: fields.map((_, i) => Float64Array.from(waiting, ({ codes }) => codes[i] ?? 0)),
+        subjects: numberOff(waiting.map(({ subject }) => subject)),
+        sensitive: options.sensitive === null ? null : sensitive.ranks,
+        sensitiveOrdered: sensitive.isOrdered,
+      };
+      const domains = fields.map(({ domain }) => domain);
+      const grouping = groupWindow(window, domains, options);
+      const texts = grouping.groups.map((group) => textsOf(group, fields, options));
+      const filled = waiting.map((record, row): Grouped => {
+        const own = texts[grouping.group[row] ?? -1];
+        if (own === undefined) return "suppressed";
+        const value = fill(record, own);
+        return value.length > MAX_VALUE_BYTES ? "too-large" : { key: record.key, value };
+      });
+      const inOrder = filled.values();
+      return {
+        records: items.map(({ record }) =>
+          typeof record === "string" ? record : (inOrder.next().value ?? "plugin-failed"),
+        ),
+        quality: measureWindow(window, domains, grouping, options),
+      };
+    },
+  };
+}

@@ -1,0 +1,111 @@
+/**
+ * Runs raw records through the desensitize plugin: what leaves of each, or why it is refused.
+ *
+ * It never builds an outgoing record itself: value and key are the plugin's bytes, the raw key and headers go nowhere.
+ * Records that the plugin let pass are checked against the rest of their JSON Schema, where it has such a rest.
+ */
+import { MAX_VALUE_BYTES } from "../../../schemas/topics.ts";
+import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
+import type { Reason, StreamRecord } from "../../stream/contract.ts";
+import { type PluginStatus, STATUS_NAMES } from "../../wasm/abi.ts";
+import { type PluginResult, valueAt } from "../../wasm/columns.ts";
+import type { PluginHost } from "../../wasm/host.ts";
+import { encodePosition, needsPositions } from "./positions.ts";
+import type { RecordSchema } from "./record-schema.ts";
+
+/** Why the stage refuses what the plugin refuses. `dropped` is not among them: this plugin drops no rows. */
+const REASONS: Readonly<Record<Exclude<PluginStatus, "ok" | "dropped">, Reason>> = {
+  tombstone: "tombstone",
+  "too-large": "too-large",
+  "not-utf8": "not-utf8",
+  "not-json": "not-json",
+  "duplicate-field": "duplicate-field",
+  "unknown-field": "unknown-field",
+  "missing-field": "missing-field",
+  "wrong-type": "wrong-type",
+  "record-id": "record-id",
+  schema: "schema",
+  "plugin-failed": "plugin-failed",
+};
+
+const utf8 = new TextDecoder();
+
+/** What leaves of a record: views of what the plugin wrote. */
+export interface Passed {
+  readonly key: Uint8Array;
+  readonly value: Uint8Array;
+  /** Observed values (observed.ts), where records are grouped. */
+  readonly notes: Uint8Array | null;
+}
+
+/** What became of a record: a reason why it is refused, or what leaves of it. */
+export type Judged = Reason | Passed;
+
+export function isRefusal(judged: Judged): judged is Reason {
+  return typeof judged === "string";
+}
+
+export interface RowJudge {
+  readonly host: PluginHost;
+  readonly schema: RecordSchema;
+  readonly spec: PipelineSpec;
+  readonly lane: number;
+}
+
+/** Why a record does not even reach the plugin; `null`: it does. */
+function refusedUnread(record: StreamRecord, maxBytes: number): Reason | null {
+  if (record.value === null) return "tombstone";
+  return record.value.length > maxBytes ? "too-large" : null;
+}
+
+/** Whether the rest of the schema accepts a record that the plugin has found to be JSON. */
+function fitsSchema(schema: RecordSchema, value: Uint8Array): boolean {
+  if (schema.validate === null) return true;
+  return schema.validate(JSON.parse(utf8.decode(value)));
+}
+
+/** Pairs every row with its output or the reason why it has none. */
+function pairRows(
+  values: readonly Uint8Array[],
+  result: PluginResult,
+  schema: RecordSchema,
+): Judged[] {
+  const [keys, outputs, notes] = result.columns;
+  const judged = Array.from(result.status, (code): Judged => {
+    const status = STATUS_NAMES[code] ?? "plugin-failed";
+    return status === "ok" || status === "dropped" ? "plugin-failed" : REASONS[status];
+  });
+  result.rowIndex.forEach((row, i) => {
+    const key = keys === undefined ? null : valueAt(keys, i);
+    const value = outputs === undefined ? null : valueAt(outputs, i);
+    const raw = values[row];
+    if (key === null || value === null || raw === undefined) return;
+    if (!fitsSchema(schema, raw)) judged[row] = "schema";
+    else if (value.length > MAX_VALUE_BYTES) judged[row] = "too-large";
+    else judged[row] = { key, value, notes: notes === undefined ? null : valueAt(notes, i) };
+  });
+  return judged;
+}
+
+/** What became of each record, in order. */
+export async function judgeRecords(
+  records: readonly StreamRecord[],
+  { host, schema, spec, lane }: RowJudge,
+): Promise<Judged[]> {
+  const refusals = records.map((record) => refusedUnread(record, spec.record.maxBytes));
+  const values: Uint8Array[] = [];
+  const positions: Uint8Array[] = [];
+  const withPositions = needsPositions(spec.desensitize);
+  records.forEach(({ value, offset }, i) => {
+    if (refusals[i] !== null || value === null) return;
+    values.push(value);
+    if (withPositions) positions.push(encodePosition(lane, offset));
+  });
+  const columns = withPositions ? [values, positions] : [values];
+  const judged =
+    values.length === 0
+      ? []
+      : pairRows(values, await host.transform(columns, values.length), schema);
+  let row = 0;
+  return refusals.map((refusal) => refusal ?? judged[row++] ?? "plugin-failed");
+}
