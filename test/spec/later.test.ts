@@ -9,7 +9,7 @@ const said = (text: string): string => complaintsOf(text).map(formatComplaint).j
 
 describe("what later versions will have", () => {
   const cases: [string, string, RegExp][] = [
-    ...["cluster", "redact"].map((action): [string, string, RegExp] => [
+    ...["cluster", "encrypt"].map((action): [string, string, RegExp] => [
       "action: replace",
       `action: ${action}`,
       new RegExp(`action '${action}' is not in this version`),

@@ -1,5 +1,5 @@
 /**
- * The exports of the desensitize plugin: the ABI of plugins/ABI.md, and two kernels on their own.
+ * The exports of the desensitize plugin: the ABI of plugins/ABI.md, and kernels on their own.
  *
  * In: one column, the raw record values. Out: two columns, the record id after its rule and the desensitized record.
  * Rules and configuration: plugins/desensitize/README.md. Must not import anything but what the ABI grants.
@@ -20,6 +20,8 @@ import { POSITION_BYTES, startNoise } from "./noise";
 import { hasPositions, makes, nests } from "./policy";
 import { VALUE_BYTES, prepareRecords, readRecord, recordRoom } from "./record";
 import { KEY_STATE_BYTES, digest, prepareKey } from "./sha256";
+
+export { configure_detectors, detect_column, redact_column, redact_growth } from "./detect/kernel";
 
 const OUT_COLUMNS: u32 = 2;
 /** The result: its header and two columns. */
