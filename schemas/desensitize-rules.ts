@@ -29,6 +29,25 @@ const text = z
   .regex(/^\P{Cs}*$/u, "well-formed text");
 const integer = (minimum: number, maximum: number) => z.int().min(minimum).max(maximum);
 
+/** What free text is searched for without a pattern of the user's; where two find the very same bytes, the first wins. */
+export const DETECT_TYPES = [
+  "cn-id",
+  "de-tax-id",
+  "iban",
+  "card",
+  "ssn",
+  "date",
+  "ip",
+  "mac",
+  "url",
+  "email",
+  "phone",
+] as const;
+/** A name of a user's pattern: its capitals stand in the text, as those of a type do. */
+const DETECTOR_NAME = /^[A-Za-z][A-Za-z0-9_-]{0,31}$/;
+/** What can stand in a JSON string as it is. */
+const PLAIN_TEXT = /^[^\p{Cc}\p{Cs}"\\]*$/u;
+
 /** Which field or fields a rule is about; exactly one of the two. */
 const about = {
   field: rulePath
@@ -249,5 +268,47 @@ export const rule = z.discriminatedUnion("action", [
       .record(z.string(), clusterDomain)
       .optional()
       .describe("By field: which values there are."),
+  }),
+  z.strictObject({
+    ...about,
+    action: z
+      .literal("redact")
+      .describe("Free text: what looks like one of the types or patterns is taken out of it."),
+    detect: z
+      .array(z.enum(DETECT_TYPES))
+      .max(DETECT_TYPES.length)
+      .optional()
+      .describe("Types that are looked for; all when left out."),
+    patterns: z
+      .array(
+        z.strictObject({
+          name: z
+            .string()
+            .regex(DETECTOR_NAME, "a name (letters, digits, _ and -; 32 at most)")
+            .describe("What {type} stands for where it is found, in capitals."),
+          pattern: z
+            .string()
+            .min(1)
+            .max(2000)
+            .describe(
+              "A regular expression without backreferences, lookaround and lazy quantifiers.",
+            ),
+          ignoreCase: z.boolean().default(false).describe("Ignores the case of ASCII letters."),
+        }),
+      )
+      .max(16)
+      .default([])
+      .describe("Patterns of your own, beside the types."),
+    with: z
+      .string()
+      .max(64)
+      .regex(PLAIN_TEXT, 'text without ", \\ and control characters')
+      .optional()
+      .describe('What stands in place of each find: "[{type}]" gives [EMAIL]. The default.'),
+    mask: z
+      .string()
+      .regex(/^[^\p{Cc}\p{Cs}"\\]$/u, 'one printable character, neither " nor \\')
+      .optional()
+      .describe("In place of with: a character that stands for each one of a find."),
   }),
 ]);

@@ -1,7 +1,7 @@
 /**
- * The detector kernel as a module of its own (plugins/desensitize/assembly/detect/index.ts), in this thread.
+ * The detector kernel on its own (plugins/desensitize/assembly/detect/kernel.ts), in this thread.
  *
- * For benchmarks and tests; the pipeline reaches the detectors through the desensitize plugin only.
+ * For benchmarks and tests; the pipeline reaches the detectors through redact rules only.
  */
 import { readFileSync } from "node:fs";
 import { type PackedBatch, packBatch } from "../../pipeline/wasm/columns.ts";
@@ -54,7 +54,7 @@ function bytesOf(texts: readonly (string | Uint8Array)[]): PackedBatch {
 
 /**
  * A set of detectors ready to run, or `null` when the guest refuses the block.
- * @param name `detect` or `detect.debug`
+ * @param name `desensitize` or `desensitize.debug`
  */
 export function createDetectKernel(name: string, block: Uint8Array): DetectKernel | null {
   const abort = (): never => {

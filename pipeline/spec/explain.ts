@@ -108,7 +108,7 @@ function explain(issue: Issue, tree: LocatedTree, schema: z.ZodType): Complaint[
   return [
     tree.complain(
       path,
-      `expected ${expectation(issue)}${found(issue, value, tree.isInterpolated(path))}`,
+      `expected ${expectation(issue)}${found(issue, value, tree.isInterpolated(path))}${meant(issue, value, tree.isInterpolated(path))}`,
     ),
   ];
 }
@@ -189,6 +189,13 @@ function found(issue: Issue, value: unknown, fromEnvironment: boolean): string {
     return Array.isArray(value) ? `, found ${value.length}` : "";
   }
   return Array.isArray(value) ? ", found a list" : ", found keys and values";
+}
+
+/** `; did you mean ...?` for a word that is nearly one of those expected. */
+function meant(issue: Issue, value: unknown, fromEnvironment: boolean): string {
+  if (issue.code !== "invalid_value" || typeof value !== "string" || fromEnvironment) return "";
+  const guess = nearest(value, issue.values.map(String));
+  return guess === null ? "" : `; did you mean '${guess}'?`;
 }
 
 /** Keys that the schema knows for the object at a path. */

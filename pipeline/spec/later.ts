@@ -8,7 +8,7 @@ import type { KeyPath } from "./complaint.ts";
 
 /** Values by path, list indices written `[]`. */
 const LATER_VALUES: Readonly<Record<string, readonly string[]>> = {
-  "desensitize[].action": ["redact", "encrypt", "tokenize", "plugin"],
+  "desensitize[].action": ["encrypt", "tokenize", "plugin"],
   "kafka.compression": ["snappy", "lz4"],
   "train.backend": ["tfjs-node", "tfjs-node-gpu", "webgpu", "gpu", "cuda"],
   "train.protect": ["masked", "shares", "secagg", "secure-aggregation", "ckks", "local", "none"],
@@ -21,7 +21,7 @@ const LATER_KEYS: Readonly<Record<string, readonly string[]>> = {
   "": ["plugins", "observe", "metrics", "client", "kms", "federation", "parties"],
   kafka: ["clientId"],
   record: ["partitioner", "format", "registry"],
-  "desensitize[]": ["plugin", "detect", "unless"],
+  "desensitize[]": ["plugin", "unless"],
   features: ["maps", "map", "scattering", "projection", "fourier", "standardize", "categories"],
   "features.inputs[]": ["categories", "map", "standardize", "missing"],
   "features.label": ["range", "values"],

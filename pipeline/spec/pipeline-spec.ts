@@ -4,7 +4,10 @@
  * Only `pipeline/spec/` makes one, out of a file that has passed every check; nobody edits it afterwards.
  * Types only: this file must not hold code, so that rooms that may import "spec (types)" can import it.
  */
+import type { DETECT_TYPES } from "../../schemas/desensitize-rules.ts";
 import type { StageName } from "../../schemas/topics.ts";
+
+export type DetectType = (typeof DETECT_TYPES)[number];
 
 /** Where a secret is found. Secrets stand in a pipeline file by reference only. */
 export interface SecretReference {
@@ -32,6 +35,18 @@ export type Generalization =
       readonly table: readonly (readonly [value: string, becomes: string])[];
       readonly unknown: string | null;
     };
+
+/** A built-in type of `schemas/desensitize-rules.ts`, or a pattern under a name. */
+export type DetectorSpec =
+  | DetectType
+  | { readonly name: string; readonly pattern: string; readonly ignoreCase?: boolean };
+
+/** What stands in place of a detection. */
+export type DetectionReplacement =
+  /** Text, in which each `{type}` becomes the detector's name in capitals. */
+  | { readonly kind: "token"; readonly with: string }
+  /** One character for each character. */
+  | { readonly kind: "mask"; readonly with: string };
 
 /** The values that a clustered field may have, in the order in which ranges of them are made. */
 export type ClusterDomain =
@@ -128,6 +143,13 @@ export type DesensitizeRule =
       readonly scale: number;
       readonly within: number;
       readonly decimals: number;
+    }
+  | {
+      /** What detectors find in the text is replaced. */
+      readonly field: string;
+      readonly action: "redact";
+      readonly detectors: readonly DetectorSpec[];
+      readonly replacement: DetectionReplacement;
     }
   | {
       /** Grouped with the other clustered fields, so that k subjects share what leaves. */

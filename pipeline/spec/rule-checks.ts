@@ -7,6 +7,7 @@ import { checkCluster } from "./cluster-rule.ts";
 import type { Complaint } from "./complaint.ts";
 import type { LocatedTree } from "./located-tree.ts";
 import { typesOf } from "./read-record-schema.ts";
+import { checkDetectors } from "./rule-detectors.ts";
 import { notInSchema, type PlacedRule, propertyAt, splitPath } from "./rule-fields.ts";
 
 /** Everything that is wrong with the rules. @param schema null when the record schema could not be read */
@@ -23,6 +24,7 @@ export function checkRules(
       complaints.push(tree.complain(path, "expected either field or fields"));
     }
     for (const message of checkOptions(rule)) complaints.push(tree.complain(path, message));
+    if (rule.action === "redact") complaints.push(...checkDetectors(rule, index, tree));
   }
   complaints.push(
     ...checkPaths(rules, tree),
@@ -136,6 +138,7 @@ function checkKeys(file: PipelineFile, tree: LocatedTree): Complaint[] {
 function typesFor(rule: FileRule): readonly string[] | null {
   switch (rule.action) {
     case "mask":
+    case "redact":
       return ["string"];
     case "generalize":
       return rule.to === undefined ? ["string", "number", "integer"] : ["string"];

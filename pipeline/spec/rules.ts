@@ -1,6 +1,7 @@
 /**
  * From a rule of the pipeline file to the rule of one field that the other rooms see.
  */
+import { DETECT_TYPES } from "../../schemas/desensitize-rules.ts";
 import type { PipelineFile } from "../../schemas/pipeline-file.ts";
 import type { RecordSchema } from "../../schemas/record-schema.ts";
 import { clusterDomain, toClusterOptions } from "./cluster-rule.ts";
@@ -70,6 +71,20 @@ function toReplacement(
     : { field, action: "pick", from: list, key };
 }
 
+/** The types come in their own order, whatever the file's: equal sets of detectors are then written alike. */
+function toRedaction(
+  field: string,
+  rule: Extract<FileRule, { action: "redact" }>,
+): DesensitizeRule {
+  const wanted: readonly string[] = rule.detect ?? DETECT_TYPES;
+  const types = DETECT_TYPES.filter((type) => wanted.includes(type));
+  const replacement =
+    rule.mask === undefined
+      ? ({ kind: "token", with: rule.with ?? "[{type}]" } as const)
+      : ({ kind: "mask", with: rule.mask } as const);
+  return { field, action: "redact", detectors: [...types, ...rule.patterns], replacement };
+}
+
 /** The rule of one of the fields that a rule of the file is about; `index` is its place in the list. */
 export function toRule(
   {
@@ -109,6 +124,8 @@ export function toRule(
       const domain = clusterDomain(field, rule, schema, files.paths) ?? { kind: "text" };
       return { field, action: "cluster", domain, cluster: toClusterOptions(rule) };
     }
+    case "redact":
+      return toRedaction(field, rule);
     case "fpe": {
       const alphabet = ALPHABETS[rule.alphabet];
       return {

@@ -18,9 +18,9 @@ const BROKEN: readonly Broken[] = [
   {
     what: "an action of a later version",
     from: "- { field: postcode, action: mask, keepFirst: 2 }",
-    to: "- { field: postcode, action: redact, detect: [email] }",
+    to: "- { field: postcode, action: encrypt }",
     path: "desensitize[3].action",
-    says: /action 'redact' is not in this version/,
+    says: /action 'encrypt' is not in this version/,
   },
   {
     what: "a mistyped key",

@@ -24,7 +24,7 @@ describe("schemas/pipeline.schema.json", () => {
 
   it("refuses an unknown key, a wrong action and a plain text for a number", () => {
     expect(validate(parse(edited("partitions: 4", "partitons: 4")))).toBe(false);
-    expect(validate(parse(edited("action: replace", "action: redact")))).toBe(false);
+    expect(validate(parse(edited("action: replace", "action: encrypt")))).toBe(false);
     expect(validate(parse(edited("partitions: 4", "partitions: four")))).toBe(false);
   });
 });

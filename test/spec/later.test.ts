@@ -9,7 +9,7 @@ const said = (text: string): string => complaintsOf(text).map(formatComplaint).j
 
 describe("what later versions will have", () => {
   const cases: [string, string, RegExp][] = [
-    ...["redact"].map((action): [string, string, RegExp] => [
+    ...["encrypt", "tokenize"].map((action): [string, string, RegExp] => [
       "action: replace",
       `action: ${action}`,
       new RegExp(`action '${action}' is not in this version`),

@@ -5,6 +5,7 @@ import { describe, expect, it } from "vitest";
 import { formatComplaint } from "../../pipeline/spec/complaint.ts";
 import { loadPipelineSpec } from "../../pipeline/spec/load.ts";
 import { collisionBound } from "../../pipeline/spec/rule-warnings.ts";
+import { DETECT_TYPES } from "../../schemas/desensitize-rules.ts";
 import { edited, exampleSchema } from "./fixtures.ts";
 
 const NOTE = '  - { field: note, action: replace, with: "(removed)" }\n';
@@ -51,6 +52,9 @@ function warningsOf(rule: string, schema = exampleSchema): string {
   return loaded.warnings.map(formatComplaint).join("\n");
 }
 
+/** A redact rule with one pattern. */
+const pattern = (name: string, text: string): string =>
+  `action: redact, patterns: [{ name: ${name}, pattern: "${text}" }]`;
 const about = (rest: string): string => `  - { field: note, ${rest} }`;
 const NESTED = edited(
   '"note": { "type": "string", "maxLength": 2000 }',
@@ -116,6 +120,33 @@ describe("a rule becomes", () => {
       'action: fpe, key: "env:K", alphabet: uppercase, tweak: t',
       { action: "fpe", key, alphabet: "ABCDEFGHIJKLMNOPQRSTUVWXYZ", tweak: "t" },
     ],
+    [
+      "action: redact, detect: [phone, email]",
+      {
+        action: "redact",
+        detectors: ["email", "phone"],
+        replacement: { kind: "token", with: "[{type}]" },
+      },
+    ],
+    [
+      'action: redact, patterns: [{ name: customer, pattern: "K-[0-9]{6}" }], mask: "•"',
+      {
+        action: "redact",
+        detectors: [
+          ...DETECT_TYPES,
+          { name: "customer", pattern: "K-[0-9]{6}", ignoreCase: false },
+        ],
+        replacement: { kind: "mask", with: "•" },
+      },
+    ],
+    [
+      'action: redact, detect: [], patterns: [{ name: k, pattern: "k+", ignoreCase: true }], with: ""',
+      {
+        action: "redact",
+        detectors: [{ name: "k", pattern: "k+", ignoreCase: true }],
+        replacement: { kind: "token", with: "" },
+      },
+    ],
   ])("%s", (rest, expected) => {
     expect(rulesOf(about(rest))).toEqual([{ field: "note", ...expected }]);
   });
@@ -177,6 +208,35 @@ describe("refused:", () => {
     ['action: perturb, scale: 0, within: 2, key: "env:K"', /scale: expected more than 0/],
     ["action: hash, key: x", /unknown key 'key'/],
     ['action: fpe, key: "env:PSEUDONYM_KEY"', /fpe needs a key of its own/],
+    [
+      "action: redact, detect: [emial]",
+      /detect\[0\]: expected one of cn-id, .*, phone, found 'emial'; did you mean 'email'\?/,
+    ],
+    ["action: redact, detect: [passport]", /detect\[0\]: expected one of [^?]*found 'passport'$/m],
+    ["action: redact, detect: [ip, ip]", /desensitize\[6\].detect\[1\]: 'ip' stands there twice/],
+    ["action: redact, detect: []", /detect: expected at least one type in detect, or patterns/],
+    ['action: redact, with: x, mask: "*"', /desensitize\[6\]: expected either with or mask/],
+    ["action: redact, mask: ab", /mask: expected one printable character/],
+    ["action: redact, with: 'a\"b'", /with: expected text without/],
+    [pattern("email", "x"), /patterns\[0\].name: 'email' is the name of another detector/],
+    [pattern("a b", "x"), /patterns\[0\].name: expected a name/],
+    [
+      pattern("k", "(a)\\\\1"),
+      /pipeline.yaml:\d+:\d+ desensitize\[6\].patterns\[0\].pattern: the pattern of detector k has a backreference: no automaton has one, at character 5/,
+    ],
+    [
+      pattern("k", "(?=a)b"),
+      /pattern: the pattern of detector k has a group that starts with \(\?/,
+    ],
+    [pattern("k", "a+?"), /pattern: .* lazy quantifier/],
+    [pattern("k", "a*"), /pattern: .* matches the empty text/],
+    [pattern("k", "(a"), /pattern: .* has a \( without its \)/],
+    [pattern("k", ".*a.{20}"), /pattern: .* needs over 4096 states/],
+    [pattern("k", "((a{200}){200}){200}"), /pattern: .* needs over 20000 states/],
+    [
+      `${pattern("k", "a")}, with: "${"x".repeat(33)}"`,
+      /pattern: .* can find 1 bytes, for which 33 would stand/,
+    ],
     ['action: fpe, key: "env:K", alphabet: hex', /alphabet: expected one of digits/],
   ])("%s", (rest, says) => {
     expect(rulesOf(about(rest))).toMatch(says);
@@ -199,6 +259,10 @@ describe("refused:", () => {
       /hash needs text or a number, but the record schema says boolean/,
     ],
     ["field: 'note.b[].c', action: generalize, to: year", /generalize needs text, but/],
+    [
+      "field: 'note.b[].c', action: redact",
+      /redact needs text, but the record schema says integer/,
+    ],
     ["field: note..a, action: drop", /expected a field name/],
     ["field: 'note[', action: drop", /expected a field name/],
   ])("nested: %s", (rest, says) => {

@@ -7,6 +7,7 @@
 import { SealstreamError } from "../../errors.ts";
 import type { DesensitizeRule, DigestForm, Generalization } from "../../spec/pipeline-spec.ts";
 import { createWriter } from "./config-bytes.ts";
+import type { DetectorSets } from "./config-detectors.ts";
 import type { ConfigKeys } from "./config-keys.ts";
 import { encodeBounds, encodeList, encodeTable, encodeWidth } from "./config-tables.ts";
 
@@ -91,8 +92,15 @@ function perturbBlock(key: number, rule: RuleOf<"perturb">): Uint8Array {
   return writer.finish();
 }
 
-/** The action of a rule in the plugin's words. @throws spec-invalid when it is none the plugin could take */
-export function encodeAction(rule: DesensitizeRule, keys: ConfigKeys): ActionBlock {
+/**
+ * The action of a rule in the plugin's words. Rules come in the order in which the plugin reads them.
+ * @throws spec-invalid when it is none the plugin could take
+ */
+export function encodeAction(
+  rule: DesensitizeRule,
+  keys: ConfigKeys,
+  detectors: DetectorSets,
+): ActionBlock {
   switch (rule.action) {
     case "drop":
       return { code: 0, block: NOTHING };
@@ -116,6 +124,8 @@ export function encodeAction(rule: DesensitizeRule, keys: ConfigKeys): ActionBlo
       return { code: 12, block: blockOf([keys.indexOf(rule)]) };
     case "perturb":
       return { code: 14, block: perturbBlock(keys.indexOf(rule), rule) };
+    case "redact":
+      return { code: 15, block: detectors.blockOf(rule.detectors, rule.replacement) };
     case "cluster":
       return { code: 16, block: NOTHING };
     case "fpe": {

@@ -7,6 +7,7 @@
 import { SealstreamError } from "../../errors.ts";
 import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
 import { createWriter } from "./config-bytes.ts";
+import { listDetectorSets } from "./config-detectors.ts";
 import { listKeys, type SecretLookup } from "./config-keys.ts";
 import { type ActionBlock, encodeAction } from "./config-parameters.ts";
 import { type FieldNode, listFields } from "./field-tree.ts";
@@ -62,8 +63,9 @@ export function encodePluginConfig(
   const fields = listFields(spec.desensitize, schema);
   const id = checkId(spec, fields);
   const keys = listKeys(spec.desensitize);
+  const detectors = listDetectorSets();
   const blocks = fields.map(({ rule, container }) =>
-    rule === null ? CONTAINERS[container ?? "object"] : encodeAction(rule, keys),
+    rule === null ? CONTAINERS[container ?? "object"] : encodeAction(rule, keys, detectors),
   );
   const observed = observedFields(spec);
   const writer = createWriter();

@@ -8,6 +8,9 @@ import { type FieldNode, listFields } from "./field-tree.ts";
 import { type RecordSchema, TYPE_BITS } from "./record-schema.ts";
 
 const TEXT = "warm-up text of some length";
+/** Something of each kind that detectors jump to, so that they run on it. */
+const FREE_TEXT =
+  "warm-up of 12.5 % at 10:30, mail a.b-c@example.com or +49 30 1234567, see https://example.com/a/b?c=d (1984-02-29)";
 /** Long enough for FF1 in every alphabet: 2^20 texts are more than a million. */
 const FPE_CHARACTERS = 20;
 
@@ -19,6 +22,7 @@ function allows(types: number, ...names: readonly string[]): boolean {
 /** A text that the rule accepts, or null: any will do. */
 function textFor(rule: DesensitizeRule): string | null {
   if (rule.action === "fpe") return rule.alphabet.repeat(FPE_CHARACTERS).slice(0, FPE_CHARACTERS);
+  if (rule.action === "redact") return FREE_TEXT;
   if (rule.action !== "generalize") return null;
   const { to } = rule;
   if ("width" in to || "bounds" in to) return "7";
@@ -31,7 +35,7 @@ function valueFor({ rule, types }: FieldNode): unknown {
   if (rule?.action === "perturb") return allows(types, "number", "integer") ? 7 : null;
   const text = rule === null ? null : textFor(rule);
   if (allows(types, "string")) return text ?? TEXT;
-  if (allows(types, "number", "integer")) return Number(text ?? 7);
+  if (allows(types, "number", "integer")) return rule?.action === "redact" ? 7 : Number(text ?? 7);
   if (allows(types, "boolean")) return true;
   if (allows(types, "null")) return null;
   return allows(types, "array") ? [] : {};

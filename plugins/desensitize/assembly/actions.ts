@@ -5,10 +5,11 @@
  * digits are written later into the place kept for them.
  */
 import { copyBytes } from "./bytes";
+import { redactText } from "./detect/redact";
 import { formBytes, writeDigestIn } from "./digest-text";
 import {
-  ACTION_CLUSTER, ACTION_HASH, ACTION_KEEP, ACTION_MASK, ACTION_OBJECT, ACTION_PERTURB, ACTION_REPLACE,
-  FIELD_ACTION, FIELD_FIRST, FIELD_KEY, FIELD_PREFIX, FIELD_PREFIX_BYTES, FIELD_SECOND, FIELD_TEXT, FIELD_TEXT_BYTES,
+  ACTION_CLUSTER, ACTION_HASH, ACTION_KEEP, ACTION_MASK, ACTION_OBJECT, ACTION_PERTURB, ACTION_REDACT, ACTION_REPLACE,
+  FIELD_ACTION, FIELD_DATA, FIELD_FIRST, FIELD_KEY, FIELD_PREFIX, FIELD_PREFIX_BYTES, FIELD_SECOND, FIELD_TEXT, FIELD_TEXT_BYTES,
   idField,
 } from "./fields";
 import { push } from "./hmac-lanes";
@@ -82,7 +83,7 @@ function writeHash(out: usize, field: usize, start: usize, end: usize): usize {
   return out + formBytes(form);
 }
 
-/** Writes a mask, pseudonym or hash of a string, or of the text of a number, as a string. */
+/** Writes a mask, pseudonym, hash or redaction of a string, or of the text of a number, as a string. */
 function writeChanged(out: usize, field: usize, value: usize, action: u32): usize {
   let start = <usize>load<u32>(value, VALUE_START);
   let end = <usize>load<u32>(value, VALUE_END);
@@ -96,6 +97,7 @@ function writeChanged(out: usize, field: usize, value: usize, action: u32): usiz
   }
   store<u8>(out++, 0x22);
   if (action == ACTION_MASK) out = writeMasked(out, field, start, end, escaped);
+  else if (action == ACTION_REDACT) out = redactText(load<u32>(field, FIELD_DATA), out, start, end, escaped);
   else if (action == ACTION_HASH) out = writeHash(out, field, start, end);
   else out = writePseudonym(out, field, start, end);
   store<u8>(out, 0x22);

@@ -6,10 +6,10 @@
  */
 import { allocate } from "./arena";
 import {
-  ACTION_ARRAY, ACTION_CLUSTER, ACTION_HASH, ACTION_KEEP, ACTION_LAST, ACTION_OBJECT, ACTION_PERTURB, ACTION_PSEUDONYMIZE,
+  ACTION_ARRAY, ACTION_CLUSTER, ACTION_KEEP, ACTION_LAST, ACTION_OBJECT, ACTION_PERTURB, ACTION_PSEUDONYMIZE,
   FIELD_ACTION, FIELD_BYTES, FIELD_CHILD, FIELD_NAME, FIELD_NAME_BYTES, FIELD_NEXT, FIELD_PARENT, FIELD_PLAIN,
   FIELD_PREFIX, FIELD_PREFIX_BYTES, FIELD_REQUIRED, FIELD_TYPES,
-  insertField, setFields,
+  insertField, isMade, setFields,
 } from "./fields";
 import { prepareLanes } from "./hmac-lanes";
 import { isPlain, writeEscaped } from "./json-strings";
@@ -188,7 +188,7 @@ function measure(fields: usize, count: u32, positions: bool): bool {
     if (action >= ACTION_OBJECT) {
       nests = true;
       if (!load<u32>(field, FIELD_CHILD)) return false;
-    } else if (action > ACTION_HASH) {
+    } else if (isMade(action)) {
       makes = true;
       if (action == ACTION_PERTURB && !positions) return false;
     }

@@ -56,7 +56,7 @@ export const ACTION_MASK: u32 = 2;
 export const ACTION_REPLACE: u32 = 3;
 export const ACTION_PSEUDONYMIZE: u32 = 4;
 export const ACTION_HASH: u32 = 5;
-/** From here to ACTION_LAST: rules whose result is made while the record is read, since they can refuse a value. */
+/** From here to ACTION_PERTURB: rules whose result is made while the record is read, since they can refuse a value. */
 export const ACTION_WIDTH: u32 = 6;
 export const ACTION_BOUNDS: u32 = 7;
 export const ACTION_DATE: u32 = 8;
@@ -66,12 +66,21 @@ export const ACTION_PICK: u32 = 11;
 export const ACTION_FAKE: u32 = 12;
 export const ACTION_FPE: u32 = 13;
 export const ACTION_PERTURB: u32 = 14;
+/** Refuses no text, so it is done when the record is written. */
+export const ACTION_REDACT: u32 = 15;
 /** Leaves a hole, which the host fills with the range of the record's group. */
 export const ACTION_CLUSTER: u32 = 16;
 export const ACTION_LAST: u32 = 16;
 /** Not rules: an object or array that is rebuilt from the fields inside it. */
 export const ACTION_OBJECT: u32 = 64;
 export const ACTION_ARRAY: u32 = 65;
+
+/** Whether an action's result is made while the record is read. */
+// @ts-ignore: decorator
+@inline
+export function isMade(action: u32): bool {
+  return action - ACTION_WIDTH <= ACTION_PERTURB - ACTION_WIDTH || action == ACTION_CLUSTER;
+}
 
 /** Hash buckets: 256 keep chains short up to the most fields a configuration may have (1,024). */
 const BUCKETS: u32 = 256;

@@ -1,5 +1,5 @@
 /**
- * The exports of the desensitize plugin: the ABI of plugins/ABI.md, and two kernels on their own.
+ * The exports of the desensitize plugin: the ABI of plugins/ABI.md, and kernels on their own.
  *
  * In: one column, the raw record values. Out: two columns, the record id after its rule and the desensitized record.
  * Rules and configuration: plugins/desensitize/README.md. Must not import anything but what the ABI grants.
@@ -21,6 +21,8 @@ import { gatherNotes, notesBytes, notesOffsets, notesStart, prepareNotes, slotCo
 import { hasPositions, makes, nests } from "./policy";
 import { VALUE_BYTES, prepareRecords, readRecord, recordRoom } from "./record";
 import { KEY_STATE_BYTES, digest, prepareKey } from "./sha256";
+
+export { configure_detectors, detect_column, redact_column, redact_growth } from "./detect/kernel";
 
 /** Record ids and records; a third of notes when fields are observed. */
 const OUT_COLUMNS: u32 = 2;

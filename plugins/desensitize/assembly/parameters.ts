@@ -8,11 +8,13 @@
 import { allocate } from "./arena";
 import { compareBytes } from "./bytes";
 import { DECIMAL_LIMIT } from "./decimal";
+import { configureDetectors, redactGrowth } from "./detect/configure";
 import { ENCODING_BASE64URL, formBytes, formOf } from "./digest-text";
 import { FF1_MOST_TWEAK } from "./ff1";
 import {
   ACTION_BOUNDS, ACTION_CLUSTER, ACTION_DATE, ACTION_FAKE, ACTION_FPE, ACTION_HASH, ACTION_KEEP, ACTION_LOOK_UP, ACTION_MASK,
-  ACTION_OBJECT, ACTION_PERTURB, ACTION_PICK, ACTION_PREFIX, ACTION_PSEUDONYMIZE, ACTION_REPLACE, ACTION_WIDTH,
+  ACTION_OBJECT, ACTION_PERTURB, ACTION_PICK, ACTION_PREFIX, ACTION_PSEUDONYMIZE, ACTION_REDACT,
+  ACTION_REPLACE, ACTION_WIDTH,
   FIELD_DATA, FIELD_FACTOR, FIELD_FIRST, FIELD_KEY, FIELD_PREFIX_BYTES, FIELD_ROOM, FIELD_SECOND, FIELD_TEXT,
   FIELD_TEXT_BYTES,
 } from "./fields";
@@ -207,6 +209,29 @@ function readPerturb(field: usize, block: usize, bytes: usize): bool {
   return keepData(field, block + 12, 16);
 }
 
+/** Sets of detectors that fields have, in their order: fields may share one. */
+const SETS: usize = memory.data(256, 16);
+const MOST_SETS: u32 = 64;
+let setCount: u32 = 0;
+
+/** set, and when no field before has it, its detectors */
+function readRedact(field: usize, block: usize, bytes: usize): bool {
+  if (bytes < 4) return false;
+  const index = load<u32>(block);
+  if (index == setCount && setCount < MOST_SETS) {
+    const read = configureDetectors(block + 4, bytes - 4);
+    if (!read) return false;
+    store<u32>(SETS + (<usize>setCount << 2), <u32>read);
+    setCount++;
+  } else if (index >= setCount || bytes != 4) {
+    return false;
+  }
+  const set = <usize>load<u32>(SETS + (<usize>index << 2));
+  store<u32>(field, <u32>set, FIELD_DATA);
+  store<u32>(field, redactGrowth(set), FIELD_FACTOR);
+  return true;
+}
+
 /** Reads the block of a rule whose result is made while the record is read. */
 function readMadeParameters(field: usize, action: u32, block: usize, bytes: usize): bool {
   switch (action) {
@@ -249,6 +274,8 @@ export function readParameters(field: usize, action: u32, block: usize, bytes: u
       return readPseudonymize(field, block, bytes);
     case ACTION_HASH:
       return readHash(field, block, bytes);
+    case ACTION_REDACT:
+      return readRedact(field, block, bytes);
   }
   if (action > ACTION_HASH && action < ACTION_OBJECT) return readMadeParameters(field, action, block, bytes);
   // What is left has no parameters: a field that is dropped, an object or array that is rebuilt.

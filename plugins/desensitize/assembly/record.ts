@@ -12,10 +12,10 @@ import {
   STATUS_TOO_LARGE, STATUS_UNKNOWN_FIELD, STATUS_WRONG_TYPE,
 } from "./abi";
 import {
-  ACTION_ARRAY, ACTION_CLUSTER, ACTION_DROP, ACTION_HASH, ACTION_KEEP, ACTION_OBJECT, ACTION_REPLACE,
+  ACTION_ARRAY, ACTION_CLUSTER, ACTION_DROP, ACTION_KEEP, ACTION_OBJECT, ACTION_REPLACE,
   FIELD_ACTION, FIELD_BYTES, FIELD_CHILD, FIELD_FACTOR, FIELD_NAME_BYTES, FIELD_NEXT, FIELD_REQUIRED, FIELD_ROOM,
   FIELD_SEEN_IN, FIELD_SLOT, FIELD_TYPES,
-  fieldCount, findField, firstField, idField, isNameOf,
+  fieldCount, findField, firstField, idField, isMade, isNameOf,
 } from "./fields";
 import { decodeString, forgetSurrogates, hasEscapes, hasLoneSurrogate, scanString } from "./json-strings";
 import {
@@ -196,7 +196,7 @@ function takeValue(field: usize, from: usize, to: usize): void {
     }
   }
   recordRoom += <u64>(to - from) * load<u32>(field, FIELD_FACTOR) + load<u32>(field, FIELD_ROOM);
-  if (action > ACTION_HASH && valueType != TYPE_NULL) makeAndList(field, start, end, escaped);
+  if (isMade(action) && valueType != TYPE_NULL) makeAndList(field, start, end, escaped);
   else list(field, start, end, valueType | (escaped ? VALUE_ESCAPED : 0));
 }
 

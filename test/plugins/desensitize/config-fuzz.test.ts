@@ -43,11 +43,23 @@ const ABOUT: Rules = {
     { field: "l[].i", action: "pick", from: ["Ada", "Bob"], key },
     { field: "l[].f", action: "fake", key },
     { field: "l[].n", action: "perturb", key, noise: "gaussian", scale: 1, within: 2, decimals: 1 },
+    {
+      field: "o.x",
+      action: "redact",
+      detectors: [{ name: "k", pattern: "k[0-9]+" }],
+      replacement: { kind: "token", with: "[{type}]" },
+    },
+    {
+      field: "l[].x",
+      action: "redact",
+      detectors: [{ name: "k", pattern: "k[0-9]+" }],
+      replacement: { kind: "token", with: "[{type}]" },
+    },
     { field: "l[].e", action: "fpe", key, alphabet: "0123456789", tweak: "t" },
   ],
 };
 const RECORD =
-  '{"id":"x","a":"abc","o":{"r":1,"h":"h","w":41,"b":7,"d":"1984-02-29","p":"10115","t":"c"},"l":[{"i":"v","f":"Ab1"},{"e":"123456","n":7}]}';
+  '{"id":"x","a":"abc","o":{"r":1,"h":"h","w":41,"b":7,"d":"1984-02-29","p":"10115","t":"c","x":"a k12"},"l":[{"i":"v","f":"Ab1"},{"e":"123456","n":7}]}';
 
 /** A copy with a word or a byte changed, or cut off. */
 function broken(config: Uint8Array, random: Random): Uint8Array {

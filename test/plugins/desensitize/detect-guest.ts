@@ -1,25 +1,24 @@
 /**
  * The detectors in this thread, for tests: from names and patterns to what is found in texts.
  */
+
 import { createDetectKernel, type DetectKernel } from "../../../bench/lib/wasm-detect.ts";
+import type { DetectionReplacement } from "../../../pipeline/spec/pipeline-spec.ts";
 import { BUILTIN_TYPES } from "../../../pipeline/stages/desensitize/detect/builtin.ts";
 import {
   compileDetectors,
   type Detector,
 } from "../../../pipeline/stages/desensitize/detect/compile.ts";
-import {
-  encodeDetectors,
-  type Replacement,
-} from "../../../pipeline/stages/desensitize/detect/encode.ts";
+import { encodeDetectors } from "../../../pipeline/stages/desensitize/detect/encode.ts";
 
-export const BUILDS = ["detect", "detect.debug"] as const;
+export const BUILDS = ["desensitize", "desensitize.debug"] as const;
 export type Build = (typeof BUILDS)[number];
 export const ALL: readonly Detector[] = BUILTIN_TYPES;
 
 export function createDetectors(
   build: Build,
   detectors: readonly Detector[],
-  replacement?: Replacement,
+  replacement?: DetectionReplacement,
 ): DetectKernel {
   const kernel = createDetectKernel(
     build,

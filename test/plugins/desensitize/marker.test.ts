@@ -23,6 +23,7 @@ interface Case {
   readonly only?: RegExp;
 }
 
+const token = { kind: "token", with: "[{type}]" } as const;
 const same = (marker: string) => marker;
 const CASES: readonly Case[] = [
   { action: { action: "drop" }, value: same },
@@ -66,6 +67,24 @@ const CASES: readonly Case[] = [
     action: { action: "fpe", key, alphabet: ALPHANUMERIC, tweak: "" },
     value: (marker) => `aa${marker}`,
     only: /^[0-9a-z]+$/,
+  },
+  {
+    action: { action: "redact", detectors: ["email", "url"], replacement: token },
+    value: (marker) => `mail ${marker}.x@example.com or https://example.com/${marker}!`,
+    only: /^[0-9a-zA-Z]+$/,
+  },
+  {
+    action: { action: "redact", detectors: ["email"], replacement: { kind: "mask", with: "█" } },
+    value: (marker) => `"${marker}@example.com"\\`,
+    only: /^[0-9a-zA-Z]+$/,
+  },
+  {
+    action: {
+      action: "redact",
+      detectors: [{ name: "secret", pattern: "<[^>]{1,40}>" }],
+      replacement: token,
+    },
+    value: (marker) => `<${marker}>\\<"${marker}">`,
   },
 ];
 /** How the value stands in a record; SIBLING is a value without a rule. */

@@ -4,11 +4,16 @@
  * Random patterns are matched by their automaton and by RegExp, on texts made to come close; SEED repeats a run.
  */
 import { describe, expect, test } from "vitest";
-import { findAnchors, shortestMatch } from "../../../pipeline/stages/desensitize/detect/anchors.ts";
+import {
+  acceptsOf,
+  buildDfa,
+  type Dfa,
+  shortestMatch,
+} from "../../../pipeline/spec/patterns/dfa.ts";
+import { buildNfa } from "../../../pipeline/spec/patterns/nfa.ts";
+import { readPattern } from "../../../pipeline/spec/patterns/pattern-syntax.ts";
+import { findAnchors } from "../../../pipeline/stages/desensitize/detect/anchors.ts";
 import { compileDetectors } from "../../../pipeline/stages/desensitize/detect/compile.ts";
-import { acceptsOf, buildDfa, type Dfa } from "../../../pipeline/stages/desensitize/detect/dfa.ts";
-import { buildNfa } from "../../../pipeline/stages/desensitize/detect/nfa.ts";
-import { readPattern } from "../../../pipeline/stages/desensitize/detect/pattern-syntax.ts";
 import { createRandom, type Random } from "../../plugins/desensitize/random.ts";
 
 function dfaOf(pattern: string, ignoreCase = false): Dfa | string {

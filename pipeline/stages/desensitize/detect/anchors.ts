@@ -5,7 +5,7 @@
  * A scan then jumps from anchor to anchor and goes back from each over the bytes that may stand before it. Nothing is
  * guessed: each candidate is proven on the automaton, and the bytes that a match can begin with always do.
  */
-import { DEAD, type Dfa, START } from "./dfa.ts";
+import { DEAD, type Dfa, START } from "../../../spec/patterns/dfa.ts";
 
 export interface Anchors {
   /** Bytes of which every match holds one. */
@@ -94,22 +94,4 @@ export function findAnchors(dfa: Dfa): Anchors {
   const best = sound.find(({ lookback }) => lookback < LOOKBACK_MAX) ?? sound[0];
   if (best !== undefined) return best;
   return { anchor: startBytes(dfa), back: [], lookback: 0 };
-}
-
-/** Shortest match of a DFA in bytes. */
-export function shortestMatch(dfa: Dfa): number {
-  const seen = new Set([START]);
-  let front = [START];
-  for (let length = 1; front.length > 0; length++) {
-    const following = new Set<number>();
-    for (const state of front) {
-      for (const target of dfa.next.subarray(state * dfa.classes, (state + 1) * dfa.classes)) {
-        if (target >= dfa.firstAccepting) return length;
-        if (target !== DEAD && !seen.has(target)) following.add(target);
-      }
-    }
-    for (const state of following) seen.add(state);
-    front = [...following];
-  }
-  return 0;
 }

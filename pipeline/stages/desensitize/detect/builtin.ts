@@ -5,6 +5,7 @@
  * lengths by country) are in the guest by the numbers of VALIDATORS. Shapes err on the side of finding: what is found
  * wrongly is a word less, what is not found is a person.
  */
+import { DETECT_TYPES } from "../../../../schemas/desensitize-rules.ts";
 import { DATE_PATTERNS } from "./builtin-dates.ts";
 import { PHONE_PATTERNS } from "./builtin-phones.ts";
 
@@ -63,19 +64,7 @@ const HEX2 = "[0-9a-fA-F]{2}";
 const GAP = "[ \\-\\u00a0]?";
 
 /** The types in the order in which they win where two find the very same bytes. */
-export const BUILTIN_TYPES = [
-  "cn-id",
-  "de-tax-id",
-  "iban",
-  "card",
-  "ssn",
-  "date",
-  "ip",
-  "mac",
-  "url",
-  "email",
-  "phone",
-] as const;
+export const BUILTIN_TYPES = DETECT_TYPES;
 export type BuiltinType = (typeof BUILTIN_TYPES)[number];
 
 const NUMBER_JOINERS = [".", "-"] as const;

@@ -4,21 +4,14 @@
  * Must not know the bytes that the guest reads; encode.ts writes those.
  */
 import { SealstreamError } from "../../../errors.ts";
-import { type Anchors, findAnchors, shortestMatch, startBytes } from "./anchors.ts";
-import {
-  BUILTIN_SHAPES,
-  BUILTIN_TYPES,
-  type BuiltinType,
-  JOINERS,
-  type Shape,
-  VALIDATORS,
-} from "./builtin.ts";
-import { buildDfa, type Dfa } from "./dfa.ts";
-import { buildNfa } from "./nfa.ts";
-import { type PatternNode, readPattern } from "./pattern-syntax.ts";
+import { compilePattern } from "../../../spec/patterns/compile-pattern.ts";
+import { buildDfa, type Dfa, shortestMatch } from "../../../spec/patterns/dfa.ts";
+import { buildNfa } from "../../../spec/patterns/nfa.ts";
+import type { PatternNode } from "../../../spec/patterns/pattern-syntax.ts";
+import type { DetectorSpec } from "../../../spec/pipeline-spec.ts";
+import { type Anchors, findAnchors, startBytes } from "./anchors.ts";
+import { BUILTIN_SHAPES, BUILTIN_TYPES, JOINERS, type Shape, VALIDATORS } from "./builtin.ts";
 
-/** Most states of the automaton of one pattern. */
-export const PATTERN_STATES_MAX = 4096;
 /** Most states of a group: above it, patterns are kept apart. */
 const GROUP_STATES_MAX = 6000;
 /** Longest way back that is near. */
@@ -26,13 +19,7 @@ const NEAR_BYTES = 1;
 /** A set of patterns is one 32-bit word in the guest. */
 const GROUP_PATTERNS_MAX = 31;
 
-/** A user's detector: a pattern under a name. */
-export interface UserDetector {
-  readonly name: string;
-  readonly pattern: string;
-  readonly ignoreCase?: boolean;
-}
-export type Detector = BuiltinType | UserDetector;
+export type Detector = DetectorSpec;
 
 export interface GroupPattern {
   /** Index of the detector. */
@@ -63,19 +50,8 @@ interface Part extends GroupPattern {
   readonly anchors: Anchors;
 }
 
-const FAULTS = {
-  "too-large": `needs over ${PATTERN_STATES_MAX} states: make its counts smaller or its alternatives fewer`,
-  "matches-empty": "matches the empty text: every detection must have a character",
-  "matches-nothing": "matches no text at all",
-} as const;
-
 function compileShape(name: string, type: number, shape: Shape): Part {
-  const node = readPattern(name, shape.pattern, shape.ignoreCase);
-  const dfa = buildDfa(buildNfa(name, [node]), PATTERN_STATES_MAX);
-  if (typeof dfa === "string") {
-    const code = dfa === "too-large" ? "limit-exceeded" : "spec-invalid";
-    throw new SealstreamError(code, `the pattern of detector ${name} ${FAULTS[dfa]}`);
-  }
+  const { node, dfa } = compilePattern(name, shape.pattern, shape.ignoreCase ?? false);
   return {
     name,
     type,

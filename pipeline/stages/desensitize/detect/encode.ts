@@ -4,6 +4,7 @@
  * Must not decide anything but layout.
  */
 import { SealstreamError } from "../../../errors.ts";
+import type { DetectionReplacement } from "../../../spec/pipeline-spec.ts";
 import type { CompiledDetectors, Group } from "./compile.ts";
 
 /** "SDD1", little-endian. */
@@ -12,15 +13,8 @@ const DETECT_MAGIC = 0x31444453;
 const TEXT_MAX_BYTES = 1024;
 const utf8 = new TextEncoder();
 
-/** What stands in place of detections: a token by type, or one character for each character. */
-export type Replacement =
-  | { readonly kind: "token"; readonly tokenOf?: (name: string) => string }
-  | { readonly kind: "mask"; readonly with: string };
-
 /** `[EMAIL]`, `[DE-TAX-ID]`. */
-function defaultToken(name: string): string {
-  return `[${name.toUpperCase()}]`;
-}
+const DEFAULT_REPLACEMENT: DetectionReplacement = { kind: "token", with: "[{type}]" };
 
 function words(...values: readonly number[]): Uint8Array {
   const bytes = new Uint8Array(values.length * 4);
@@ -43,9 +37,11 @@ function bitSet(members: readonly number[]): Uint8Array {
   return bits;
 }
 
-function typePart(name: string, shortest: number, replacement: Replacement): Uint8Array[] {
+function typePart(name: string, shortest: number, replacement: DetectionReplacement): Uint8Array[] {
   const isMask = replacement.kind === "mask";
-  const text = isMask ? replacement.with : (replacement.tokenOf ?? defaultToken)(name);
+  const text = isMask
+    ? replacement.with
+    : replacement.with.replaceAll("{type}", () => name.toUpperCase());
   const bytes = utf8.encode(text);
   // biome-ignore lint/suspicious/noControlCharactersInRegex: what JSON would have to escape is meant
   if (/[\u0000-\u001f"\\]/.test(text) || !text.isWellFormed() || bytes.length > TEXT_MAX_BYTES) {
@@ -83,7 +79,7 @@ function groupPart({ dfa, patterns, anchor, start, back, lookback }: Group): Uin
  */
 export function encodeDetectors(
   { names, shortest, groups }: CompiledDetectors,
-  replacement: Replacement = { kind: "token" },
+  replacement: DetectionReplacement = DEFAULT_REPLACEMENT,
 ): Uint8Array<ArrayBuffer> {
   const parts = [
     words(DETECT_MAGIC, names.length, groups.length, 0),

@@ -6,7 +6,7 @@
  * it, is refused with a sentence: what is accepted has a finite automaton, so no text can make it slow. `^`, `$` and `\b`
  * are accepted at the edges only and add nothing, since a detection is bounded by word boundaries anyway.
  */
-import { SealstreamError } from "../../../errors.ts";
+import { SealstreamError } from "../../errors.ts";
 
 /** Code points from..to, both included. */
 export type CodeRange = readonly [from: number, to: number];

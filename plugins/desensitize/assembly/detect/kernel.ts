@@ -1,9 +1,9 @@
 /**
- * The detectors as a module of their own, for tests and benchmarks; the plugin uses configure.ts and redact.ts.
+ * The detectors on their own, exported beside the ABI for tests and benchmarks; the rules use configure.ts and redact.ts.
  *
- * Speaks no plugin ABI: a caller allocates, configures once, and hands over columns of texts.
+ * A caller allocates by the ABI's `alloc`, configures once for each set, and hands over columns of texts.
  */
-import { allocate, dropBatch, keepForEver, reserve } from "../arena";
+import { keepForEver, reserve } from "../arena";
 import { configureDetectors, redactGrowth } from "./configure";
 import { redactText } from "./redact";
 import { beginScan, scanOn } from "./scan";
@@ -11,14 +11,6 @@ import { takenEnd, takenStart, takenType, takeSpan } from "./spans";
 
 /** Bytes of a detection in a list: row, start, end, type. */
 const DETECTION_BYTES: usize = 16;
-
-export function alloc(size: usize, align: usize): usize {
-  return allocate(size, align);
-}
-
-export function reset(): void {
-  dropBatch();
-}
 
 /** A set of detectors, or 0; it stays for the life of the instance. */
 export function configure_detectors(block: usize, bytes: usize): usize {

@@ -201,3 +201,21 @@ export function acceptsOf(dfa: Dfa, bytes: Uint8Array): number {
   }
   return dfa.accepts[state] ?? 0;
 }
+
+/** Shortest match of a DFA in bytes. */
+export function shortestMatch(dfa: Dfa): number {
+  const seen = new Set([START]);
+  let front = [START];
+  for (let length = 1; front.length > 0; length++) {
+    const following = new Set<number>();
+    for (const state of front) {
+      for (const target of dfa.next.subarray(state * dfa.classes, (state + 1) * dfa.classes)) {
+        if (target >= dfa.firstAccepting) return length;
+        if (target !== DEAD && !seen.has(target)) following.add(target);
+      }
+    }
+    for (const state of following) seen.add(state);
+    front = [...following];
+  }
+  return 0;
+}

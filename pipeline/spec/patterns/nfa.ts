@@ -3,7 +3,7 @@
  *
  * Counted repetitions are copied out, so the number of states is bounded before anything is determinised.
  */
-import { SealstreamError } from "../../../errors.ts";
+import { SealstreamError } from "../../errors.ts";
 import type { PatternNode } from "./pattern-syntax.ts";
 import { type ByteRange, utf8Sequences } from "./utf8-ranges.ts";
 
