@@ -57,7 +57,8 @@ type Runner = <A extends unknown[]>(load: () => Promise<Command<A>>) => (...args
 function declareCommands(cli: CAC, run: Runner): void {
   cli
     .command("check <file>", "Check a pipeline file and say what it does")
-    .option("--json", "Complaints as JSON")
+    .option("--strict", "Exit with 1 when there are warnings")
+    .option("--json", "Complaints and warnings as JSON")
     .action(run<[string, Options]>(async () => (await import("./commands/check.ts")).check));
   cli
     .command("broker", "Run an embedded Apache Kafka in the foreground")

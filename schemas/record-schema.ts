@@ -2,8 +2,8 @@
  * The part of JSON Schema (draft 2020-12) that a record schema may use, as a zod schema.
  *
  * A record contract is an object with named properties, none beyond them. A property may hold an object, which then can
- * be dropped, replaced or rebuilt from the fields inside it that have rules, but not kept. Every keyword allowed here is enforced when a
- * record arrives. Must not import any room.
+ * be dropped, replaced or rebuilt from the fields inside it that have rules, but not kept. Every keyword allowed here but notes and `format` is
+ * enforced when a record arrives. Must not import any room.
  */
 import { z } from "zod";
 
@@ -40,6 +40,8 @@ const notes = {
   description: z.string().optional(),
   $comment: z.string().optional(),
   examples: z.array(z.unknown()).optional(),
+  /** An annotation, as the specification has it: no record is refused for it, and `check` reads it. */
+  format: z.string().max(64).optional(),
 };
 
 const constraints = {

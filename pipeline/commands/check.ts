@@ -1,4 +1,8 @@
-/** `sealstream check FILE`: every complaint about a pipeline file with line and path, or what the file does. */
+/**
+ * `sealstream check FILE`: every complaint about a pipeline file with line and path, or what the file does.
+ *
+ * Warnings are about files that work but protect less than they might; `--strict` ends with 1 when there is one.
+ */
 import { readFileSync } from "node:fs";
 import { bytesPerRecord, DEFAULT_PARAMETERS } from "../ckks/parameters.ts";
 import { analyticGaussianNoiseMultiplier } from "../privacy/gaussian.ts";
@@ -50,13 +54,14 @@ export async function check(
       });
     }
   }
+  const warnings = result.status === "ok" ? result.warnings : [];
   if (options["json"] === true) {
-    context.print(JSON.stringify({ valid: complaints.length === 0, complaints }));
+    context.print(JSON.stringify({ valid: complaints.length === 0, complaints, warnings }));
   } else {
     for (const complaint of complaints) {
       context.tell(complaintLine(complaint));
     }
-    for (const warning of result.status === "ok" ? result.warnings : []) {
+    for (const warning of warnings) {
       context.tell(`warning: ${complaintLine(warning)}`);
     }
     if (complaints.length === 0 && result.status === "ok") {
@@ -65,5 +70,8 @@ export async function check(
       }
     }
   }
-  return complaints.length === 0 ? EXIT.ok : EXIT.invalid;
+  if (complaints.length > 0) {
+    return EXIT.invalid;
+  }
+  return options["strict"] === true && warnings.length > 0 ? EXIT.failed : EXIT.ok;
 }

@@ -6,7 +6,6 @@
  */
 import { basename, dirname, isAbsolute, resolve } from "node:path";
 import { type PipelineFile, pipelineFileSchema } from "../../schemas/pipeline-file.ts";
-import type { RecordSchema } from "../../schemas/record-schema.ts";
 import { type Complaint, inFileOrder } from "./complaint.ts";
 import { crossCheck, parseBrokers } from "./cross-checks.ts";
 import { checkTree } from "./explain.ts";
@@ -17,7 +16,7 @@ import type { PipelineSpec, SaslSpec, TlsSpec, ZoneName } from "./pipeline-spec.
 import { readRecordSchema } from "./read-record-schema.ts";
 import { placeRules } from "./rule-fields.ts";
 import { readRuleFiles } from "./rule-files.ts";
-import { warnAboutRules } from "./rule-warnings.ts";
+import { type LocatedSchema, warnAboutRules } from "./rule-warnings.ts";
 import { type RuleFiles, toRule, toSecret } from "./rules.ts";
 
 export interface LoadOptions {
@@ -33,7 +32,8 @@ export type LoadedPipeline =
   | { readonly status: "invalid"; readonly complaints: readonly Complaint[] };
 
 interface ReadSchema {
-  readonly schema: RecordSchema | null;
+  /** Null when it could not be read. */
+  readonly located: LocatedSchema | null;
   readonly document: Readonly<Record<string, unknown>>;
   readonly complaints: readonly Complaint[];
 }
@@ -57,13 +57,18 @@ export function loadPipelineSpec(options: LoadOptions): LoadedPipeline {
   const complaints = [
     ...record.complaints,
     ...rules.complaints,
-    ...crossCheck(checked.value, record.schema, read.tree),
+    ...crossCheck(checked.value, record.located?.schema ?? null, read.tree),
   ];
-  if (complaints.length > 0 || record.schema === null) return invalid(complaints);
+  if (complaints.length > 0 || record.located === null) return invalid(complaints);
   return {
     status: "ok",
-    spec: toSpec(checked.value, { ...record, schema: record.schema }, rules, path),
-    warnings: inFileOrder(warn(checked.value, record.schema, read.tree)),
+    spec: toSpec(
+      checked.value,
+      { schema: record.located.schema, document: record.document },
+      rules,
+      path,
+    ),
+    warnings: inFileOrder(warn(checked.value, record.located, rules, read.tree)),
   };
 }
 
@@ -96,21 +101,21 @@ function readSchema(
   if (bytes === null) {
     const message = `expected a readable file relative to ${basename(path)}, found none`;
     return {
-      schema: null,
+      located: null,
       document: {},
       complaints: [tree.complain(["record", "schema"], message)],
     };
   }
   const read = readRecordSchema(bytes, named);
-  if (read.status === "ok") return { ...read, complaints: [] };
+  if (read.status === "ok") return { located: read, document: read.document, complaints: [] };
   const message = `the record schema has ${read.complaints.length === 1 ? "a fault" : "faults"}, named below`;
   const here = tree.complain(["record", "schema"], message);
-  return { schema: null, document: {}, complaints: [here, ...read.complaints] };
+  return { located: null, document: {}, complaints: [here, ...read.complaints] };
 }
 
 function toSpec(
   file: PipelineFile,
-  record: { readonly schema: RecordSchema; readonly document: Readonly<Record<string, unknown>> },
+  record: Pick<LocatedSchema, "schema"> & Pick<ReadSchema, "document">,
   files: RuleFiles,
   path: string,
 ): PipelineSpec {
@@ -175,9 +180,14 @@ function toZones(zones: PipelineFile["zones"]): Readonly<Record<ZoneName, Uint8A
 }
 
 /** What a careful reader would ask about; none of it stops the pipeline from being checked or run. */
-function warn(file: PipelineFile, schema: RecordSchema, tree: LocatedTree): Complaint[] {
-  const warnings = warnAboutRules(file, schema, tree);
-  if (!(schema.required ?? []).includes(file.record.id)) {
+function warn(
+  file: PipelineFile,
+  record: LocatedSchema,
+  rules: RuleFiles,
+  tree: LocatedTree,
+): Complaint[] {
+  const warnings = warnAboutRules(file, record, rules, tree);
+  if (!(record.schema.required ?? []).includes(file.record.id)) {
     const message = `'${file.record.id}' is not required by the record schema: records without it become dead letters`;
     warnings.push(tree.complain(["record", "id"], message));
   }

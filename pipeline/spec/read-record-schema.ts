@@ -18,6 +18,8 @@ export type ReadRecordSchema =
       readonly status: "ok";
       readonly schema: RecordSchema;
       readonly document: Record<string, unknown>;
+      /** Where its parts stand in the file. */
+      readonly tree: LocatedTree;
     }
   | { readonly status: "invalid"; readonly complaints: readonly Complaint[] };
 
@@ -40,7 +42,12 @@ export function readRecordSchema(bytes: Uint8Array, file: string): ReadRecordSch
   const complaints = checkFields(checked.value, read.tree);
   if (complaints.length > 0) return { status: "invalid", complaints };
   // Because the check above has established that the document is an object.
-  return { status: "ok", schema: checked.value, document: document as Record<string, unknown> };
+  return {
+    status: "ok",
+    schema: checked.value,
+    document: document as Record<string, unknown>,
+    tree: read.tree,
+  };
 }
 
 /** JSON types of a property. */

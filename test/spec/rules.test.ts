@@ -3,8 +3,8 @@
  */
 import { describe, expect, it } from "vitest";
 import { formatComplaint } from "../../pipeline/spec/complaint.ts";
+import { collisionBound } from "../../pipeline/spec/lint/weak-rules.ts";
 import { loadPipelineSpec } from "../../pipeline/spec/load.ts";
-import { collisionBound } from "../../pipeline/spec/rule-warnings.ts";
 import { DETECT_TYPES } from "../../schemas/desensitize-rules.ts";
 import { edited, exampleSchema } from "./fixtures.ts";
 
