@@ -14,6 +14,7 @@ import { parseIdentity } from "./identity.ts";
 import type { Environment } from "./interpolate.ts";
 import { type LocatedTree, readTree } from "./located-tree.ts";
 import type { PipelineSpec, SaslSpec, TlsSpec, ZoneName } from "./pipeline-spec.ts";
+import { checkPlugins, toBuiltIns, toPlugins } from "./plugin-list.ts";
 import { readRecordSchema } from "./read-record-schema.ts";
 import { placeRules } from "./rule-fields.ts";
 import { readRuleFiles } from "./rule-files.ts";
@@ -26,6 +27,8 @@ export interface LoadOptions {
   /** Reads a whole file; throws when it cannot, such as `readFileSync`. */
   readonly readFile: (path: string) => Uint8Array;
   readonly env: Environment;
+  /** Bytes of a plugin that Sealstream brings along, null when it is not built; left out: its pin is not checked here. */
+  readonly readBuiltIn?: ((name: string) => Uint8Array | null) | undefined;
 }
 
 export type LoadedPipeline =
@@ -57,6 +60,10 @@ export function loadPipelineSpec(options: LoadOptions): LoadedPipeline {
   const complaints = [
     ...record.complaints,
     ...rules.complaints,
+    ...checkPlugins(checked.value, read.tree, {
+      readModule: (named) => readBeside(path, named, options),
+      readBuiltIn: options.readBuiltIn,
+    }),
     ...crossCheck(checked.value, record.schema, read.tree),
   ];
   if (complaints.length > 0 || record.schema === null) return invalid(complaints);
@@ -133,6 +140,8 @@ function toSpec(
     desensitize: placeRules(file).map(({ field, rule, path: [, index] }) =>
       toRule(field, rule, Number(index), files),
     ),
+    plugins: toPlugins(file.plugins, path),
+    builtInPlugins: toBuiltIns(file.plugins),
     features: file.features,
     encrypt: file.encrypt,
     train: file.train,

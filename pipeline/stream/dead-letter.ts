@@ -55,6 +55,7 @@ const REASONS: Readonly<Record<Reason, true>> = {
   "contribution-refused": true,
   "other-run": true,
   "plugin-failed": true,
+  dropped: true,
 };
 
 const encoder = new TextEncoder();

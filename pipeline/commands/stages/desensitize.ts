@@ -1,13 +1,30 @@
-/** Wires `desensitize`: the plugin's module, and its secrets out of the environment. */
+/** Wires `desensitize`: the plugins' modules, and the secrets of the rules out of the environment. */
 import { readFile } from "node:fs/promises";
-import { createDesensitizeStage } from "../../stages/desensitize/stage.ts";
+import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
+import { createDesensitizeStage, type DesensitizeOptions } from "../../stages/desensitize/stage.ts";
 import { wasmPath } from "../../wasm/locate.ts";
+import type { CommandContext } from "../context.ts";
 import { secretFromEnvironment } from "../secrets.ts";
 import type { WireStage } from "./world.ts";
 
-export const wire: WireStage = async ({ context, spec }) =>
-  createDesensitizeStage({
+/** What the stage is made of. The bytes read here are the bytes that the stage hashes and runs. */
+export async function desensitizeOptions(
+  context: CommandContext,
+  spec: PipelineSpec,
+): Promise<DesensitizeOptions> {
+  return {
     spec,
     secrets: (name) => secretFromEnvironment(context, name),
     wasm: await readFile(wasmPath("desensitize")),
-  });
+    sha256: spec.builtInPlugins.desensitize,
+    plugins: await Promise.all(
+      spec.plugins.map(async ({ module, ...plugin }) => ({
+        ...plugin,
+        wasm: await readFile(module),
+      })),
+    ),
+  };
+}
+
+export const wire: WireStage = async ({ context, spec }) =>
+  createDesensitizeStage(await desensitizeOptions(context, spec));

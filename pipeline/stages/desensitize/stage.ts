@@ -3,6 +3,7 @@
  *
  * Hands the raw values of a batch to the desensitize plugin in its worker and turns its statuses into outcomes. It
  * never builds an outgoing record itself: value and key are the plugin's bytes, the raw key and headers go nowhere.
+ * Before that, values pass the user's own plugins (plugin-chain.ts): what those make is a raw value like any other.
  * Records that the plugin let pass are checked against the rest of their JSON Schema, where it has such a rest.
  */
 import { MAX_VALUE_BYTES } from "../../../schemas/topics.ts";
@@ -20,6 +21,13 @@ import type {
 import { type PluginStatus, STATUS_NAMES } from "../../wasm/abi.ts";
 import { type PluginResult, valueAt } from "../../wasm/columns.ts";
 import { createPluginHost, type PluginHost, type PluginLimits } from "../../wasm/host.ts";
+import {
+  assertPinned,
+  type ChainedPlugin,
+  type ChainedValue,
+  type PluginChain,
+  startPlugins,
+} from "./plugin-chain.ts";
 import { encodePluginConfig, type SecretLookup } from "./plugin-config.ts";
 import { encodePosition, needsPositions } from "./positions.ts";
 import { type RecordSchema, readRecordSchema } from "./record-schema.ts";
@@ -65,7 +73,17 @@ export interface DesensitizeOptions {
   readonly secrets: SecretLookup;
   /** The built plugin: the file at wasmPath("desensitize"). */
   readonly wasm: Uint8Array;
+  /** SHA-256 that the pipeline file pins for it; null or left out: none. */
+  readonly sha256?: string | null | undefined;
+  /** What raw values pass before the rules, in order. */
+  readonly plugins?: readonly ChainedPlugin[] | undefined;
   readonly limits?: Partial<PluginLimits> | undefined;
+}
+
+/** What the lanes share once it has started. */
+interface Running {
+  readonly host: PluginHost;
+  readonly plugins: PluginChain;
 }
 
 /** What became of a row: a reason why it is refused, or the outgoing record. */
@@ -79,6 +97,11 @@ function isRefusal(judged: Judged): judged is Reason {
 function refusedUnread(record: StreamRecord, maxBytes: number): Reason | null {
   if (record.value === null) return "tombstone";
   return record.value.length > maxBytes ? "too-large" : null;
+}
+
+/** Why a record did not come through the user's plugins; `null`: it did. */
+function refusedBy(given: ChainedValue | null | undefined): Reason | null {
+  return typeof given === "string" ? given : null;
 }
 
 /** Whether the rest of the schema accepts a record that the plugin has found to be JSON. */
@@ -111,16 +134,26 @@ function judgeRows(
 
 async function processBatch(
   records: readonly StreamRecord[],
-  options: { host: PluginHost; schema: RecordSchema; spec: PipelineSpec; lane: number },
+  options: {
+    host: PluginHost;
+    plugins: PluginChain;
+    schema: RecordSchema;
+    spec: PipelineSpec;
+    lane: number;
+  },
 ): Promise<StepResult<null>> {
-  const { host, schema, spec, lane } = options;
+  const { host, plugins, schema, spec, lane } = options;
   const { maxBytes } = spec.record;
   const refusals = records.map((record) => refusedUnread(record, maxBytes));
+  const given = await plugins.run(
+    records.map(({ value }, i) => (refusals[i] === null ? value : null)),
+  );
   const values: Uint8Array[] = [];
   const positions: Uint8Array[] = [];
   const withPositions = needsPositions(spec.desensitize);
-  records.forEach(({ value, offset }, i) => {
-    if (refusals[i] !== null || value === null) return;
+  records.forEach(({ offset }, i) => {
+    const value = given[i];
+    if (!(value instanceof Uint8Array)) return;
     values.push(value);
     if (withPositions) positions.push(encodePosition(lane, offset));
   });
@@ -133,8 +166,9 @@ async function processBatch(
   const outcomes: Outcome[] = [];
   let row = 0;
   records.forEach(({ offset }, i) => {
-    const what = refusals[i] ?? judged[row++] ?? "plugin-failed";
-    if (isRefusal(what)) outcomes.push({ offset, kind: "dead-letter", reason: what });
+    const what = refusals[i] ?? refusedBy(given[i]) ?? judged[row++] ?? "plugin-failed";
+    if (what === "dropped") outcomes.push({ offset, kind: "drop", reason: what });
+    else if (isRefusal(what)) outcomes.push({ offset, kind: "dead-letter", reason: what });
     else outputs.push({ role: "desensitized", key: what.key, value: what.value, headers: {} });
   });
   const last = records.at(-1);
@@ -156,12 +190,24 @@ export function createDesensitizeStage(options: DesensitizeOptions): Stage<null>
   const schema = readRecordSchema(spec.record.schema);
   const config = encodePluginConfig(spec, schema, options.secrets);
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
-  let starting: Promise<PluginHost> | null = null;
+  let starting: Promise<Running> | null = null;
   let closed = false;
 
-  const start = (): Promise<PluginHost> => {
+  const startBoth = async (): Promise<Running> => {
+    if (typeof options.sha256 === "string") {
+      assertPinned(wasm, options.sha256, "the built-in plugin desensitize");
+    }
+    const plugins = await startPlugins(options.plugins ?? [], spec.record.maxBytes);
+    try {
+      return { plugins, host: await createPluginHost({ module: wasm, config, limits }) };
+    } catch (error) {
+      await plugins.close();
+      throw error;
+    }
+  };
+  const start = (): Promise<Running> => {
     if (closed) throw new SealstreamError("internal", "the desensitize stage is closed");
-    starting ??= createPluginHost({ module: wasm, config, limits }).catch((error: unknown) => {
+    starting ??= startBoth().catch((error: unknown) => {
       // A host that did not start is not kept: the lane's next start tries again.
       starting = null;
       throw error;
@@ -173,14 +219,14 @@ export function createDesensitizeStage(options: DesensitizeOptions): Stage<null>
     name: "desensitize",
     bounds: BOUNDS,
     async openLane(lane) {
-      const host = await start();
+      const running = await start();
       return {
         restore: () => null,
-        process: (records) => processBatch(records, { host, schema, spec, lane }),
+        process: (records) => processBatch(records, { ...running, schema, spec, lane }),
       };
     },
     async warmUp() {
-      const host = await start();
+      const { host } = await start();
       const column = new Array<Uint8Array>(WARM_UP_RECORDS).fill(syntheticRecord(spec, schema));
       const positions = column.map((_, i) => encodePosition(0, i));
       const columns = needsPositions(spec.desensitize) ? [column, positions] : [column];
@@ -189,8 +235,8 @@ export function createDesensitizeStage(options: DesensitizeOptions): Stage<null>
     async close() {
       closed = true;
       config.fill(0);
-      const host = await starting?.catch(() => null);
-      await host?.close();
+      const running = await starting?.catch(() => null);
+      await Promise.all([running?.host.close(), running?.plugins.close()]);
     },
   };
 }
