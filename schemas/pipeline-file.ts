@@ -8,6 +8,7 @@
  */
 import { z } from "zod";
 import { field, rule, secret } from "./desensitize-rules.ts";
+import { pluginList } from "./plugin-list.ts";
 
 /** Version of this file format. A file may say `version: 1`; one that does not means the newest. */
 export const PIPELINE_FILE_VERSION = 1;
@@ -275,6 +276,7 @@ export const pipelineFileSchema = z.strictObject({
     .describe(
       "What happens to each field before a record leaves the owner; a field without a rule never leaves.",
     ),
+  plugins: pluginList,
   features: features.describe("From a desensitized record to the model's input."),
   encrypt: encrypt.prefault({}).describe("How records leave the owner's zone."),
   train: train.describe("The model and how it learns."),

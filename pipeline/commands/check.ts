@@ -4,10 +4,12 @@
  * Warnings are about files that work but protect less than they might; `--strict` ends with 1 when there is one.
  */
 import { readFileSync } from "node:fs";
+import { basename } from "node:path";
 import { bytesPerRecord, DEFAULT_PARAMETERS } from "../ckks/parameters.ts";
 import { analyticGaussianNoiseMultiplier } from "../privacy/gaussian.ts";
 import { loadPipelineSpec } from "../spec/load.ts";
 import type { PipelineSpec } from "../spec/pipeline-spec.ts";
+import { wasmPath } from "../wasm/locate.ts";
 import { type CommandContext, complaintLine, EXIT } from "./context.ts";
 import type { Options } from "./options.ts";
 
@@ -18,8 +20,12 @@ function summary(spec: PipelineSpec): string[] {
   );
   const features = spec.features.inputs.reduce((sum, { length }) => sum + length, 0);
   const noise = analyticGaussianNoiseMultiplier(spec.privacy.epsilon, spec.privacy.delta);
+  const plugins = spec.plugins.map(
+    ({ module, sha256 }) => `${basename(module)} (sha256 ${sha256.slice(0, 8)}...)`,
+  );
   return [
     `pipeline    ${spec.name}, ${spec.kafka.partitions} lanes`,
+    ...(plugins.length === 0 ? [] : [`plugins     ${plugins.join(", then ")}, before the rules`]),
     `desensitize ${actions.join(", ")}`,
     `features    ${features} numbers; label ${spec.features.label.field}, ${spec.features.label.classes} classes`,
     `network     ${[features, ...layers].join(" -> ")}`,
@@ -29,12 +35,27 @@ function summary(spec: PipelineSpec): string[] {
   ];
 }
 
+/** A plugin of this package, or null when it is not built. */
+function readBuiltIn(name: string): Uint8Array | null {
+  try {
+    return readFileSync(wasmPath(name));
+  } catch {
+    // Because every reason not to read it has the same remedy, which the complaint names.
+    return null;
+  }
+}
+
 export async function check(
   context: CommandContext,
   file: string,
   options: Options,
 ): Promise<number> {
-  const result = loadPipelineSpec({ path: file, readFile: readFileSync, env: context.environment });
+  const result = loadPipelineSpec({
+    path: file,
+    readFile: readFileSync,
+    env: context.environment,
+    readBuiltIn,
+  });
   const complaints = result.status === "invalid" ? [...result.complaints] : [];
   if (result.status === "ok") {
     const { inputs } = result.spec.features;

@@ -18,7 +18,7 @@ const LATER_VALUES: Readonly<Record<string, readonly string[]>> = {
 
 /** Keys by the path of the object they stand in. */
 const LATER_KEYS: Readonly<Record<string, readonly string[]>> = {
-  "": ["plugins", "observe", "metrics", "client", "kms", "federation", "parties"],
+  "": ["observe", "metrics", "client", "kms", "federation", "parties"],
   kafka: ["clientId"],
   record: ["partitioner", "format", "registry"],
   "desensitize[]": ["plugin", "unless"],

@@ -13,6 +13,7 @@ import { parseIdentity } from "./identity.ts";
 import type { Environment } from "./interpolate.ts";
 import { type LocatedTree, readTree } from "./located-tree.ts";
 import type { PipelineSpec, SaslSpec, TlsSpec, ZoneName } from "./pipeline-spec.ts";
+import { checkPlugins, toBuiltIns, toPlugins } from "./plugin-list.ts";
 import { readRecordSchema } from "./read-record-schema.ts";
 import { placeRules } from "./rule-fields.ts";
 import { readRuleFiles } from "./rule-files.ts";
@@ -25,6 +26,8 @@ export interface LoadOptions {
   /** Reads a whole file; throws when it cannot, such as `readFileSync`. */
   readonly readFile: (path: string) => Uint8Array;
   readonly env: Environment;
+  /** Bytes of a plugin that Sealstream brings along, null when it is not built; left out: its pin is not checked here. */
+  readonly readBuiltIn?: ((name: string) => Uint8Array | null) | undefined;
 }
 
 export type LoadedPipeline =
@@ -57,6 +60,10 @@ export function loadPipelineSpec(options: LoadOptions): LoadedPipeline {
   const complaints = [
     ...record.complaints,
     ...rules.complaints,
+    ...checkPlugins(checked.value, read.tree, {
+      readModule: (named) => readBeside(path, named, options),
+      readBuiltIn: options.readBuiltIn,
+    }),
     ...crossCheck(checked.value, record.located?.schema ?? null, read.tree),
   ];
   if (complaints.length > 0 || record.located === null) return invalid(complaints);
@@ -138,6 +145,8 @@ function toSpec(
     desensitize: placeRules(file).map(({ field, rule, path: [, index] }) =>
       toRule({ field, rule, index: Number(index) }, files, record.schema),
     ),
+    plugins: toPlugins(file.plugins, path),
+    builtInPlugins: toBuiltIns(file.plugins),
     features: file.features,
     encrypt: file.encrypt,
     train: file.train,

@@ -197,6 +197,18 @@ export type SaslSpec =
       readonly scope: string | null;
     };
 
+/** A module of the user's that raw records pass before the rules. */
+export interface PluginSpec {
+  /** Absolute path. */
+  readonly module: string;
+  /** 64 lowercase hexadecimal digits; other bytes must not run. */
+  readonly sha256: string;
+  /** Handed to `configure`, as UTF-8; may be empty. */
+  readonly config: string;
+  readonly memoryMaxBytes: number;
+  readonly deadlineMs: number;
+}
+
 export interface PipelineSpec {
   readonly name: string;
   /** Absolute path of the pipeline file. */
@@ -237,6 +249,10 @@ export interface PipelineSpec {
   };
   /** One rule a field, in file order; fields of the schema that are not here are dropped. */
   readonly desensitize: readonly DesensitizeRule[];
+  /** What raw records pass before the rules, in order. */
+  readonly plugins: readonly PluginSpec[];
+  /** Pinned hashes of the plugins that Sealstream brings along; null: not pinned. */
+  readonly builtInPlugins: { readonly desensitize: string | null };
   readonly features: {
     readonly inputs: readonly FeatureInput[];
     /** An absent or null label makes the record one to predict. Labels are integers 0..classes-1. */

@@ -56,7 +56,9 @@ export type Reason =
   | "contribution-refused"
   | "other-run"
   | "suppressed"
-  | "plugin-failed";
+  | "plugin-failed"
+  /** Of an outcome of kind `drop` alone: a plugin took the record out on purpose, and there is no letter. */
+  | "dropped";
 
 /** What became of a record that produced no output in the ordinary way. Records without an outcome are fine. */
 export interface Outcome {

@@ -56,6 +56,7 @@ const REASONS: Readonly<Record<Reason, true>> = {
   "other-run": true,
   suppressed: true,
   "plugin-failed": true,
+  dropped: true,
 };
 
 const encoder = new TextEncoder();

@@ -4,16 +4,14 @@
  * A record that would be refused again is not replayed: that keeps the topic from going in circles, and says at once
  * whether the file was mended. Runs what the stages run, in the owner's zone, with the owner's secrets; writes nothing.
  */
-import { readFile } from "node:fs/promises";
 import { openKeyStore } from "../../crypto/key-store.ts";
 import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
 import { createRuleJudge } from "../../stages/desensitize/stage.ts";
 import { createRowReader } from "../../stages/encrypt/row.ts";
 import type { Reason, StreamRecord } from "../../stream/contract.ts";
 import type { ReplayableStage } from "../../stream/dead-letter-replay.ts";
-import { wasmPath } from "../../wasm/locate.ts";
 import type { CommandContext } from "../context.ts";
-import { secretFromEnvironment } from "../secrets.ts";
+import { desensitizeOptions } from "../stages/desensitize.ts";
 
 /** The record id after its rule, or why the record is refused. */
 export type Judged =
@@ -39,11 +37,7 @@ export function createJudge(given: {
 }
 
 async function desensitizeJudge(context: CommandContext, spec: PipelineSpec): Promise<Judge> {
-  const rules = createRuleJudge({
-    spec,
-    secrets: (name) => secretFromEnvironment(context, name),
-    wasm: await readFile(wasmPath("desensitize")),
-  });
+  const rules = createRuleJudge(await desensitizeOptions(context, spec));
   return {
     async judge(records) {
       const judged = await rules.judge(records);

@@ -26,7 +26,7 @@ import {
   type WindowCut,
 } from "./cluster-state.ts";
 import type { Item, WindowGrouper } from "./cluster-window.ts";
-import { type Judged, judgeRecords, type RowJudge } from "./judge-rows.ts";
+import { type Judged, judgeRecords, outcomeOf, type RowJudge } from "./judge-rows.ts";
 
 /** What is told of a window that was grouped; its transaction may still be thrown away. */
 export interface WindowReport {
@@ -90,7 +90,7 @@ export function createClusterLane(lane: ClusterLaneOptions): LaneProcessor<Desen
     const outcomes: Outcome[] = [];
     for (const [i, { offset }] of window.entries()) {
       const what = grouped.records[i] ?? "plugin-failed";
-      if (typeof what === "string") outcomes.push({ offset, kind: "dead-letter", reason: what });
+      if (typeof what === "string") outcomes.push(outcomeOf(offset, what));
       else outputs.push({ role: "desensitized", ...what, headers: {} });
     }
     const [first] = window;

@@ -6,10 +6,11 @@
  */
 import { MAX_VALUE_BYTES } from "../../../schemas/topics.ts";
 import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
-import type { Reason, StreamRecord } from "../../stream/contract.ts";
+import type { Outcome, Reason, StreamRecord } from "../../stream/contract.ts";
 import { type PluginStatus, STATUS_NAMES } from "../../wasm/abi.ts";
 import { type PluginResult, valueAt } from "../../wasm/columns.ts";
 import type { PluginHost } from "../../wasm/host.ts";
+import type { ChainedValue, PluginChain } from "./plugin-chain.ts";
 import { encodePosition, needsPositions } from "./positions.ts";
 import type { RecordSchema } from "./record-schema.ts";
 
@@ -45,7 +46,14 @@ export function isRefusal(judged: Judged): judged is Reason {
   return typeof judged === "string";
 }
 
+/** What the lane is told of a record that does not leave. */
+export function outcomeOf(offset: number, reason: Reason): Outcome {
+  return { offset, kind: reason === "dropped" ? "drop" : "dead-letter", reason };
+}
+
 export interface RowJudge {
+  /** The user's own plugins, which come before the rules. */
+  readonly plugins: PluginChain;
   readonly host: PluginHost;
   readonly schema: RecordSchema;
   readonly spec: PipelineSpec;
@@ -56,6 +64,11 @@ export interface RowJudge {
 function refusedUnread(record: StreamRecord, maxBytes: number): Reason | null {
   if (record.value === null) return "tombstone";
   return record.value.length > maxBytes ? "too-large" : null;
+}
+
+/** Why a record did not come through the user's plugins; `null`: it did. */
+function refusedBy(given: ChainedValue | null | undefined): Reason | null {
+  return typeof given === "string" ? given : null;
 }
 
 /** Whether the rest of the schema accepts a record that the plugin has found to be JSON. */
@@ -90,14 +103,18 @@ function pairRows(
 /** What became of each record, in order. */
 export async function judgeRecords(
   records: readonly StreamRecord[],
-  { host, schema, spec, lane }: RowJudge,
+  { plugins, host, schema, spec, lane }: RowJudge,
 ): Promise<Judged[]> {
   const refusals = records.map((record) => refusedUnread(record, spec.record.maxBytes));
   const values: Uint8Array[] = [];
   const positions: Uint8Array[] = [];
   const withPositions = needsPositions(spec.desensitize);
-  records.forEach(({ value, offset }, i) => {
-    if (refusals[i] !== null || value === null) return;
+  const given = await plugins.run(
+    records.map(({ value }, i) => (refusals[i] === null ? value : null)),
+  );
+  records.forEach(({ offset }, i) => {
+    const value = given[i];
+    if (!(value instanceof Uint8Array)) return;
     values.push(value);
     if (withPositions) positions.push(encodePosition(lane, offset));
   });
@@ -107,5 +124,7 @@ export async function judgeRecords(
       ? []
       : pairRows(values, await host.transform(columns, values.length), schema);
   let row = 0;
-  return refusals.map((refusal) => refusal ?? judged[row++] ?? "plugin-failed");
+  return refusals.map(
+    (refusal, i) => refusal ?? refusedBy(given[i]) ?? judged[row++] ?? "plugin-failed",
+  );
 }

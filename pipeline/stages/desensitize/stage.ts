@@ -1,8 +1,9 @@
 /**
  * The desensitize stage: raw records in, records without what may not leave out.
  *
- * Hands the raw values of a batch to the desensitize plugin in its worker (judge-rows.ts) and turns its statuses into
- * outcomes. Where fields are clustered, records wait for their window and are grouped (cluster-lane.ts).
+ * Raw values pass the user's own plugins first (plugin-chain.ts), then the desensitize plugin in its worker
+ * (judge-rows.ts), whose statuses become outcomes. Where fields are clustered, records wait for their window and are
+ * grouped (cluster-lane.ts).
  */
 import { SealstreamError } from "../../errors.ts";
 import type { ClusterOptions, PipelineSpec } from "../../spec/pipeline-spec.ts";
@@ -19,8 +20,14 @@ import { createPluginHost, type PluginHost, type PluginLimits } from "../../wasm
 import { createClusterLane, type WindowReport } from "./cluster-lane.ts";
 import { type DesensitizeState, NO_CUT } from "./cluster-state.ts";
 import { createWindowGrouper } from "./cluster-window.ts";
-import { isRefusal, judgeRecords, type RowJudge } from "./judge-rows.ts";
+import { isRefusal, judgeRecords, outcomeOf, type RowJudge } from "./judge-rows.ts";
 import { clusterOptions } from "./observed.ts";
+import {
+  assertPinned,
+  type ChainedPlugin,
+  type PluginChain,
+  startPlugins,
+} from "./plugin-chain.ts";
 import { encodePluginConfig, type SecretLookup } from "./plugin-config.ts";
 import { encodePosition, needsPositions } from "./positions.ts";
 import { readRecordSchema } from "./record-schema.ts";
@@ -52,9 +59,19 @@ export interface DesensitizeOptions {
   readonly secrets: SecretLookup;
   /** The built plugin: the file at wasmPath("desensitize"). */
   readonly wasm: Uint8Array;
+  /** SHA-256 that the pipeline file pins for it; null or left out: none. */
+  readonly sha256?: string | null | undefined;
+  /** What raw values pass before the rules, in order. */
+  readonly plugins?: readonly ChainedPlugin[] | undefined;
   readonly limits?: Partial<PluginLimits> | undefined;
   /** A window of records was grouped; its transaction may still be thrown away. */
   readonly onWindow?: ((report: WindowReport) => void) | undefined;
+}
+
+/** What the lanes share once it has started. */
+interface Running {
+  readonly host: PluginHost;
+  readonly plugins: PluginChain;
 }
 
 /** A lane whose records each stand for themselves. */
@@ -67,7 +84,7 @@ async function processBatch(
   const judged = await judgeRecords(records, judge);
   records.forEach(({ offset }, i) => {
     const what = judged[i] ?? "plugin-failed";
-    if (isRefusal(what)) outcomes.push({ offset, kind: "dead-letter", reason: what });
+    if (isRefusal(what)) outcomes.push(outcomeOf(offset, what));
     else outputs.push({ role: "desensitized", key: what.key, value: what.value, headers: {} });
   });
   const last = records.at(-1);
@@ -86,25 +103,39 @@ function createPlugin(options: DesensitizeOptions) {
   const schema = readRecordSchema(spec.record.schema);
   const config = encodePluginConfig(spec, schema, options.secrets);
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
-  let starting: Promise<PluginHost> | null = null;
+  let starting: Promise<Running> | null = null;
   let closed = false;
+  const startBoth = async (): Promise<Running> => {
+    if (typeof options.sha256 === "string") {
+      assertPinned(wasm, options.sha256, "the built-in plugin desensitize");
+    }
+    const plugins = await startPlugins(options.plugins ?? [], spec.record.maxBytes);
+    try {
+      return { plugins, host: await createPluginHost({ module: wasm, config, limits }) };
+    } catch (error) {
+      await plugins.close();
+      throw error;
+    }
+  };
+  const start = (): Promise<Running> => {
+    if (closed) throw new SealstreamError("internal", "the desensitize stage is closed");
+    starting ??= startBoth().catch((error: unknown) => {
+      // A host that did not start is not kept: the lane's next start tries again.
+      starting = null;
+      throw error;
+    });
+    return starting;
+  };
+
   return {
     spec,
     schema,
-    start(): Promise<PluginHost> {
-      if (closed) throw new SealstreamError("internal", "the desensitize stage is closed");
-      starting ??= createPluginHost({ module: wasm, config, limits }).catch((error: unknown) => {
-        // A host that did not start is not kept: the lane's next start tries again.
-        starting = null;
-        throw error;
-      });
-      return starting;
-    },
+    start,
     async close(): Promise<void> {
       closed = true;
       config.fill(0);
-      const host = await starting?.catch(() => null);
-      await host?.close();
+      const running = await starting?.catch(() => null);
+      await Promise.all([running?.host.close(), running?.plugins.close()]);
     },
   };
 }
@@ -130,7 +161,7 @@ export function createDesensitizeStage(options: DesensitizeOptions): Stage<Desen
     name: "desensitize",
     bounds,
     async openLane(lane) {
-      const judge: RowJudge = { host: await plugin.start(), schema, spec, lane };
+      const judge: RowJudge = { ...(await plugin.start()), schema, spec, lane };
       if (grouper !== null && cluster !== null) {
         const { onWindow } = options;
         return createClusterLane({ ...judge, options: cluster, bounds, grouper, onWindow });
@@ -141,7 +172,7 @@ export function createDesensitizeStage(options: DesensitizeOptions): Stage<Desen
       };
     },
     async warmUp() {
-      const host = await plugin.start();
+      const { host } = await plugin.start();
       const column = new Array<Uint8Array>(WARM_UP_RECORDS).fill(syntheticRecord(spec, schema));
       const positions = column.map((_, i) => encodePosition(0, i));
       const columns = needsPositions(spec.desensitize) ? [column, positions] : [column];
@@ -168,8 +199,8 @@ export function createRuleJudge(options: DesensitizeOptions): RuleJudge {
   const grouper = createWindowGrouper(spec, schema);
   return {
     async judge(records) {
-      const host = await plugin.start();
-      const judged = await judgeRecords(records, { host, schema, spec, lane: 0 });
+      const running = await plugin.start();
+      const judged = await judgeRecords(records, { ...running, schema, spec, lane: 0 });
       return judged.map((what) => {
         const found = grouper === null ? what : grouper.itemOf(what, 0, 0).record;
         return typeof found === "string" ? found : { id: found.key };
