@@ -1,6 +1,14 @@
 /** A whole pipeline on the real broker, made and run with the commands users have. */
 import { randomBytes } from "node:crypto";
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import {
@@ -16,7 +24,8 @@ import { loadPipelineSpec } from "../../pipeline/spec/load.ts";
 import type { PipelineSpec } from "../../pipeline/spec/pipeline-spec.ts";
 import { freshPipeline, until } from "./kafka.ts";
 
-const DIGITS = join(import.meta.dirname, "../../examples/digits");
+const EXAMPLES = join(import.meta.dirname, "../../examples");
+const DIGITS = join(EXAMPLES, "digits");
 
 /** The demo's forms. */
 export function digits(): DigitRecord[] {
@@ -41,11 +50,13 @@ export interface TestPipeline {
 export interface MakeOptions {
   /** Variables beside those that every pipeline gets. */
   readonly environment?: Readonly<Record<string, string>>;
+  /** Folder of the example that the pipeline file is of. */
+  readonly example?: "digits" | "clinic";
   /** Called before topics and keys are made. */
   readonly before?: (pipeline: TestPipeline) => Promise<void>;
 }
 
-/** Makes topics and keys of a fresh pipeline after `examples/digits`. @param edit changes the file's text */
+/** Makes topics and keys of a fresh pipeline after an example. @param edit changes the file's text */
 export async function makePipeline(
   brokers: readonly string[],
   edit: (text: string) => string = (text) => text,
@@ -56,12 +67,16 @@ export async function makePipeline(
   mkdirSync(logs);
   const name = freshPipeline("flow");
   const file = join(folder, "pipeline.yaml");
-  const text = readFileSync(join(DIGITS, "pipeline.yaml"), "utf8").replace(
-    /^name: digits$/m,
+  const example = join(EXAMPLES, options.example ?? "digits");
+  for (const entry of readdirSync(example)) {
+    if (/\.(?:schema\.json|csv|txt)$/.test(entry))
+      copyFileSync(join(example, entry), join(folder, entry));
+  }
+  const text = readFileSync(join(example, "pipeline.yaml"), "utf8").replace(
+    /^name: \w+$/m,
     `name: ${name}`,
   );
   writeFileSync(file, edit(text));
-  copyFileSync(join(DIGITS, "form.schema.json"), join(folder, "form.schema.json"));
   const environment = {
     PATH: process.env["PATH"] ?? "",
     HOME: homedir(),
