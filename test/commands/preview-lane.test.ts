@@ -14,11 +14,15 @@ const records = Array.from(
   }),
 );
 
+/** How many records each call was handed. */
+let handed: number[] = [];
+
 /** Windows of `size` records; one that is not full ends after a second, if it ends at all. */
 function windows(size: number, ends: boolean): LaneProcessor<number> {
   return {
     restore: () => 0,
     process(given, state, nowMs) {
+      handed.push(given.length);
       const isDue = given.length >= size || (ends && nowMs >= state + 1000);
       const taken = isDue ? given.slice(0, size) : [];
       const last = taken.at(-1);
@@ -51,7 +55,10 @@ describe("a stage with windows", () => {
   it("gives each record its own output, over several windows and the last one's time", async () => {
     expect(await states(windows(2, true))).toEqual(ALL);
     expect(await states(windows(5, true))).toEqual(ALL);
+    handed = [];
+    // Three records of one byte each at once.
     expect(await states(windows(2, true), 3)).toEqual(ALL);
+    expect(handed).toEqual([3, 3, 1, 1]);
   });
 
   it("leaves records waiting whose window never ends", async () => {

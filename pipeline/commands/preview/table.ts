@@ -48,7 +48,7 @@ export function showRecord(spec: PipelineSpec, result: Result, look: Look): stri
     const line = new TextDecoder().decode(result.raw);
     return `${name} ${what}: it would become a sealed dead letter\n${cell(line, columns).trimEnd()}\n`;
   }
-  const key = escapeUnsafe(new TextDecoder().decode(result.key));
+  const key = new TextDecoder().decode(result.key);
   const heading = cell(`record ${result.record} passes with the key ${key}`, columns).trimEnd();
   const changes = changesOf(spec, result.raw, result.value);
   const rows = table(changes.slice(0, MOST_ROWS), look);
