@@ -21,6 +21,8 @@ function createContext(signal: AbortSignal): CommandContext {
     signal,
     inputEnds,
     isTerminal: process.stderr.isTTY === true,
+    // Some terminals do not say how wide they are.
+    outputColumns: process.stdout.isTTY === true ? process.stdout.columns || 80 : undefined,
   };
 }
 
@@ -54,12 +56,27 @@ type Command<A extends unknown[]> = (context: CommandContext, ...args: A) => Pro
 /** Runs a command when it is chosen; its module is loaded only then, since TensorFlow and SEAL are large. */
 type Runner = <A extends unknown[]>(load: () => Promise<Command<A>>) => (...args: A) => void;
 
-function declareCommands(cli: CAC, run: Runner): void {
+/** What needs no cluster. */
+function declareChecks(cli: CAC, run: Runner): void {
   cli
     .command("check <file>", "Check a pipeline file and say what it does")
     .option("--strict", "Exit with 1 when there are warnings")
     .option("--json", "Complaints and warnings as JSON")
     .action(run<[string, Options]>(async () => (await import("./commands/check.ts")).check));
+  cli
+    .command(
+      "preview <file> <input>",
+      "Show what the rules make of the first lines of an NDJSON file (- is standard input)",
+    )
+    .option("--records <count>", "How many lines (default: 5)")
+    .option("--show-values", "Show values though standard output is no terminal")
+    .option("--json", "States, rules and lengths as JSON lines, without values")
+    .action(
+      run<[string, string, Options]>(async () => (await import("./commands/preview.ts")).preview),
+    );
+}
+
+function declareCommands(cli: CAC, run: Runner): void {
   cli
     .command("broker", "Run an embedded Apache Kafka in the foreground")
     .option("--port <port>", "Port to listen on (default: any free one)")
@@ -159,6 +176,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     (...args) => {
       running = load().then((command) => command(context, ...args));
     };
+  declareChecks(cli, run);
   declareCommands(cli, run);
   declareDeadLetters(cli, run);
   cli.help();

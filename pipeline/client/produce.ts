@@ -72,7 +72,7 @@ export interface ProduceOptions {
 }
 
 /** Largest line: Kafka's default message limit less the record's own overhead. */
-const MAX_LINE_BYTES = 1_000_000;
+export const MAX_LINE_BYTES = 1_000_000;
 
 /**
  * Writes every line to `raw`; resolves with how many were acknowledged by all in-sync replicas.

@@ -28,6 +28,8 @@ export interface CommandContext {
   readonly inputEnds: () => AbortSignal;
   /** Whether a person is watching standard error. */
   readonly isTerminal: boolean;
+  /** Columns of the terminal that standard output is; undefined where it is none. */
+  readonly outputColumns?: number | undefined;
 }
 
 /** Between attempts to find a broker; doubled each time up to the longest. */

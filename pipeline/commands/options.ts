@@ -55,13 +55,17 @@ export function stageOption(options: Options): StageName | null {
 export function countOption(
   value: unknown,
   name: string,
-  { least, fallback }: { least: number; fallback: number },
+  {
+    least,
+    fallback,
+    most = MAX_INSTANCES,
+  }: { readonly least: number; readonly fallback: number; readonly most?: number },
 ): number {
   const count = value === undefined ? fallback : Number(value);
-  if (!Number.isInteger(count) || count < least || count > MAX_INSTANCES) {
+  if (!Number.isInteger(count) || count < least || count > most) {
     throw new SealstreamError(
       "usage",
-      `--${name} must be a whole number from ${least} to ${MAX_INSTANCES}.`,
+      `--${name} must be a whole number from ${least} to ${most}.`,
     );
   }
   return count;

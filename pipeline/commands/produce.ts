@@ -16,7 +16,8 @@ import {
 
 const PROGRESS_EVERY_MS = 1_000;
 
-function openInput(input: string): Readable {
+/** A file, or standard input. @throws SealstreamError `usage` when there is no such file */
+export function openInput(input: string): Readable {
   if (input === STANDARD_INPUT) {
     return process.stdin;
   }

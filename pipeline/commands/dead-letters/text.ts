@@ -28,7 +28,12 @@ export function shown(bytes: Uint8Array | null): Shown {
 /** JSON text without a character that a terminal acts on. @param indent spaces, for people */
 export function safeJson(value: unknown, indent = 0): string {
   const lines = JSON.stringify(value, null, indent).split("\n");
-  return lines.map((line) => line.replace(UNSAFE, escaped)).join("\n");
+  return lines.map(escapeUnsafe).join("\n");
+}
+
+/** A text with JSON's escapes in place of the characters that a terminal acts on, ends of lines among them. */
+export function escapeUnsafe(text: string): string {
+  return text.replace(UNSAFE, escaped);
 }
 
 /** JSON's escape of each UTF-16 unit. */

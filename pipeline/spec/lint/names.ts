@@ -16,108 +16,157 @@ export interface Kind {
   readonly numbers: boolean;
 }
 
-const text = (says: string, words: string): Kind => ({ says, words, numbers: false });
-const any = (says: string, words: string): Kind => ({ says, words, numbers: true });
-
 /** The first that fits is the kind of a field. */
 export const IDENTIFIERS: readonly Kind[] = [
-  text(
-    "an e-mail address",
-    "email, e mail, mail address, =mail, mailadresse, courriel, adresse mail, correo, correo electronico",
-  ),
-  any(
-    "a phone number",
-    "phone, telephone, mobile number, =mobile, cell number, =cell, =tel, fax, whatsapp, telefon, telefonnummer, handy, handynummer, mobilnummer, rufnummer, =portable, numero telephone, telefono, =movil, numero movil",
-  ),
-  text(
-    "an IP address",
-    "ip, ip address, ipv4, ipv6, remote addr, client addr, ip adresse, adresse ip, direccion ip",
-  ),
-  any(
-    "an identifier of a device",
-    "device id, device serial, serial number, serial no, imei, imsi, mac address, =mac, udid, idfa, gaid, advertising id, android id, cookie id, gerate id, geratenummer, seriennummer, numero serie",
-  ),
-  any(
-    "a number of an identity document",
-    "ssn, social security, national id, national insurance, nino, nhs number, tax id, tax number, =tin, passport, passport number, identity card, id card, driving licence, driving license, driver licence, driver license, drivers license, licence number, license number, sozialversicherungsnummer, versichertennummer, steuer id, steuernummer, reisepass, passnummer, ausweis, ausweisnummer, personalausweis, fuhrerschein, fuhrerscheinnummer, =nir, securite sociale, passeport, carte identite, permis conduire, =dni, =nie, =nif, curp, pasaporte, seguridad social, personnummer",
-  ),
-  any(
-    "a card or account number",
-    "iban, card number, card no, =card, credit card, debit card, payment card, =pan, bank account, account number, account no, account id, kreditkarte, kartennummer, kontonummer, =konto, bankverbindung, carte bancaire, carte credit, numero carte, numero compte, compte bancaire, tarjeta, numero tarjeta, numero cuenta, cuenta bancaria",
-  ),
-  any(
-    "a vehicle's plate or number",
-    "licence plate, license plate, number plate, plate number, =plate, =vin, vehicle id, vehicle registration, kennzeichen, nummernschild, fahrgestellnummer, immatriculation, plaque, matricula",
-  ),
-  text(
-    "a user name",
-    "user name, screen name, nick name, login name, =login, =user, =handle, display name, benutzername, anmeldename, nom utilisateur, pseudonyme, nombre usuario, =usuario",
-  ),
-  any(
-    "a person's number",
-    "user id, customer id, customer number, customer no, client number, client no, patient id, patient number, person id, member id, member number, employee id, employee number, student id, subject id, medical record, =mrn, health plan, beneficiary number, insurance number, policy number, kundennummer, kunden id, patientennummer, mitgliedsnummer, personalnummer, matrikelnummer, numero client, numero patient, id utilisateur, numero cliente, id cliente, id usuario",
-  ),
-  text("a URL", "url, uri, website, web site, =homepage, webseite, site web, sitio web"),
-  text(
-    "a photo or biometric",
-    "photo, =portrait, selfie, =avatar, face image, profile picture, profile image, =fingerprint, finger prints, voice print, iris scan, =foto, passfoto, lichtbild, photographie, fotografia",
-  ),
-  text(
-    "a street address",
-    "address, street, house number, po box, adresse, anschrift, strasse, hausnummer, =rue, numero rue, direccion, =calle, domicilio, domicile",
-  ),
-  text(
-    "a name of a person",
-    "name, first name, last name, full name, surname, forename, given name, family name, middle name, maiden name, vorname, nachname, familienname, geburtsname, =nom, nom famille, nom complet, nom client, prenom, =nombre, nombre completo, nombre cliente, apellido",
-  ),
+  {
+    says: "an e-mail address",
+    words:
+      "email, e mail, mail address, =mail, mailadresse, courriel, adresse mail, correo, correo electronico",
+    numbers: false,
+  },
+  {
+    says: "a phone number",
+    words:
+      "phone, telephone, mobile number, =mobile, cell number, =cell, =tel, fax, whatsapp, telefon, telefonnummer, handy, handynummer, mobilnummer, rufnummer, =portable, numero telephone, telefono, =movil, numero movil",
+    numbers: true,
+  },
+  {
+    says: "an IP address",
+    words:
+      "ip, ip address, ipv4, ipv6, remote addr, client addr, ip adresse, adresse ip, direccion ip",
+    numbers: false,
+  },
+  {
+    says: "an identifier of a device",
+    words:
+      "device id, device serial, serial number, serial no, imei, imsi, mac address, =mac, udid, idfa, gaid, advertising id, android id, cookie id, gerate id, geratenummer, seriennummer, numero serie",
+    numbers: true,
+  },
+  {
+    says: "a number of an identity document",
+    words:
+      "ssn, social security, national id, national insurance, nino, nhs number, tax id, tax number, =tin, passport, passport number, identity card, id card, driving licence, driving license, driver licence, driver license, drivers license, licence number, license number, sozialversicherungsnummer, versichertennummer, steuer id, steuernummer, reisepass, passnummer, ausweis, ausweisnummer, personalausweis, fuhrerschein, fuhrerscheinnummer, =nir, securite sociale, passeport, carte identite, permis conduire, =dni, =nie, =nif, curp, pasaporte, seguridad social, personnummer",
+    numbers: true,
+  },
+  {
+    says: "a card or account number",
+    words:
+      "iban, card number, card no, =card, credit card, debit card, payment card, =pan, bank account, account number, account no, account id, kreditkarte, kartennummer, kontonummer, =konto, bankverbindung, carte bancaire, carte credit, numero carte, numero compte, compte bancaire, tarjeta, numero tarjeta, numero cuenta, cuenta bancaria",
+    numbers: true,
+  },
+  {
+    says: "a vehicle's plate or number",
+    words:
+      "licence plate, license plate, number plate, plate number, =plate, =vin, vehicle id, vehicle registration, kennzeichen, nummernschild, fahrgestellnummer, immatriculation, plaque, matricula",
+    numbers: true,
+  },
+  {
+    says: "a user name",
+    words:
+      "user name, screen name, nick name, login name, =login, =user, =handle, display name, benutzername, anmeldename, nom utilisateur, pseudonyme, nombre usuario, =usuario",
+    numbers: false,
+  },
+  {
+    says: "a person's number",
+    words:
+      "user id, customer id, customer number, customer no, client number, client no, patient id, patient number, person id, member id, member number, employee id, employee number, student id, subject id, medical record, =mrn, health plan, beneficiary number, insurance number, policy number, kundennummer, kunden id, patientennummer, mitgliedsnummer, personalnummer, matrikelnummer, numero client, numero patient, id utilisateur, numero cliente, id cliente, id usuario",
+    numbers: true,
+  },
+  {
+    says: "a URL",
+    words: "url, uri, website, web site, =homepage, webseite, site web, sitio web",
+    numbers: false,
+  },
+  {
+    says: "a photo or biometric",
+    words:
+      "photo, =portrait, selfie, =avatar, face image, profile picture, profile image, =fingerprint, finger prints, voice print, iris scan, =foto, passfoto, lichtbild, photographie, fotografia",
+    numbers: false,
+  },
+  {
+    says: "a street address",
+    words:
+      "address, street, house number, po box, adresse, anschrift, strasse, hausnummer, =rue, numero rue, direccion, =calle, domicilio, domicile",
+    numbers: false,
+  },
+  {
+    says: "a name of a person",
+    words:
+      "name, first name, last name, full name, surname, forename, given name, family name, middle name, maiden name, vorname, nachname, familienname, geburtsname, =nom, nom famille, nom complet, nom client, prenom, =nombre, nombre completo, nombre cliente, apellido",
+    numbers: false,
+  },
 ];
 
 export const QUASI_IDENTIFIERS: readonly Kind[] = [
-  any(
-    "a birth date",
-    "birth, birthday, birth date, dob, date of birth, geburt, geburtsdatum, geburtstag, geburtsjahr, naissance, nacimiento",
-  ),
-  any("an age", "age, =alter, lebensalter, edad"),
-  any(
-    "a date of a person's life",
-    "death date, date of death, admission date, discharge date, wedding date, todesdatum, sterbedatum, aufnahmedatum, entlassungsdatum, deces, fallecimiento, fecha ingreso, fecha alta",
-  ),
-  any("a sex", "sex, gender, geschlecht, sexe, sexo, genero"),
-  any(
-    "a postcode",
-    "postcode, post code, postal code, zip, zip code, plz, postleitzahl, code postal, codigo postal",
-  ),
-  any(
-    "a place",
-    "city, town, village, municipality, county, district, province, region, federal state, home state, country, neighbourhood, neighborhood, borough, latitude, longitude, =lat, =lon, =lng, gps, geohash, coordinates, =ort, wohnort, stadt, gemeinde, landkreis, bundesland, kanton, =land, ville, commune, departement, =pays, ciudad, municipio, provincia, =pais",
-  ),
-  any(
-    "an origin",
-    "nationality, citizenship, ethnicity, ethnic, race, native language, mother tongue, staatsangehorigkeit, nationalitat, ethnie, geburtsort, geburtsland, muttersprache, nationalite, langue maternelle, nacionalidad, etnia, raza, lengua materna",
-  ),
-  any("a religion", "religion, denomination, konfession, religionszugehorigkeit"),
-  any(
-    "a family status",
-    "marital, marital status, civil status, family status, familienstand, household size, number of children, =children, haushaltsgrosse, kinderzahl, situation familiale, etat civil, nombre enfants, estado civil, numero hijos",
-  ),
-  any(
-    "an occupation",
-    "occupation, profession, job title, =job, employer, =company, beruf, arbeitgeber, =firma, =metier, employeur, ocupacion, profesion, empleador, =empresa",
-  ),
-  any(
-    "an education",
-    "education, school, university, academic degree, bildung, bildungsabschluss, schulabschluss, abschluss, diplome, niveau etudes, educacion, nivel estudios, titulacion",
-  ),
-  any(
-    "an income",
-    "income, salary, wage, einkommen, gehalt, lohn, revenu, salaire, ingresos, salario, =renta",
-  ),
+  {
+    says: "a birth date",
+    words:
+      "birth, birthday, birth date, dob, date of birth, geburt, geburtsdatum, geburtstag, geburtsjahr, naissance, nacimiento",
+    numbers: true,
+  },
+  { says: "an age", words: "age, =alter, lebensalter, edad", numbers: true },
+  {
+    says: "a date of a person's life",
+    words:
+      "death date, date of death, admission date, discharge date, wedding date, todesdatum, sterbedatum, aufnahmedatum, entlassungsdatum, deces, fallecimiento, fecha ingreso, fecha alta",
+    numbers: true,
+  },
+  { says: "a sex", words: "sex, gender, geschlecht, sexe, sexo, genero", numbers: true },
+  {
+    says: "a postcode",
+    words:
+      "postcode, post code, postal code, zip, zip code, plz, postleitzahl, code postal, codigo postal",
+    numbers: true,
+  },
+  {
+    says: "a place",
+    words:
+      "city, town, village, municipality, county, district, province, region, federal state, home state, country, neighbourhood, neighborhood, borough, latitude, longitude, =lat, =lon, =lng, gps, geohash, coordinates, =ort, wohnort, stadt, gemeinde, landkreis, bundesland, kanton, =land, ville, commune, departement, =pays, ciudad, municipio, provincia, =pais",
+    numbers: true,
+  },
+  {
+    says: "an origin",
+    words:
+      "nationality, citizenship, ethnicity, ethnic, race, native language, mother tongue, staatsangehorigkeit, nationalitat, ethnie, geburtsort, geburtsland, muttersprache, nationalite, langue maternelle, nacionalidad, etnia, raza, lengua materna",
+    numbers: true,
+  },
+  {
+    says: "a religion",
+    words: "religion, denomination, konfession, religionszugehorigkeit",
+    numbers: true,
+  },
+  {
+    says: "a family status",
+    words:
+      "marital, marital status, civil status, family status, familienstand, household size, number of children, =children, haushaltsgrosse, kinderzahl, situation familiale, etat civil, nombre enfants, estado civil, numero hijos",
+    numbers: true,
+  },
+  {
+    says: "an occupation",
+    words:
+      "occupation, profession, job title, =job, employer, =company, beruf, arbeitgeber, =firma, =metier, employeur, ocupacion, profesion, empleador, =empresa",
+    numbers: true,
+  },
+  {
+    says: "an education",
+    words:
+      "education, school, university, academic degree, bildung, bildungsabschluss, schulabschluss, abschluss, diplome, niveau etudes, educacion, nivel estudios, titulacion",
+    numbers: true,
+  },
+  {
+    says: "an income",
+    words:
+      "income, salary, wage, einkommen, gehalt, lohn, revenu, salaire, ingresos, salario, =renta",
+    numbers: true,
+  },
 ];
 
-export const FREE_TEXT: Kind = text(
-  "free text",
-  "note, comment, message, description, remark, =text, free text, =body, =bio, biography, feedback, review, memo, complaint, transcript, diagnosis text, notiz, bemerkung, anmerkung, kommentar, nachricht, beschreibung, freitext, remarque, commentaire, comentario, observacion, observaciones, mensaje, descripcion, =nota",
-);
+export const FREE_TEXT: Kind = {
+  says: "free text",
+  words:
+    "note, comment, message, description, remark, =text, free text, =body, =bio, biography, feedback, review, memo, complaint, transcript, diagnosis text, notiz, bemerkung, anmerkung, kommentar, nachricht, beschreibung, freitext, remarque, commentaire, comentario, observacion, observaciones, mensaje, descripcion, =nota",
+  numbers: false,
+};
 
 /** Before `name`: it is the name of something else. */
 const NOT_PERSONS = new Set(

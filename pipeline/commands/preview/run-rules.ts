@@ -1,0 +1,91 @@
+/**
+ * Runs records through the real `desensitize` stage, as a lane would, without Kafka.
+ */
+import { readFile } from "node:fs/promises";
+import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
+import { createDesensitizeStage } from "../../stages/desensitize/stage.ts";
+import type { LaneProcessor, Reason, StreamRecord } from "../../stream/contract.ts";
+import { wasmPath } from "../../wasm/locate.ts";
+
+interface Numbered {
+  /** From 1. */
+  readonly record: number;
+  readonly raw: Uint8Array;
+}
+
+/** What became of a record. `waiting`: its window would need more records. */
+export type Result =
+  | (Numbered & { readonly status: "passes"; readonly key: Uint8Array; readonly value: Uint8Array })
+  | (Numbered & { readonly status: "refused"; readonly reason: Reason })
+  | (Numbered & { readonly status: "waiting" });
+
+type Passed = { readonly key: Uint8Array; readonly value: Uint8Array };
+
+/** One result a line, in order. @throws SealstreamError `spec-invalid`, `key-invalid`, `plugin-invalid` */
+export async function runRules(
+  spec: PipelineSpec,
+  lines: readonly Uint8Array[],
+  secrets: (name: string) => Uint8Array,
+): Promise<Result[]> {
+  const wasm = await readFile(wasmPath("desensitize"));
+  const stage = createDesensitizeStage({ spec, secrets, wasm });
+  try {
+    const records = lines.map(
+      (value, offset): StreamRecord => ({ offset, timestampMs: 0, key: null, value, headers: {} }),
+    );
+    const lane = await stage.openLane(0);
+    return await runLane(lane, records, stage.bounds.maxBytes);
+  } finally {
+    await stage.close?.();
+  }
+}
+
+/** As many records from `from` on as a lane would hold. */
+function fitting(records: readonly StreamRecord[], from: number, maxBytes: number) {
+  let bytes = 0;
+  const rest = records.slice(from);
+  const end = rest.findIndex(({ value }, i) => {
+    bytes += value?.byteLength ?? 0;
+    return i > 0 && bytes > maxBytes;
+  });
+  return end === -1 ? rest : rest.slice(0, end);
+}
+
+/** What a lane makes of records that nothing follows. @param maxBytes most that it is handed at once */
+export async function runLane<State>(
+  lane: LaneProcessor<State>,
+  records: readonly StreamRecord[],
+  maxBytes: number,
+): Promise<Result[]> {
+  const results: Result[] = [];
+  // Because Awaited of a type parameter is not it, though no state is a promise.
+  let state = (await lane.restore(null, 0)) as State;
+  let nowMs = 0;
+  while (results.length < records.length) {
+    const from = results.length;
+    const step = await lane.process(fitting(records, from, maxBytes), state, nowMs);
+    state = step.state;
+    const reasons = new Map(step.outcomes.map(({ offset, reason }) => [offset, reason]));
+    const passed = step.outputs
+      .flatMap(({ key, value }): Passed[] => (key && value ? [{ key, value }] : []))
+      .values();
+    for (const { offset, value } of records.slice(from, step.consumedTo ?? from)) {
+      const base = { record: offset + 1, raw: value ?? new Uint8Array() };
+      const reason = reasons.get(offset);
+      const output = reason === undefined ? passed.next().value : undefined;
+      results.push(
+        output === undefined
+          ? { ...base, status: "refused", reason: reason ?? "plugin-failed" }
+          : { ...base, status: "passes", ...output },
+      );
+    }
+    if (results.length > from) continue;
+    // A window that waits is closed by letting its time pass, once.
+    if (step.wakeAtMs === null || step.wakeAtMs <= nowMs) break;
+    nowMs = step.wakeAtMs;
+  }
+  const waiting = records.slice(results.length).map(({ offset, value }): Result => {
+    return { record: offset + 1, raw: value ?? new Uint8Array(), status: "waiting" };
+  });
+  return [...results, ...waiting];
+}

@@ -1,0 +1,77 @@
+/** What `check` prints and ends with for warnings, with and without --strict and --json. */
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import { check } from "../../pipeline/commands/check.ts";
+import type { CommandContext } from "../../pipeline/commands/context.ts";
+import type { Options } from "../../pipeline/commands/options.ts";
+
+const DIGITS = join(import.meta.dirname, "../../examples/digits");
+const folder = mkdtempSync(join(tmpdir(), "sealstream-check-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+copyFileSync(join(DIGITS, "form.schema.json"), join(folder, "form.schema.json"));
+
+const ZONES = "owner training prediction consumer"
+  .split(" ")
+  .map((zone, i) => {
+    const identity = Buffer.alloc(32, i + 1).toString("base64url");
+    return `  ${zone}: "ed25519:${identity}"\n`;
+  })
+  .join("");
+
+async function run(edit: (text: string) => string, options: Options = {}) {
+  const text = `${readFileSync(join(DIGITS, "pipeline.yaml"), "utf8")}\nzones:\n${ZONES}`;
+  const file = join(folder, "pipeline.yaml");
+  writeFileSync(file, edit(text));
+  const printed: string[] = [];
+  const told: string[] = [];
+  const context: CommandContext = {
+    environment: {},
+    clock: () => 0,
+    print: (line) => printed.push(line),
+    tell: (line) => told.push(line),
+    signal: new AbortController().signal,
+    inputEnds: () => new AbortController().signal,
+    isTerminal: false,
+  };
+  return { code: await check(context, file, options), printed, told, file };
+}
+
+const same = (text: string): string => text;
+const risky = (text: string): string =>
+  text.replace("field: phone, action: mask, keepLast: 2", "field: phone, action: keep");
+const wrong = (text: string): string => text.replace("keepLast: 2", "keepLast: -2");
+
+describe("check", () => {
+  it("tells warnings and ends with 0, or with 1 when they count", async () => {
+    const { code, told, file } = await run(risky);
+    expect(code).toBe(0);
+    const line = risky(readFileSync(join(DIGITS, "pipeline.yaml"), "utf8"))
+      .split("\n")
+      .findIndex((one) => one.includes("field: phone"));
+    expect(told).toEqual([
+      `warning: ${file}:${line + 1}:14: desensitize[2].field: 'phone' looks like a phone number and leaves as it is: pseudonymize, mask or drop it`,
+    ]);
+    expect((await run(risky, { strict: true })).code).toBe(1);
+    expect((await run(same, { strict: true })).code).toBe(0);
+    expect((await run(same)).told).toEqual([]);
+    expect((await run(wrong, { strict: true })).code).toBe(2);
+  });
+
+  it("prints warnings beside complaints under --json", async () => {
+    const { code, printed, told, file } = await run(risky, { json: true });
+    expect({ code, told }).toEqual({ code: 0, told: [] });
+    expect(JSON.parse(printed.join(""))).toEqual({
+      valid: true,
+      complaints: [],
+      warnings: [
+        expect.objectContaining({ file, path: "desensitize[2].field", line: expect.any(Number) }),
+      ],
+    });
+    expect((await run(risky, { json: true, strict: true })).code).toBe(1);
+    const invalid = JSON.parse((await run(wrong, { json: true })).printed.join(""));
+    expect(invalid).toMatchObject({ valid: false, warnings: [] });
+    expect(invalid.complaints).toHaveLength(1);
+  });
+});
