@@ -53,7 +53,8 @@ function createNumberDomain([lowest, highest]: readonly [number, number]): Domai
     encode(text) {
       if (!JSON_NUMBER.test(text)) return null;
       const value = Math.floor(Number(text));
-      return value >= lowest && value <= highest ? value - lowest : null;
+      // Plus 0, because -0 rounds down to -0.
+      return value >= lowest && value <= highest ? value - lowest + 0 : null;
     },
     render(low, high) {
       const first = lowest + low;

@@ -68,7 +68,9 @@ function findGroups(
   if (!requirement.meets(rows, 0, rows.length)) return [];
   if (options.method === "mdav") return groupByDistance(window, domains, requirement);
   if (options.acrossWindows === "independent") return groupByMedian(window, domains, requirement);
-  const budget = Math.floor(options.suppressUpTo * window.rows);
+  // Because what is left out of a region must not be published at a wider one instead.
+  const share = options.whenTooFew === "suppress" ? options.suppressUpTo : 0;
+  const budget = Math.floor(share * window.rows);
   return groupByTree(window, domains, requirement, budget);
 }
 

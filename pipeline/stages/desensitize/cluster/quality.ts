@@ -15,8 +15,8 @@ export interface WindowQuality {
   readonly groups: number;
   readonly suppressed: number;
   readonly generalized: number;
-  /** Distinct subjects of the smallest group; Infinity without groups. The generalized rows do not count. */
-  readonly smallestGroup: number;
+  /** Distinct subjects of the smallest group; null without groups. The generalized rows do not count. */
+  readonly smallestGroup: number | null;
   /**
    * Normalized certainty penalty, 0 to 1: the share of its domain that a published cell leaves open, averaged over cells
    * of published rows. 0: single values; 1: all at their widest range, or nothing published.
@@ -24,7 +24,7 @@ export interface WindowQuality {
   readonly ncp: number;
   /** Discernibility: the sum of squares of group sizes; each row that is not published counts as many as the window. */
   readonly discernibility: number;
-  /** Distinct sensitive values of the group with fewest; null without a sensitive field. */
+  /** Distinct sensitive values of the group with fewest; null without a sensitive field or groups. */
   readonly distinctSensitive: number | null;
   /** Greatest earth mover's distance of a group from the window; null without a sensitive field. */
   readonly tCloseness: number | null;
@@ -43,8 +43,10 @@ function membersOf({ group, groups }: Grouping): Uint32Array[] {
   return members;
 }
 
-function distinct(column: Uint32Array, rows: Uint32Array): number {
-  return new Set(Array.from(rows, (row) => column[row])).size;
+/** Distinct values of a column in the group that has fewest; null without groups. */
+function leastDistinct(column: Uint32Array, groups: readonly Uint32Array[]): number | null {
+  const counts = groups.map((rows) => new Set(Array.from(rows, (row) => column[row])).size);
+  return counts.length === 0 ? null : counts.reduce((least, count) => Math.min(least, count));
 }
 
 /** @param domains one a field, in the order of the window's columns */
@@ -70,14 +72,10 @@ export function measureWindow(
     groups: kept.length,
     suppressed,
     generalized: groups[generalized]?.rows ?? 0,
-    smallestGroup: kept.reduce(
-      (min, rows) => Math.min(min, distinct(window.subjects, rows)),
-      Infinity,
-    ),
+    smallestGroup: leastDistinct(window.subjects, kept),
     ncp: published === 0 ? 1 : penalty / published,
     discernibility: groups.reduce((sum, { rows }) => sum + rows * rows, suppressed * window.rows),
-    distinctSensitive:
-      sensitive && kept.reduce((min, rows) => Math.min(min, distinct(sensitive, rows)), Infinity),
+    distinctSensitive: sensitive && leastDistinct(sensitive, kept),
     tCloseness:
       distance && kept.reduce((max, rows) => Math.max(max, distance(rows, 0, rows.length)), 0),
   };
