@@ -33,7 +33,16 @@ export interface Detection {
   readonly type: number;
 }
 
+/** Where the guest has written redacted texts: their first byte, the ends of each (u32), and how many bytes they are. */
+export interface Redacted {
+  readonly out: number;
+  readonly ends: number;
+  readonly bytes: number;
+}
+
 export interface DetectKernel {
+  /** Redacts a column; the result lies in the guest's memory until the next call. */
+  redactPacked(batch: PackedBatch): Redacted;
   /** Detections in a column as the guest lists them: row, start, end, type of each. */
   detectPacked(batch: PackedBatch): Uint32Array;
   detect(texts: readonly (string | Uint8Array)[]): Detection[];
@@ -85,6 +94,13 @@ export function createDetectKernel(name: string, block: Uint8Array): DetectKerne
     if (count < 0) throw new Error("out of memory");
     return new Uint32Array(guest.memory.buffer, out, count * 4).slice();
   };
+  const redactPacked = (batch: PackedBatch): Redacted => {
+    const { offsets, data, bytes } = putColumn(batch);
+    const ends = guest.alloc(4 * batch.rows + 4, 16);
+    const out = guest.alloc(bytes * guest.redact_growth(set) + READABLE_AFTER, 16);
+    const end = guest.redact_column(set, batch.rows, offsets, data, ends, out);
+    return { out, ends, bytes: end - out };
+  };
   return {
     detectPacked,
     detect: (texts) => {
@@ -94,12 +110,9 @@ export function createDetectKernel(name: string, block: Uint8Array): DetectKerne
         return { row: row!, start: start!, end: end!, type: type! };
       });
     },
+    redactPacked,
     redact: (texts) => {
-      const batch = bytesOf(texts);
-      const { offsets, data, bytes } = putColumn(batch);
-      const ends = guest.alloc(4 * batch.rows + 4, 16);
-      const out = guest.alloc(bytes * guest.redact_growth(set) + READABLE_AFTER, 16);
-      guest.redact_column(set, batch.rows, offsets, data, ends, out);
+      const { out, ends } = redactPacked(bytesOf(texts));
       const memory = Buffer.from(guest.memory.buffer);
       return texts.map((_, row) => {
         const from = row === 0 ? 0 : memory.readUInt32LE(ends + 4 * row - 4);
