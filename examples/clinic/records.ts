@@ -30,7 +30,7 @@ function patientOf(faker: Faker, index: number): Patient {
       phone,
       email,
       insuranceNumber: faker.string.numeric(10),
-      birthDate: faker.date.birthdate({ mode: "age", min: 18, max: 95 }).toISOString().slice(0, 10),
+      birthDate: faker.date.birthdate({ mode: "age", min: 18, max: 90 }).toISOString().slice(0, 10),
       heightCm: faker.number.int({ min: 150, max: 200 }),
       address: {
         street: faker.location.streetAddress(),

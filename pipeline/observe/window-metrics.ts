@@ -13,8 +13,8 @@ export interface WindowObservation {
   readonly suppressed: number;
   /** Rows that no group took and that leave with the widest range. */
   readonly generalized: number;
-  /** Fewest distinct subjects of a group; Infinity: nothing was grouped. */
-  readonly smallestGroup: number;
+  /** Fewest distinct subjects of a group; null: nothing was grouped. */
+  readonly smallestGroup: number | null;
   /** Normalized certainty penalty, 0 to 1. */
   readonly ncp: number;
   /** Sum over groups of their rows squared. */
@@ -67,7 +67,7 @@ export function createWindowMetrics(registers: Registry[]): (window: WindowObser
     records.inc({ ...labels, outcome: "grouped" }, rows - suppressed - generalized);
     records.inc({ ...labels, outcome: "suppressed" }, suppressed);
     records.inc({ ...labels, outcome: "generalized" }, generalized);
-    if (Number.isFinite(window.smallestGroup)) smallest.set(labels, window.smallestGroup);
+    if (window.smallestGroup !== null) smallest.set(labels, window.smallestGroup);
     ncp.set(labels, window.ncp);
     discernibility.set(labels, window.discernibility);
     delay.observe(labels, window.delayMs);

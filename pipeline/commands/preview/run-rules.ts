@@ -1,11 +1,8 @@
 /**
  * Runs records through the real `desensitize` stage, as a lane would, without Kafka.
  */
-import { readFile } from "node:fs/promises";
-import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
-import { createDesensitizeStage } from "../../stages/desensitize/stage.ts";
+import { createDesensitizeStage, type DesensitizeOptions } from "../../stages/desensitize/stage.ts";
 import type { LaneProcessor, Reason, StreamRecord } from "../../stream/contract.ts";
-import { wasmPath } from "../../wasm/locate.ts";
 
 interface Numbered {
   /** From 1. */
@@ -23,12 +20,10 @@ type Passed = { readonly key: Uint8Array; readonly value: Uint8Array };
 
 /** One result a line, in order. @throws SealstreamError `spec-invalid`, `key-invalid`, `plugin-invalid` */
 export async function runRules(
-  spec: PipelineSpec,
+  options: DesensitizeOptions,
   lines: readonly Uint8Array[],
-  secrets: (name: string) => Uint8Array,
 ): Promise<Result[]> {
-  const wasm = await readFile(wasmPath("desensitize"));
-  const stage = createDesensitizeStage({ spec, secrets, wasm });
+  const stage = createDesensitizeStage(options);
   try {
     const records = lines.map(
       (value, offset): StreamRecord => ({ offset, timestampMs: 0, key: null, value, headers: {} }),
@@ -64,6 +59,7 @@ export async function runLane<State>(
   while (results.length < records.length) {
     const from = results.length;
     const step = await lane.process(fitting(records, from, maxBytes), state, nowMs);
+    const before = state;
     state = step.state;
     const reasons = new Map(step.outcomes.map(({ offset, reason }) => [offset, reason]));
     const passed = step.outputs
@@ -80,9 +76,9 @@ export async function runLane<State>(
       );
     }
     if (results.length > from) continue;
-    // A window that waits is closed by letting its time pass, once.
-    if (step.wakeAtMs === null || step.wakeAtMs <= nowMs) break;
-    nowMs = step.wakeAtMs;
+    // A window that waits is closed by letting its time pass; then its end is committed, and it is grouped.
+    if (step.wakeAtMs === null || (step.wakeAtMs <= nowMs && state === before)) break;
+    nowMs = Math.max(nowMs, step.wakeAtMs);
   }
   const waiting = records.slice(results.length).map(({ offset, value }): Result => {
     return { record: offset + 1, raw: value ?? new Uint8Array(), status: "waiting" };

@@ -32,7 +32,7 @@ export const wire: WireStage = async ({ context, spec, counter, metrics, logger 
     onWindow: ({ lane, quality, delayMs }) => {
       metrics.window({ ...quality, lane, delayMs });
       counter.note("ncp", quality.ncp.toFixed(3));
-      if (quality.groups > 0) counter.note("smallestGroup", quality.smallestGroup);
+      if (quality.smallestGroup !== null) counter.note("smallestGroup", quality.smallestGroup);
       logger.info({ lane, delayMs, ...quality }, "a window was grouped");
     },
   });

@@ -1,8 +1,8 @@
 /**
  * What the name of a field tells about its content, in English, German, French and Spanish.
  *
- * Direct identifiers are those of HIPAA's Safe Harbor method (45 CFR 164.514(b)(2)); quasi-identifiers those and what
- * ARX, sdcMicro and Google's re-identification risk analysis use as keys in their documentation. A name is a hint: a
+ * Direct identifiers are those of HIPAA's Safe Harbor method (45 CFR 164.514(b)(2)); quasi-identifiers its dates and
+ * places, and what work on k-anonymity commonly takes for them (age, sex, occupation and so on). A name is a hint: a
  * field may hold something else, and that is why all of this only warns.
  */
 
