@@ -4,7 +4,7 @@
  * Nothing here can fail: the room was reserved and the types were judged before. Pseudonyms are queued, their
  * digits are written later into the place kept for them.
  */
-import { copyBytes } from "./bytes";
+import { copyBytes, copyWide, fillBytes } from "./bytes";
 import { formBytes, writeDigestIn } from "./digest-text";
 import {
   ACTION_HASH, ACTION_KEEP, ACTION_MASK, ACTION_OBJECT, ACTION_PERTURB, ACTION_REPLACE,
@@ -15,7 +15,7 @@ import { push } from "./hmac-lanes";
 import { writeEscaped, writeText } from "./json-strings";
 import { TYPE_ARRAY, TYPE_NULL, TYPE_OBJECT, TYPE_STRING } from "./json-values";
 import {
-  VALUE_CLOSES, VALUE_END, VALUE_ESCAPED, VALUE_FIELD, VALUE_MADE, VALUE_START, VALUE_TYPE,
+  VALUE_CLOSES, VALUE_END, VALUE_ESCAPED, VALUE_FIELD, VALUE_MADE, VALUE_RUN, VALUE_START, VALUE_TYPE,
   decodeToScratch, idEnd, idStart, scratchEnd, valueAt, valueCount,
 } from "./record";
 import { digest } from "./sha256";
@@ -35,8 +35,7 @@ function writeMask(out: usize, field: usize, count: u32): usize {
   const text = <usize>load<u32>(field, FIELD_TEXT);
   const bytes = <usize>load<u32>(field, FIELD_TEXT_BYTES);
   if (bytes == 1) {
-    memory.fill(out, load<u8>(text), count);
-    return out + count;
+    return fillBytes(out, load<u8>(text), count);
   }
   for (; count; count--) out = copyBytes(out, text, bytes);
   return out;
@@ -140,6 +139,13 @@ export function writeRecord(out: usize): usize {
   for (let i: u32 = 0; i < valueCount; i++) {
     const value = valueAt(i);
     const type = load<u32>(value, VALUE_TYPE);
+    if (type == VALUE_RUN) {
+      if (!isFirst) store<u8>(out++, 0x2c);
+      isFirst = false;
+      const start = <usize>load<u32>(value, VALUE_START);
+      out = copyWide(out, start, <usize>load<u32>(value, VALUE_END) - start);
+      continue;
+    }
     if (type == VALUE_CLOSES) {
       store<u8>(out++, load<u32>(value, VALUE_START));
       isFirst = false;
@@ -148,7 +154,7 @@ export function writeRecord(out: usize): usize {
     const field = <usize>load<u32>(value, VALUE_FIELD);
     if (!isFirst) store<u8>(out++, 0x2c);
     isFirst = false;
-    out = copyBytes(out, load<u32>(field, FIELD_PREFIX), load<u32>(field, FIELD_PREFIX_BYTES));
+    out = copyWide(out, load<u32>(field, FIELD_PREFIX), load<u32>(field, FIELD_PREFIX_BYTES));
     if (type & (TYPE_OBJECT | TYPE_ARRAY) && load<u32>(field, FIELD_ACTION) >= ACTION_OBJECT) {
       store<u8>(out++, type == TYPE_OBJECT ? 0x7b : 0x5b);
       isFirst = true;
