@@ -19,7 +19,7 @@ import {
   decodeToScratch, idEnd, idStart, scratchEnd, valueAt, valueCount,
 } from "./record";
 import { digest } from "./sha256";
-import { afterCodePoints, beforeCodePoints, countCodePoints } from "./utf8";
+import { afterCodePoints, allAscii, beforeCodePoints, countCodePoints } from "./utf8";
 
 const DIGEST: usize = memory.data(32, 16);
 
@@ -46,12 +46,14 @@ function writeMask(out: usize, field: usize, count: u32): usize {
  * are kept is masked whole: what would be kept of it would be all of it.
  */
 function writeMasked(out: usize, field: usize, start: usize, end: usize, escape: bool): usize {
-  const count = countCodePoints(start, end);
+  // Text without escapes of a batch that is all ASCII is ASCII.
+  const isAscii = allAscii && !escape;
+  const count = isAscii ? <u32>(end - start) : countCodePoints(start, end);
   const first = load<u32>(field, FIELD_FIRST);
   const last = load<u32>(field, FIELD_SECOND);
   if (<u64>first + <u64>last >= count) return writeMask(out, field, count);
-  const headEnd = afterCodePoints(start, end, first);
-  const tailStart = beforeCodePoints(start, end, last);
+  const headEnd = isAscii ? start + first : afterCodePoints(start, end, first);
+  const tailStart = isAscii ? end - last : beforeCodePoints(start, end, last);
   out = writeText(out, start, headEnd, escape);
   out = writeMask(out, field, count - first - last);
   return writeText(out, tailStart, end, escape);

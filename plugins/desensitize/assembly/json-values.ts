@@ -181,6 +181,22 @@ function skipName(p: usize, end: usize): usize {
   return skipSpace(p + 1, end);
 }
 
+/**
+ * Passes an array of numbers with nothing but commas between; `p` is at its opening bracket.
+ * @returns 0 when it is anything else, or not JSON
+ */
+// @ts-ignore: decorator
+@inline
+export function skipFlatNumbers(p: usize, end: usize): usize {
+  do {
+    p++;
+    if (p >= end || !startsNumber(load<u8>(p))) return 0;
+    p = skipNumber(p, end);
+    if (!p) return 0;
+  } while (load<u8>(p) == 0x2c);
+  return p < end && load<u8>(p) == 0x5d ? p + 1 : 0;
+}
+
 /** Passes a number and, in an array, those that follow with nothing but a comma between. */
 function skipNumbers(p: usize, end: usize, isArray: bool): usize {
   while (true) {

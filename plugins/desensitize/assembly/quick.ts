@@ -8,7 +8,7 @@
 import { sameBytes } from "./bytes";
 import { FIELD_PREFIX } from "./fields";
 import { QUOTE, forgetEscapes, hasLoneSurrogate, passPlain, scanEscaped } from "./json-strings";
-import { TYPE_INTEGER, TYPE_NUMBER, TYPE_STRING, isWhole, noteString, skipOther, valueType } from "./json-values";
+import { TYPE_ARRAY, TYPE_INTEGER, TYPE_NUMBER, TYPE_STRING, isWhole, maxDepth, noteString, skipFlatNumbers, skipOther, valueType } from "./json-values";
 import {
   ENTRY_BYTES, ENTRY_FIELD, ENTRY_KIND, ENTRY_MASK, ENTRY_REQUIRED, ENTRY_TEXT, ENTRY_TEXT_BYTES, ENTRY_TYPES,
   ID_COUNTS, KIND_DROPPED, KIND_KEPT, KIND_LISTED, KIND_REBUILT, PLAN, planEnd, planFactor, planRoom,
@@ -89,9 +89,13 @@ function followPlan(p: usize, end: usize): bool {
       }
       p++;
     } else {
-      p = skipOther(p, end, 1);
-      if (!p) return false;
-      type = valueType;
+      p = load<u8>(p) == 0x5b ? skipFlatNumbers(p, end) : 0;
+      type = TYPE_ARRAY;
+      if (!p) {
+        p = skipOther(start, end, 1);
+        type = valueType;
+        if (!p) return false;
+      }
     }
     const allowed = type == TYPE_NUMBER && isWhole ? type | TYPE_INTEGER : type;
     if (!(load<u32>(entry, ENTRY_TYPES) & allowed)) return false;
@@ -128,7 +132,8 @@ function followPlan(p: usize, end: usize): bool {
  * it is not as planned, or not fine; nothing has been done that readRecord() does not do anew.
  */
 export function readQuickly(p: usize, end: usize): bool {
-  if (planEnd == PLAN || p >= end || end - p > LONGEST || load<u8>(p) != 0x7b) return false;
+  // Arrays of numbers are passed without a look at the limit of depth.
+  if (planEnd == PLAN || maxDepth < 2 || p >= end || end - p > LONGEST || load<u8>(p) != 0x7b) return false;
   if (!allAscii && !isUtf8(p, end)) return false;
   const decoded = decodedSoFar();
   openRecord();
