@@ -12,9 +12,10 @@ import type { PipelineSpec } from "../spec/pipeline-spec.ts";
 import { wasmPath } from "../wasm/locate.ts";
 import { type CommandContext, complaintLine, EXIT } from "./context.ts";
 import type { Options } from "./options.ts";
+import { ruleText } from "./rule-text.ts";
 
 function summary(spec: PipelineSpec): string[] {
-  const actions = spec.desensitize.map(({ field, action }) => `${field}: ${action}`);
+  const actions = spec.desensitize.map((rule) => `${rule.field}: ${ruleText(rule)}`);
   const layers = spec.train.network.map(
     ({ dense, activation }) => `${dense}${activation === "none" ? "" : ` ${activation}`}`,
   );

@@ -4,7 +4,7 @@
  * Nothing here can fail: the room was reserved and the types were judged before. Pseudonyms are queued, their
  * digits are written later into the place kept for them.
  */
-import { copyBytes } from "./bytes";
+import { copyBytes, copyWide, fillBytes } from "./bytes";
 import { redactText } from "./detect/redact";
 import { formBytes, writeDigestIn } from "./digest-text";
 import {
@@ -17,11 +17,11 @@ import { writeEscaped, writeText } from "./json-strings";
 import { TYPE_ARRAY, TYPE_NULL, TYPE_OBJECT, TYPE_STRING } from "./json-values";
 import { placeHole } from "./observe";
 import {
-  VALUE_CLOSES, VALUE_END, VALUE_ESCAPED, VALUE_FIELD, VALUE_MADE, VALUE_START, VALUE_TYPE,
+  VALUE_CLOSES, VALUE_END, VALUE_ESCAPED, VALUE_FIELD, VALUE_MADE, VALUE_RUN, VALUE_START, VALUE_TYPE,
   decodeToScratch, idEnd, idStart, scratchEnd, valueAt, valueCount,
 } from "./record";
 import { digest } from "./sha256";
-import { afterCodePoints, beforeCodePoints, countCodePoints } from "./utf8";
+import { afterCodePoints, allAscii, beforeCodePoints, countCodePoints } from "./utf8";
 
 const DIGEST: usize = memory.data(32, 16);
 
@@ -39,8 +39,7 @@ function writeMask(out: usize, field: usize, count: u32): usize {
   const text = <usize>load<u32>(field, FIELD_TEXT);
   const bytes = <usize>load<u32>(field, FIELD_TEXT_BYTES);
   if (bytes == 1) {
-    memory.fill(out, load<u8>(text), count);
-    return out + count;
+    return fillBytes(out, load<u8>(text), count);
   }
   for (; count; count--) out = copyBytes(out, text, bytes);
   return out;
@@ -51,12 +50,14 @@ function writeMask(out: usize, field: usize, count: u32): usize {
  * are kept is masked whole: what would be kept of it would be all of it.
  */
 function writeMasked(out: usize, field: usize, start: usize, end: usize, escape: bool): usize {
-  const count = countCodePoints(start, end);
+  // Text without escapes of a batch that is all ASCII is ASCII.
+  const isAscii = allAscii && !escape;
+  const count = isAscii ? <u32>(end - start) : countCodePoints(start, end);
   const first = load<u32>(field, FIELD_FIRST);
   const last = load<u32>(field, FIELD_SECOND);
   if (<u64>first + <u64>last >= count) return writeMask(out, field, count);
-  const headEnd = afterCodePoints(start, end, first);
-  const tailStart = beforeCodePoints(start, end, last);
+  const headEnd = isAscii ? start + first : afterCodePoints(start, end, first);
+  const tailStart = isAscii ? end - last : beforeCodePoints(start, end, last);
   out = writeText(out, start, headEnd, escape);
   out = writeMask(out, field, count - first - last);
   return writeText(out, tailStart, end, escape);
@@ -150,6 +151,13 @@ export function writeRecord(out: usize): usize {
   for (let i: u32 = 0; i < valueCount; i++) {
     const value = valueAt(i);
     const type = load<u32>(value, VALUE_TYPE);
+    if (type == VALUE_RUN) {
+      if (!isFirst) store<u8>(out++, 0x2c);
+      isFirst = false;
+      const start = <usize>load<u32>(value, VALUE_START);
+      out = copyWide(out, start, <usize>load<u32>(value, VALUE_END) - start);
+      continue;
+    }
     if (type == VALUE_CLOSES) {
       store<u8>(out++, load<u32>(value, VALUE_START));
       isFirst = false;
@@ -158,7 +166,7 @@ export function writeRecord(out: usize): usize {
     const field = <usize>load<u32>(value, VALUE_FIELD);
     if (!isFirst) store<u8>(out++, 0x2c);
     isFirst = false;
-    out = copyBytes(out, load<u32>(field, FIELD_PREFIX), load<u32>(field, FIELD_PREFIX_BYTES));
+    out = copyWide(out, load<u32>(field, FIELD_PREFIX), load<u32>(field, FIELD_PREFIX_BYTES));
     if (type & (TYPE_OBJECT | TYPE_ARRAY) && load<u32>(field, FIELD_ACTION) >= ACTION_OBJECT) {
       store<u8>(out++, type == TYPE_OBJECT ? 0x7b : 0x5b);
       isFirst = true;

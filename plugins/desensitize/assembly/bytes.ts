@@ -36,6 +36,39 @@ export function copyBytes(to: usize, from: usize, count: usize): usize {
   return to + count;
 }
 
+/**
+ * Copies `count` bytes, mostly more than 16, and may write up to 32 more and read 31 more; returns the end of the copy.
+ * One step in most cases: how long a value is cannot be predicted, so each step less is a wrong guess less.
+ */
+// @ts-ignore: decorator
+@inline
+export function copyWide(to: usize, from: usize, count: usize): usize {
+  if (count >= BULK_BYTES) {
+    memory.copy(to, from, count);
+  } else {
+    let i: usize = 0;
+    do {
+      v128.store(to + i, v128.load(from + i));
+      v128.store(to + i, v128.load(from + i, 16), 16);
+      i += 32;
+    } while (i < count);
+  }
+  return to + count;
+}
+
+/** Writes one byte `count` times and may write up to 15 more; returns the end. */
+// @ts-ignore: decorator
+@inline
+export function fillBytes(to: usize, byte: u8, count: usize): usize {
+  if (count >= BULK_BYTES) {
+    memory.fill(to, byte, count);
+  } else {
+    const bytes = i8x16.splat(byte);
+    for (let i: usize = 0; i < count; i += 16) v128.store(to + i, bytes);
+  }
+  return to + count;
+}
+
 /** Whether `count` bytes at `a` and at `b` are the same. */
 // @ts-ignore: decorator
 @inline

@@ -6,7 +6,7 @@
  */
 import { copyBytes } from "./bytes";
 
-const QUOTE: u32 = 0x22;
+export const QUOTE: u32 = 0x22;
 const BACKSLASH: u32 = 0x5c;
 
 /** Set by scanString: the string has escapes. */
@@ -78,33 +78,70 @@ function skipEscape(p: usize, end: usize): usize {
   return p + 6;
 }
 
-/**
- * Finds the closing quote of the string whose first character is at `p`; sets hasEscapes.
- * @returns 0 when the string has no end, a bare control character or a wrong escape
- */
-export function scanString(p: usize, end: usize): usize {
+/** Must be called before scanEscaped(), which only ever sets hasEscapes. */
+// @ts-ignore: decorator
+@inline
+export function forgetEscapes(): void {
   hasEscapes = false;
-  const quote = i8x16.splat(<i8>QUOTE);
-  const backslash = i8x16.splat(<i8>BACKSLASH);
-  const space = i8x16.splat(0x20);
+}
+
+/** What ends a plain run, 16 times each: quote, backslash, the last control character. Loaded they cost less than made. */
+const ENDS: usize = memory.data<u8>(
+  [
+    0x22, 0x22, 0x22, 0x22, 0x22, 0x22, 0x22, 0x22, 0x22, 0x22, 0x22, 0x22, 0x22, 0x22, 0x22, 0x22,
+    0x5c, 0x5c, 0x5c, 0x5c, 0x5c, 0x5c, 0x5c, 0x5c, 0x5c, 0x5c, 0x5c, 0x5c, 0x5c, 0x5c, 0x5c, 0x5c,
+    0x1f, 0x1f, 0x1f, 0x1f, 0x1f, 0x1f, 0x1f, 0x1f, 0x1f, 0x1f, 0x1f, 0x1f, 0x1f, 0x1f, 0x1f, 0x1f,
+  ],
+  16,
+);
+
+/** A bit for each of the 16 bytes at `p` that ends a plain run. */
+// @ts-ignore: decorator
+@inline
+function specialAt(p: usize): u32 {
+  const bytes = v128.load(p);
+  const ends = v128.or(i8x16.eq(bytes, v128.load(ENDS)), i8x16.eq(bytes, v128.load(ENDS, 16)));
+  return i8x16.bitmask(v128.or(ends, i8x16.le_u(bytes, v128.load(ENDS, 32))));
+}
+
+/** Passes what stands between quotes as it is; stops at another byte, or somewhere at or past `end`. */
+// @ts-ignore: decorator
+@inline
+export function passPlain(p: usize, end: usize): usize {
   while (p < end) {
-    const bytes = v128.load(p);
-    const ends = v128.or(i8x16.eq(bytes, quote), i8x16.eq(bytes, backslash));
-    const special = i8x16.bitmask(v128.or(ends, i8x16.lt_u(bytes, space)));
-    if (!special) {
-      p += 16;
-      continue;
-    }
-    p += ctz(special);
-    if (p >= end) return 0;
+    // 32 at a time: most values are shorter, and so one step ends them.
+    const special = specialAt(p) | (specialAt(p + 16) << 16);
+    if (special) return p + ctz(special);
+    p += 32;
+  }
+  return p;
+}
+
+/** Finds the closing quote from the first backslash or control character on. */
+export function scanEscaped(p: usize, end: usize): usize {
+  while (p < end) {
     const byte: u32 = load<u8>(p);
     if (byte == QUOTE) return p;
     if (byte != BACKSLASH) return 0;
     hasEscapes = true;
     p = skipEscape(p, end);
     if (!p) return 0;
+    p = passPlain(p, end);
   }
   return 0;
+}
+
+/**
+ * Finds the closing quote of the string whose first character is at `p`; sets hasEscapes.
+ * @returns 0 when the string has no end, a bare control character or a wrong escape
+ */
+// @ts-ignore: decorator
+@inline
+export function scanString(p: usize, end: usize): usize {
+  hasEscapes = false;
+  p = passPlain(p, end);
+  if (p >= end) return 0;
+  return load<u8>(p) == QUOTE ? p : scanEscaped(p, end);
 }
 
 /** Writes a code point as UTF-8 and returns its end; a lone surrogate, refused elsewhere, becomes three bytes. */

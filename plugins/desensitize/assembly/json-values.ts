@@ -58,25 +58,61 @@ function isDigit(p: usize, end: usize): bool {
   return p < end && <u32>load<u8>(p) - 0x30 < 10;
 }
 
-/** Passes a number (section 6). */
-export function skipNumber(p: usize, end: usize): usize {
+// @ts-ignore: decorator
+@inline
+function startsNumber(byte: u32): bool {
+  return byte - 0x30 < 10 || byte == 0x2d;
+}
+
+/** Set by skipNumber: the number has no point and no exponent. */
+export let isWhole: bool = false;
+
+/** Passes a number byte by byte. */
+function skipAnyNumber(p: usize, end: usize): usize {
+  isWhole = true;
   if (load<u8>(p) == 0x2d) p++;
   if (!isDigit(p, end)) return 0;
   if (load<u8>(p++) != 0x30) {
     while (isDigit(p, end)) p++;
   }
   if (p < end && load<u8>(p) == 0x2e) {
+    isWhole = false;
     p++;
     if (!isDigit(p, end)) return 0;
     while (isDigit(p, end)) p++;
   }
   if (p < end && (load<u8>(p) | 0x20) == 0x65) {
+    isWhole = false;
     p++;
     if (p < end && (load<u8>(p) == 0x2b || load<u8>(p) == 0x2d)) p++;
     if (!isDigit(p, end)) return 0;
     while (isDigit(p, end)) p++;
   }
   return p;
+}
+
+/** Passes a number (section 6); one of at most 15 bytes without exponent at once. */
+// @ts-ignore: decorator
+@inline
+export function skipNumber(p: usize, end: usize): usize {
+  // A bit for each byte that is no digit; bits 16 and up are set.
+  const others = ~i8x16.bitmask(i8x16.le_u(i8x16.sub(v128.load(p), i8x16.splat(0x30)), i8x16.splat(9)));
+  const sign: usize = load<u8>(p) == 0x2d ? 1 : 0;
+  const digits = <usize>ctz(others >>> <u32>sign);
+  let to = p + sign + digits;
+  let byte: u32 = load<u8>(to);
+  isWhole = true;
+  let isPlain = digits > 0 && (digits == 1 || load<u8>(p + sign) != 0x30);
+  if (byte == 0x2e) {
+    isWhole = false;
+    const point = to - p;
+    to = p + <usize>ctz((others & (<u32>-2 << <u32>point)) | 0x10000);
+    isPlain = isPlain && to > p + point + 1;
+    byte = load<u8>(to);
+  }
+  // Sixteen bytes were looked at: a number that goes on behind them, or has an exponent, is not judged here.
+  if (isPlain && to - p < 16 && to <= end && (byte | 0x20) != 0x65) return to;
+  return skipAnyNumber(p, end);
 }
 
 /**
@@ -114,12 +150,15 @@ export function isInteger(p: usize, end: usize): bool {
   return places <= (negative ? -exponent : exponent);
 }
 
-/** Passes `true`, `false` or `null`. */
+/** Passes `true`, `false` or `null`; which of them cannot be predicted, so it is not asked. */
+// @ts-ignore: decorator
+@inline
 function skipLiteral(p: usize, end: usize): usize {
-  if (end - p < 4) return 0;
   const four = load<u32>(p);
-  if (four == 0x65757274 || four == 0x6c6c756e) return p + 4;
-  return four == 0x736c6166 && end - p >= 5 && load<u8>(p, 4) == 0x65 ? p + 5 : 0;
+  const isFalse = u32(four == 0x736c6166) & u32(load<u8>(p, 4) == 0x65);
+  const isOther = u32(four == 0x65757274) | u32(four == 0x6c6c756e);
+  const to = p + 4 + isFalse;
+  return (isFalse | isOther) & u32(to <= end) ? to : 0;
 }
 
 /** Passes a string, number or literal. */
@@ -129,7 +168,7 @@ function skipScalar(p: usize, end: usize): usize {
     const quote = scanString(p + 1, end);
     return quote ? quote + 1 : 0;
   }
-  return byte == 0x2d || byte - 0x30 < 10 ? skipNumber(p, end) : skipLiteral(p, end);
+  return startsNumber(byte) ? skipNumber(p, end) : skipLiteral(p, end);
 }
 
 /** Passes `"name" :` and the whitespace around it, inside a nested object. */
@@ -140,6 +179,31 @@ function skipName(p: usize, end: usize): usize {
   p = skipSpace(p + 1, end);
   if (p >= end || load<u8>(p) != 0x3a) return 0;
   return skipSpace(p + 1, end);
+}
+
+/**
+ * Passes an array of numbers with nothing but commas between; `p` is at its opening bracket.
+ * @returns 0 when it is anything else, or not JSON
+ */
+// @ts-ignore: decorator
+@inline
+export function skipFlatNumbers(p: usize, end: usize): usize {
+  do {
+    p++;
+    if (p >= end || !startsNumber(load<u8>(p))) return 0;
+    p = skipNumber(p, end);
+    if (!p) return 0;
+  } while (load<u8>(p) == 0x2c);
+  return p < end && load<u8>(p) == 0x5d ? p + 1 : 0;
+}
+
+/** Passes a number and, in an array, those that follow with nothing but a comma between. */
+function skipNumbers(p: usize, end: usize, isArray: bool): usize {
+  while (true) {
+    p = skipNumber(p, end);
+    if (!p || !isArray || p + 1 >= end || load<u8>(p) != 0x2c || !startsNumber(load<u8>(p, 1))) return p;
+    p++;
+  }
 }
 
 /**
@@ -154,7 +218,7 @@ export function skipContainer(p: usize, end: usize, outer: u32): usize {
     const byte: u32 = load<u8>(p);
     if (wantsValue) {
       if ((byte | 0x20) != 0x7b) {
-        p = skipScalar(p, end);
+        p = startsNumber(byte) ? skipNumbers(p, end, load<u8>(OPEN + depth - 1) == 0x5d) : skipScalar(p, end);
         if (!p) return 0;
         wantsValue = false;
       } else {
@@ -199,19 +263,31 @@ export let valueType: u32 = 0;
 /** Passes any value and sets valueType; after a string, hasEscapes of json-strings tells about it. */
 export function skipValue(p: usize, end: usize, outer: u32): usize {
   if (p >= end) return 0;
+  if (load<u8>(p) != 0x22) return skipOther(p, end, outer);
+  valueType = TYPE_STRING;
+  const quote = scanString(p + 1, end);
+  return quote ? quote + 1 : 0;
+}
+
+/** Says that the value just passed, by other means than skipValue, is a string. */
+// @ts-ignore: decorator
+@inline
+export function noteString(): void {
+  valueType = TYPE_STRING;
+}
+
+/** Passes any value but a string; `p` is before `end`. */
+// @ts-ignore: decorator
+@inline
+export function skipOther(p: usize, end: usize, outer: u32): usize {
   const byte: u32 = load<u8>(p);
-  if (byte == 0x22) {
-    valueType = TYPE_STRING;
-    const quote = scanString(p + 1, end);
-    return quote ? quote + 1 : 0;
+  if (startsNumber(byte)) {
+    valueType = TYPE_NUMBER;
+    return skipNumber(p, end);
   }
   if ((byte | 0x20) == 0x7b) {
     valueType = byte == 0x7b ? TYPE_OBJECT : TYPE_ARRAY;
     return skipContainer(p, end, outer);
-  }
-  if (byte == 0x2d || byte - 0x30 < 10) {
-    valueType = TYPE_NUMBER;
-    return skipNumber(p, end);
   }
   valueType = byte == 0x6e ? TYPE_NULL : TYPE_BOOLEAN;
   return skipLiteral(p, end);

@@ -20,12 +20,13 @@ import {
 import { decodeString, forgetSurrogates, hasEscapes, hasLoneSurrogate, scanString } from "./json-strings";
 import {
   TYPE_ARRAY, TYPE_BOOLEAN, TYPE_INTEGER, TYPE_NULL, TYPE_NUMBER, TYPE_OBJECT, TYPE_STRING,
-  forgetDepth, isInteger, isTooDeep, maxDepth, noteDepth, skipSpace, skipValue, valueType,
+  forgetDepth, isInteger, isTooDeep, isWhole, maxDepth, noteDepth, skipSpace, skipValue, valueType,
 } from "./json-values";
 import { forgetMade, madeEnd, madeStart, makeValue } from "./make";
 import { observe, slotCount } from "./observe";
+import { forgetOrder, learnOrder, noteOrder } from "./plan";
 import { allowsUnknown, idMaxBytes, requiredCount } from "./policy";
-import { isUtf8 } from "./utf8";
+import { allAscii, isUtf8 } from "./utf8";
 
 // A value that will leave: where it lies in the record, or where it was made, and what to do with it.
 export const VALUE_FIELD: usize = 0;
@@ -41,6 +42,8 @@ export const VALUE_ESCAPED: u32 = 0x100;
 export const VALUE_CLOSES: u32 = 0x200;
 /** Start and end are those of a result, decoded text. */
 export const VALUE_MADE: u32 = 0x400;
+/** Not a value but members that leave as they stand in the record, commas between them: first quote and end. */
+export const VALUE_RUN: u32 = 0x800;
 
 /** Most bytes that a made character takes when it is written: \\u00xx. */
 const ESCAPED_BYTES: u64 = 6;
@@ -67,6 +70,29 @@ let objectNumber: u32 = 0;
 let recordNumber: u32 = 0;
 let problem: u32 = STATUS_OK;
 let seenRequired: u32 = 0;
+
+/** What decodeToScratch has written so far, to drop what it writes from here on. */
+export function decodedSoFar(): usize {
+  return scratch;
+}
+
+export function dropDecoded(from: usize): void {
+  scratch = from;
+}
+
+/** Whether the record has had no fault yet. */
+export function isFine(): bool {
+  return problem == STATUS_OK;
+}
+
+/** Says that the list ends before `item`. */
+export function setValueCount(item: usize): void {
+  valueCount = <u32>((item - values) / VALUE_BYTES);
+}
+
+export function addRoom(bytes: u64): void {
+  recordRoom += bytes;
+}
 
 /** Hands over the room for a batch: a list of values, and as many scratch bytes as the batch has data, and 64. */
 export function prepareRecords(valueList: usize, scratchBytes: usize): void {
@@ -116,7 +142,7 @@ function nextRecordNumber(): void {
 function isAllowed(field: usize, start: usize, end: usize): bool {
   const types = load<u32>(field, FIELD_TYPES);
   if (types & valueType) return true;
-  return valueType == TYPE_NUMBER && bool(types & TYPE_INTEGER) && isInteger(start, end);
+  return valueType == TYPE_NUMBER && bool(types & TYPE_INTEGER) && (isWhole || isInteger(start, end));
 }
 
 /** Keeps the id of the record for its outgoing key. */
@@ -175,7 +201,7 @@ function observeValue(field: usize, start: usize, end: usize, escaped: bool): vo
 }
 
 /** Judges the value of a known field, `from` to `to` in the record, and lists it if it will leave. */
-function takeValue(field: usize, from: usize, to: usize): void {
+export function takeValue(field: usize, from: usize, to: usize): void {
   if (problem != STATUS_OK) return;
   if (!isAllowed(field, from, to)) {
     note(STATUS_WRONG_TYPE);
@@ -231,6 +257,7 @@ function readMembers(p: usize, end: usize, parent: usize, guess: usize, depth: u
     if (p >= end || load<u8>(p) != 0x3a) return 0;
     p = skipSpace(p + 1, end);
     const first = field ? isFirst(field, number) : false;
+    if (first && !parent) noteOrder(field);
     if (first && load<u32>(field, FIELD_ACTION) >= ACTION_OBJECT) {
       p = readContainer(field, p, end, depth);
     } else {
@@ -276,7 +303,7 @@ function readElements(p: usize, end: usize, element: usize, depth: u32): usize {
 }
 
 /** Reads a value that must be the object or array which the field rebuilds, or null. Returns its end, or 0. */
-function readContainer(field: usize, p: usize, end: usize, depth: u32): usize {
+export function readContainer(field: usize, p: usize, end: usize, depth: u32): usize {
   if (p >= end) return 0;
   const isObject = load<u32>(field, FIELD_ACTION) == ACTION_OBJECT;
   const opening: u32 = isObject ? 0x7b : 0x5b;
@@ -310,12 +337,13 @@ function readContainer(field: usize, p: usize, end: usize, depth: u32): usize {
 function judgeObject(): u32 {
   if (problem != STATUS_OK) return problem;
   if (load<u32>(idField, FIELD_SEEN_IN) != recordNumber) return STATUS_RECORD_ID;
-  return seenRequired == requiredCount ? STATUS_OK : STATUS_MISSING_FIELD;
+  if (seenRequired != requiredCount) return STATUS_MISSING_FIELD;
+  learnOrder();
+  return STATUS_OK;
 }
 
-/** Reads the record from `p` to `end`. On STATUS_OK the values are listed and the id is set. */
-export function readRecord(p: usize, end: usize): u32 {
-  if (!isUtf8(p, end)) return STATUS_NOT_UTF8;
+/** Forgets the record before. */
+export function openRecord(): void {
   nextRecordNumber();
   forgetSurrogates();
   forgetDepth();
@@ -325,6 +353,13 @@ export function readRecord(p: usize, end: usize): u32 {
   // Braces.
   recordRoom = 2;
   seenRequired = 0;
+}
+
+/** Reads the record from `p` to `end`. On STATUS_OK the values are listed and the id is set. */
+export function readRecord(p: usize, end: usize): u32 {
+  if (!allAscii && !isUtf8(p, end)) return STATUS_NOT_UTF8;
+  openRecord();
+  forgetOrder();
   p = skipSpace(p, end);
   if (p >= end) return STATUS_NOT_JSON;
   const isObject = load<u8>(p) == 0x7b;

@@ -4,6 +4,14 @@
  * ASCII runs are skipped sixteen bytes at a time; every other sequence is checked byte by byte against the table of
  * RFC 3629 section 4, so overlong forms, surrogates and values above U+10FFFF are refused.
  */
+import { leadingMask } from "./bytes";
+
+/** Whether the whole batch is ASCII, which is asked once: then no record need be checked for itself. */
+export let allAscii: bool = false;
+
+export function noteText(ascii: bool): void {
+  allAscii = ascii;
+}
 
 // @ts-ignore: decorator
 @inline
@@ -29,6 +37,18 @@ function sequenceBytes(p: usize, end: usize): usize {
   if (lead == 0xf0 && second < 0x90) return 0;
   if (lead == 0xf4 && second > 0x8f) return 0;
   return 4;
+}
+
+/** Whether no byte from `p` to `end` has its high bit set; at least 64 bytes behind can be read, and do not count. */
+export function isAscii(p: usize, end: usize): bool {
+  let seen = i64x2.splat(0);
+  for (; p + 64 <= end; p += 64) {
+    const low = v128.or(v128.load(p), v128.load(p, 16));
+    seen = v128.or(seen, v128.or(low, v128.or(v128.load(p, 32), v128.load(p, 48))));
+  }
+  for (; p + 16 <= end; p += 16) seen = v128.or(seen, v128.load(p));
+  if (p < end) seen = v128.or(seen, v128.and(v128.load(p), leadingMask(end - p)));
+  return !i8x16.bitmask(seen);
 }
 
 /** Whether the bytes from `p` to `end` are well-formed UTF-8. */
