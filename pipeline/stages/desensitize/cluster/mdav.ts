@@ -3,7 +3,8 @@
  *
  * Distances are Euclidean between codes scaled to 0..1 of each field. Twice a round: the row farthest from the centre of
  * what is left, with its nearest until k subjects are in; then the same from the row farthest from that one. Groups that
- * lack l-diversity or t-closeness are joined to the nearest. Takes rows^2 / k steps. Ranges of different windows overlap.
+ * may not stand alone (the last, or for l-diversity or t-closeness) are joined. Takes rows^2 / k steps: half a second and
+ * more for 10,000 rows. Ranges of different windows overlap.
  */
 import type { Domain } from "./domain.ts";
 import type { ClusterWindow, Found } from "./group.ts";
@@ -105,7 +106,7 @@ function concat(first: Uint32Array, second: Uint32Array): Uint32Array<ArrayBuffe
   return both;
 }
 
-/** Groups of at least k subjects each, before l-diversity and t-closeness. */
+/** Groups of k subjects each, the last of what is left: what may not stand alone is yet to be joined. */
 function gather(points: Points, rows: Uint32Array, requirement: Requirement): Uint32Array[] {
   const { k, countSubjects } = requirement;
   const distances = new Float64Array(rows.length);
@@ -124,11 +125,7 @@ function gather(points: Points, rows: Uint32Array, requirement: Requirement): Ui
     count -= taken.length;
     from = from === null ? first : null;
   }
-  const rest = rows.slice(0, count);
-  if (rest.length === 0) return groups;
-  const last = groups.at(-1);
-  if (last === undefined || countSubjects(rest, 0, count, k) === k) return [...groups, rest];
-  return [...groups.slice(0, -1), concat(last, rest)];
+  return count === 0 ? groups : [...groups, rows.slice(0, count)];
 }
 
 /** Joins groups that may not stand alone to one another, and what is left over to the nearest that may be joined. */

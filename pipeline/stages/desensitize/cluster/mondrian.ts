@@ -30,12 +30,12 @@ function select(values: Float64Array, count: number, k: number): number {
   return values[k] as number;
 }
 
-/** The last codes of the lower halves of the cuts at the median, the more balanced first. */
+/** The last codes of the lower halves of the cuts at the median that leave k rows on both sides, the more balanced first. */
 function mediansOf(
   column: Float64Array,
   order: Uint32Array,
   [from, to]: readonly [number, number],
-  scratch: Float64Array,
+  { scratch, k }: { readonly scratch: Float64Array; readonly k: number },
 ): number[] {
   const count = to - from;
   for (let i = 0; i < count; i++) scratch[i] = column[order[from + i] as number] as number;
@@ -47,7 +47,8 @@ function mediansOf(
     if (code <= median) upTo++;
   }
   const cuts = count - upTo > below ? [median, median - 1] : [median - 1, median];
-  return cuts.filter((last) => (last === median ? upTo < count : below > 0));
+  const fits = (lower: number) => lower >= k && count - lower >= k;
+  return cuts.filter((last) => fits(last === median ? upTo : below));
 }
 
 export function groupByMedian(
@@ -67,7 +68,7 @@ export function groupByMedian(
     fields.sort((a, b) => b.penalty - a.penalty);
     for (const { column, penalty } of fields) {
       if (penalty === 0) return null;
-      for (const last of mediansOf(column, order, [from, to], scratch)) {
+      for (const last of mediansOf(column, order, [from, to], { scratch, k: requirement.k })) {
         const at = divide(column, order, [from, to], last);
         if (requirement.meets(order, from, at) && requirement.meets(order, at, to)) return at;
       }

@@ -55,7 +55,8 @@ export function worthOf(domain: Domain, low: number, high: number): number {
   if (low === high) return 0;
   const penalty = penaltyOf(domain, low, high);
   let worth = penalty / Math.ceil(Math.log2(high - low + 1));
-  for (let cuts = 1; cuts <= LOOK_AHEAD; cuts++) {
+  // More cuts than so many can save no more than all of the penalty.
+  for (let cuts = 1; cuts <= LOOK_AHEAD && worth < penalty / cuts; cuts++) {
     worth = Math.max(worth, (penalty - penaltyAfter(domain, low, high, cuts)) / cuts);
   }
   return worth;

@@ -189,6 +189,14 @@ describe("nested", () => {
     }
   });
 
+  it("never publishes at a wider range what it left out of a narrower one", () => {
+    const generalize = optionsOf({ whenTooFew: "generalize", suppressUpTo: 0.05 });
+    for (let seed = 0; seed < 10; seed++) {
+      const grouping = groupWindow(drawWindow(seed, 500), MIXED_DOMAINS, generalize);
+      expect(grouping.generalized).toBe(-1);
+    }
+  });
+
   it("narrows groups by what it suppresses, and never by a record too much", () => {
     const window = drawAdults(1, 5000);
     const ncp = [0, 0.01, 0.05].map((suppressUpTo) => {
