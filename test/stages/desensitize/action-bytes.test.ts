@@ -45,7 +45,7 @@ test.each<[string, Action, string, string[]]>([
       "02000000 00000000 ffffffffffffffff 0000000002000000",
       // places: 48 bytes of words before the first text
       "30000000 03000000 33000000 10000000 43000000 0b000000",
-      "3c2d31 2d3120746f2038353839393334353931 383538393933343539322b 000000",
+      "3c2d31 2d3120746f2038353839393334353931 383538393933343539322b 0000",
     ],
   ],
   ["month", { action: "generalize", to: { date: "month" } }, "08", ["04", "00000000"]],
