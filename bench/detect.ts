@@ -17,7 +17,7 @@ import { type BenchOptions, type BenchOutcome, type BenchRow, rowOf } from "./li
 import { type Contender, measure } from "./lib/rounds.ts";
 import { createDetectKernel } from "./lib/wasm-detect.ts";
 
-const LINES = 2000;
+const LINES = 1000;
 const BYTES_PER_MB = 1e6;
 const REGEXP = "combined JS RegExp";
 /** The four types of the first measurement (findings/wasm.md), beside all; Presidio has no pattern for telephones. */

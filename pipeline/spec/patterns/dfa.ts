@@ -150,6 +150,22 @@ function mergeClasses(
   return { kept, of };
 }
 
+/** Bytes that automata meet most: their classes come first, so that rows have them in one line of the cache. */
+const FREQUENT = Buffer.from("0123456789 .-/:()+@eaointrslducmphgbfvywkxjqzEAOINTRSLDUCM");
+
+/** The classes in the order of their most frequent byte: which of `kept` comes where, and the new number of each. */
+function sortClasses(
+  classOf: Uint8Array,
+  kept: readonly number[],
+): { kept: number[]; of: number[] } {
+  const order = [...new Set([...FREQUENT, ...classOf.keys()].map((byte) => classOf[byte] ?? 0))];
+  const of: number[] = [];
+  order.forEach((c, number) => {
+    of[c] = number;
+  });
+  return { kept: order.map((c) => kept[c] ?? 0), of };
+}
+
 function minimise(raw: Raw): Dfa {
   const { blockOf, blocks } = blocksOf(raw);
   const sample: number[] = [];
@@ -166,11 +182,13 @@ function minimise(raw: Raw): Dfa {
   const rows = order.map((block) =>
     (raw.rows[sample[block] ?? 0] ?? []).map((target) => numberOf[blockOf[target] ?? 0] ?? DEAD),
   );
-  const { kept, of } = mergeClasses(rows, raw.classes);
+  const merged = mergeClasses(rows, raw.classes);
+  const classOf = raw.classOf.map((c) => merged.of[c] ?? 0);
+  const { kept, of } = sortClasses(classOf, merged.kept);
   return {
     states: rows.length,
     classes: kept.length,
-    classOf: raw.classOf.map((c) => of[c] ?? 0),
+    classOf: classOf.map((c) => of[c] ?? 0),
     next: Uint16Array.from(rows.flatMap((row) => kept.map((c) => row[c] ?? DEAD))),
     firstAccepting,
     accepts: Uint32Array.from(order, (block) => raw.accepts[sample[block] ?? 0] ?? 0),

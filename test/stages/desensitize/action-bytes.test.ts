@@ -45,7 +45,7 @@ test.each<[string, Action, string, string[]]>([
       "02000000 00000000 ffffffffffffffff 0000000002000000",
       // places: 48 bytes of words before the first text
       "30000000 03000000 33000000 10000000 43000000 0b000000",
-      "3c2d31 2d3120746f2038353839393334353931 383538393933343539322b 000000",
+      "3c2d31 2d3120746f2038353839393334353931 383538393933343539322b 0000",
     ],
   ],
   ["month", { action: "generalize", to: { date: "month" } }, "08", ["04", "00000000"]],
@@ -144,6 +144,8 @@ test("redact: a set of detectors stands there once, and its number in each field
   const classOf = Buffer.alloc(256);
   classOf[0x61] = 1;
   classOf[0x62] = 2;
+  const BACK_CLASS_OF = Buffer.alloc(256);
+  BACK_CLASS_OF[0x61] = 1;
   const set = (byte: number) => {
     const bits = Buffer.alloc(32);
     bits[byte >> 3] = 1 << (byte & 7);
@@ -151,21 +153,22 @@ test("redact: a set of detectors stands there once, and its number in each field
   };
   const block = [
     "00000000",
-    "53444431 01000000 01000000 00000000",
+    "53444432 01000000 01000000 00000000",
     // a type: shortest match 2, no mask, 3 bytes
     "02000000 00000000 03000000 3c4b3e00",
-    // a group: lookback 0, 1 pattern, 4 states, 3 classes, first accepting 3
-    "00000000 01000000 04000000 03000000 03000000",
-    // anchors, starts, what stands before an anchor
+    // a group: 1 pattern; 4 states, 3 classes, first accepting 3; 3 states, 2 classes, first accepting 2
+    "01000000 04000000 03000000 03000000 03000000 02000000 02000000",
+    // anchors
     set(0x61),
-    set(0x61),
-    "00".repeat(32),
     // the pattern: type 0, no check, no joiners
     "00000000 00000000 00000000",
     classOf.toString("hex"),
     // state 3 accepts pattern 0
     "01000000",
     "000000000000 000002000000 000000000300 000000000000",
+    // the way back: from an a, nothing before it
+    BACK_CLASS_OF.toString("hex"),
+    "00000000 00000200 00000000",
   ];
   const { fields } = fieldBytes([redact, redact]);
   const size = block.join("").replaceAll(" ", "").length / 2;

@@ -10,8 +10,6 @@ import { DEAD, type Dfa, START } from "../../../spec/patterns/dfa.ts";
 export interface Anchors {
   /** Bytes of which every match holds one. */
   readonly anchor: readonly number[];
-  /** Bytes that can stand in a match before its first anchor. */
-  readonly back: readonly number[];
   /** Most bytes before the first anchor. */
   readonly lookback: number;
 }
@@ -70,7 +68,7 @@ function waysOutside(dfa: Dfa, isOutside: readonly boolean[]): Map<number, numbe
   return walk(START) === null ? null : ways;
 }
 
-/** What can stand before the first byte of `anchor`, or `null` when a match may have none. */
+/** How far before the first byte of `anchor` a match may begin, or `null` when one may hold none. */
 function tryAnchor(dfa: Dfa, anchor: ReadonlySet<number>): Anchors | null {
   const bytes = Array.from({ length: 256 }, (_, byte) => byte);
   const outside = bytes.filter((byte) => !anchor.has(byte));
@@ -79,12 +77,7 @@ function tryAnchor(dfa: Dfa, anchor: ReadonlySet<number>): Anchors | null {
   const ways = waysOutside(dfa, isOutside);
   if (ways === null) return null;
   const lookback = Math.min(ways.get(START) ?? 0, LOOKBACK_MAX);
-  const back = outside.filter((byte) =>
-    [...ways.keys()].some(
-      (state) => dfa.next[state * dfa.classes + (dfa.classOf[byte] ?? 0)] !== DEAD,
-    ),
-  );
-  return { anchor: [...anchor], back, lookback };
+  return { anchor: [...anchor], lookback };
 }
 
 /** The anchors of the DFA of one pattern. */
@@ -93,5 +86,5 @@ export function findAnchors(dfa: Dfa): Anchors {
   const sound = found.filter((anchors) => anchors !== null);
   const best = sound.find(({ lookback }) => lookback < LOOKBACK_MAX) ?? sound[0];
   if (best !== undefined) return best;
-  return { anchor: startBytes(dfa), back: [], lookback: 0 };
+  return { anchor: startBytes(dfa), lookback: 0 };
 }

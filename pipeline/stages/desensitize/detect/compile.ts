@@ -11,11 +11,10 @@ import type { PatternNode } from "../../../spec/patterns/pattern-syntax.ts";
 import type { DetectorSpec } from "../../../spec/pipeline-spec.ts";
 import { type Anchors, findAnchors, startBytes } from "./anchors.ts";
 import { BUILTIN_SHAPES, BUILTIN_TYPES, JOINERS, type Shape, VALIDATORS } from "./builtin.ts";
+import { readPrefixes } from "./prefixes.ts";
 
 /** Most states of a group: above it, patterns are kept apart. */
 const GROUP_STATES_MAX = 6000;
-/** Longest way back that is near. */
-const NEAR_BYTES = 1;
 /** A set of patterns is one 32-bit word in the guest. */
 const GROUP_PATTERNS_MAX = 31;
 
@@ -28,10 +27,13 @@ export interface GroupPattern {
   readonly joiners: number;
 }
 
-export interface Group extends Anchors {
+export interface Group {
   readonly dfa: Dfa;
   readonly patterns: readonly GroupPattern[];
-  readonly start: readonly number[];
+  /** Bytes of which every match holds one. */
+  readonly anchor: readonly number[];
+  /** The way back from an anchor to where a match may begin. */
+  readonly prefixes: Dfa;
 }
 
 export interface CompiledDetectors {
@@ -78,23 +80,20 @@ function joinParts(parts: readonly Part[]): Group | null {
           GROUP_STATES_MAX,
         );
   if (typeof dfa === "string") return null;
-  return {
-    dfa,
-    patterns: parts.map(({ type, validator, joiners }) => ({ type, validator, joiners })),
-    start: startBytes(dfa),
-    anchor: first.anchors.anchor,
-    back: [...new Set(parts.flatMap(({ anchors }) => anchors.back))],
-    lookback: Math.max(...parts.map(({ anchors }) => anchors.lookback)),
-  };
+  const patterns = parts.map(({ type, validator, joiners }) => ({ type, validator, joiners }));
+  const { anchor } = first.anchors;
+  const prefixes = readPrefixes(dfa, anchor);
+  if (prefixes !== null) return { dfa, patterns, anchor, prefixes };
+  if (parts.length > 1) return null;
+  // Where the way back has no small automaton, every byte that a match can begin with is an anchor.
+  const start = startBytes(dfa);
+  const trivial = readPrefixes(dfa, start);
+  return trivial === null ? null : { dfa, patterns, anchor: start, prefixes: trivial };
 }
 
 /** Puts parts with the same anchors together as long as their automaton stays small. */
 function groupParts(parts: readonly Part[]): Group[] {
-  // Patterns that begin far before their anchor are kept apart: the others need not go that way.
-  const byAnchor = Map.groupBy(
-    parts,
-    ({ anchors }) => `${anchors.anchor.join()} ${anchors.lookback > NEAR_BYTES}`,
-  );
+  const byAnchor = Map.groupBy(parts, ({ anchors }) => anchors.anchor.join());
   const groups: Group[] = [];
   for (const alike of byAnchor.values()) {
     const whole = joinParts(alike);

@@ -4,11 +4,12 @@
  * Must not decide anything but layout.
  */
 import { SealstreamError } from "../../../errors.ts";
+import type { Dfa } from "../../../spec/patterns/dfa.ts";
 import type { DetectionReplacement } from "../../../spec/pipeline-spec.ts";
 import type { CompiledDetectors, Group } from "./compile.ts";
 
-/** "SDD1", little-endian. */
-const DETECT_MAGIC = 0x31444453;
+/** "SDD2", little-endian. */
+const DETECT_MAGIC = 0x32444453;
 /** Longest token or mask in bytes. */
 const TEXT_MAX_BYTES = 1024;
 const utf8 = new TextEncoder();
@@ -56,20 +57,23 @@ function typePart(name: string, shortest: number, replacement: DetectionReplacem
   return [words(shortest, isMask ? 1 : 0, bytes.length), padded(bytes)];
 }
 
-function groupPart({ dfa, patterns, anchor, start, back, lookback }: Group): Uint8Array[] {
+/** Classes by byte, what states accept when it matters which, and transitions. */
+function automatonPart(dfa: Dfa, accepts: readonly Uint8Array[]): Uint8Array[] {
   const next = new DataView(new ArrayBuffer(dfa.next.length * 2));
   dfa.next.forEach((target, i) => {
     next.setUint16(i * 2, target, true);
   });
+  return [dfa.classOf, ...accepts, padded(new Uint8Array(next.buffer))];
+}
+
+function groupPart({ dfa, patterns, anchor, prefixes }: Group): Uint8Array[] {
   return [
-    words(lookback, patterns.length, dfa.states, dfa.classes, dfa.firstAccepting),
+    words(patterns.length, dfa.states, dfa.classes, dfa.firstAccepting),
+    words(prefixes.states, prefixes.classes, prefixes.firstAccepting),
     bitSet(anchor),
-    bitSet(start),
-    bitSet(back),
     ...patterns.map(({ type, validator, joiners }) => words(type, validator, joiners)),
-    dfa.classOf,
-    words(...dfa.accepts.subarray(dfa.firstAccepting)),
-    padded(new Uint8Array(next.buffer)),
+    ...automatonPart(dfa, [words(...dfa.accepts.subarray(dfa.firstAccepting))]),
+    ...automatonPart(prefixes, []),
   ];
 }
 

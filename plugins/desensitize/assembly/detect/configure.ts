@@ -8,18 +8,17 @@ import { allocate } from "../arena";
 import { isPlain } from "../json-strings";
 import { countCodePoints, isUtf8 } from "../utf8";
 import {
-  GROUP_ACCEPTS, GROUP_BYTES, GROUP_CLASSES, GROUP_CLASS_OF, GROUP_FIRST_ACCEPTING, GROUP_LOOKBACK, GROUP_NEXT,
-  GROUP_PATTERNS, GROUP_PATTERN_COUNT,
+  BACK, GROUP_ACCEPTS, GROUP_BYTES, GROUP_CLASS_OF, GROUP_FIRST_ACCEPTING, GROUP_HAS_FOUND, GROUP_NEXT,
+  GROUP_PATTERNS, GROUP_PATTERN_COUNT, GROUP_ROW, GROUP_SHIFT,
   MOST_GROUPS, MOST_PATTERNS, MOST_TYPES,
   PATTERN_BYTES, PATTERN_JOINERS, PATTERN_TYPE, PATTERN_VALIDATOR,
-  SET_ANCHORS, SET_BACKS, SET_BYTES, SET_GROUPS, SET_GROUP_COUNT, SET_GROWTH, SET_HIGH, SET_LOW, SET_STARTS, SET_TYPES,
+  SET_ANCHORS, SET_BYTES, SET_DIGIT_RUNS, SET_GROUPS, SET_GROUP_COUNT, SET_GROWTH, SET_HIGH, SET_LOW, SET_TYPES,
   TYPE_BYTES, TYPE_IS_MASK, TYPE_TEXT, TYPE_TEXT_BYTES,
 } from "./layout";
-import { GAP_MAX } from "./spans";
 import { LAST_VALIDATOR } from "./validators";
 
-/** "SDD1", little-endian. */
-const DETECT_MAGIC: u32 = 0x31444453;
+/** "SDD2", little-endian. */
+const DETECT_MAGIC: u32 = 0x32444453;
 const MOST_STATES: u32 = 65535;
 const LONGEST_TEXT: u32 = 1024;
 const ALL_JOINERS: u32 = 15;
@@ -78,45 +77,86 @@ function readPatterns(group: usize, count: u32, types: u32): bool {
   return true;
 }
 
-/** Reads the automaton: classes, accepting states, transitions. */
-function readAutomaton(group: usize, states: u32, classes: u32, firstAccepting: u32, patterns: u32): bool {
-  const classOf = take(256);
-  const accepts = take(<usize>(states - firstAccepting) << 2);
-  const next = take((<usize>states * classes) << 1);
-  if (!classOf || !accepts || !next) return false;
+/** Whether an automaton may have these sizes. */
+function areSizes(states: u32, classes: u32, firstAccepting: u32): bool {
+  return firstAccepting >= 2 && firstAccepting <= states && states <= MOST_STATES && classes - 1 < 256;
+}
+
+/** Turns the states at `next` into shifted places of rows, and keeps all of the automaton at `automaton`. */
+function keepAutomaton(automaton: usize, classOf: usize, next: usize, states: u32, classes: u32, firstAccepting: u32): bool {
+  if (!classOf || !next) return false;
   for (let byte: usize = 0; byte < 256; byte++) if (load<u8>(classOf + byte) >= classes) return false;
-  for (let i: usize = 0; i < <usize>(states - firstAccepting); i++) {
-    if (load<u32>(accepts + (i << 2)) >> patterns) return false;
+  let shift: u32 = 0;
+  while ((<u64>states * (((classes - 1) >> shift) + 1)) > 0x10000) shift++;
+  const row = ((classes - 1) >> shift) + 1;
+  const rows = allocate((<usize>states * row) << (shift + 1), 16);
+  if (!rows) return false;
+  for (let state: u32 = 0; state < states; state++) {
+    for (let c: u32 = 0; c < classes; c++) {
+      const target: u32 = load<u16>(next + ((<usize>state * classes + c) << 1));
+      if (target >= states) return false;
+      store<u16>(rows + ((<usize>((state * row) << shift) + c) << 1), target * row);
+    }
   }
-  for (let i: usize = 0; i < <usize>states * classes; i++) if (load<u16>(next + (i << 1)) >= states) return false;
-  store<u32>(group, classes, GROUP_CLASSES);
-  store<u32>(group, firstAccepting, GROUP_FIRST_ACCEPTING);
-  store<u32>(group, <u32>classOf, GROUP_CLASS_OF);
-  store<u32>(group, <u32>accepts, GROUP_ACCEPTS);
-  store<u32>(group, <u32>next, GROUP_NEXT);
+  store<u32>(automaton, <u32>classOf, GROUP_CLASS_OF);
+  store<u32>(automaton, <u32>rows, GROUP_NEXT);
+  store<u32>(automaton, shift, GROUP_SHIFT);
+  store<u32>(automaton, row, GROUP_ROW);
+  store<u32>(automaton, firstAccepting * row, GROUP_FIRST_ACCEPTING);
   return true;
 }
 
+/** classOf accepts next */
+function readAutomaton(group: usize, states: u32, classes: u32, firstAccepting: u32): bool {
+  const classOf = take(256);
+  const accepts = take(<usize>(states - firstAccepting) << 2);
+  const next = take((<usize>states * classes) << 1);
+  const patterns = load<u32>(group, GROUP_PATTERN_COUNT);
+  if (!accepts || !next) return false;
+  for (let i: usize = 0; i < <usize>(states - firstAccepting); i++) {
+    if (load<u32>(accepts + (i << 2)) >> patterns) return false;
+  }
+  store<u32>(group, <u32>accepts, GROUP_ACCEPTS);
+  return keepAutomaton(group, classOf, next, states, classes, firstAccepting);
+}
+
+/** backClassOf backNext */
+function readWayBack(group: usize, states: u32, classes: u32, firstAccepting: u32): bool {
+  const classOf = take(256);
+  const next = take((<usize>states * classes) << 1);
+  return keepAutomaton(group + BACK, classOf, next, states, classes, firstAccepting);
+}
+
+/** Whether the ten digits are anchors of the same groups. */
+function hasDigitRuns(set: usize): bool {
+  const bits = load<u32>(set + (0x30 << 2), SET_ANCHORS);
+  for (let digit: usize = 0x31; digit <= 0x39; digit++) {
+    if (load<u32>(set + (digit << 2), SET_ANCHORS) != bits) return false;
+  }
+  return bits != 0;
+}
+
 function readGroup(set: usize, group: usize, bit: u32, types: u32): bool {
-  const words = take(20);
+  const words = take(28);
   if (!words) return false;
-  const lookback = load<u32>(words);
-  const patterns = load<u32>(words, 4);
-  const states = load<u32>(words, 8);
-  const classes = load<u32>(words, 12);
-  const firstAccepting = load<u32>(words, 16);
-  if (lookback >= <u32>GAP_MAX || !patterns || patterns > MOST_PATTERNS) return false;
-  if (firstAccepting < 2 || firstAccepting > states || states > MOST_STATES || !classes || classes > 256) return false;
+  const patterns = load<u32>(words);
+  const states = load<u32>(words, 4);
+  const classes = load<u32>(words, 8);
+  const firstAccepting = load<u32>(words, 12);
+  const backStates = load<u32>(words, 16);
+  const backClasses = load<u32>(words, 20);
+  const backFirstAccepting = load<u32>(words, 24);
+  if (!patterns || patterns > MOST_PATTERNS || !areSizes(states, classes, firstAccepting)) return false;
+  if (!areSizes(backStates, backClasses, backFirstAccepting)) return false;
   const anchors = take(32);
-  const starts = take(32);
-  const backs = take(32);
-  if (!anchors || !starts || !backs) return false;
-  store<u32>(group, lookback, GROUP_LOOKBACK);
+  if (!anchors) return false;
   store<u32>(group, patterns, GROUP_PATTERN_COUNT);
+  store<u32>(group, 1, GROUP_HAS_FOUND);
   spread(set + SET_ANCHORS, anchors, bit);
-  spread(set + SET_STARTS, starts, bit);
-  spread(set + SET_BACKS, backs, bit);
-  return readPatterns(group, patterns, types) && readAutomaton(group, states, classes, firstAccepting, patterns);
+  return (
+    readPatterns(group, patterns, types) && readAutomaton(group, states, classes, firstAccepting) &&
+    readWayBack(group, backStates, backClasses, backFirstAccepting)
+  );
 }
 
 /** Low nibbles of the anchors whose high nibble is `high`, as bits. */
@@ -177,6 +217,7 @@ function readSet(set: usize): bool {
     if (!readGroup(set, groups + i * GROUP_BYTES, 1 << <u32>i, typeCount)) return false;
   }
   fillNibbles(set);
+  store<u32>(set, u32(hasDigitRuns(set)), SET_DIGIT_RUNS);
   return cursor == limit;
 }
 

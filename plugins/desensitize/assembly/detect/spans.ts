@@ -78,7 +78,12 @@ export function addSpan(start: usize, end: usize, type: u32): void {
 
 /** Takes the next span off if it ends at `safe` or before; false when there is none. */
 export function takeSpan(safe: usize): bool {
-  if (next == count || <usize>load<u32>(spanAt(next), SPAN_END) > safe) {
+  if (next == count) {
+    count = 0;
+    next = 0;
+    return false;
+  }
+  if (<usize>load<u32>(spanAt(next), SPAN_END) > safe) {
     memory.copy(SPANS, spanAt(next), (count - next) * SPAN_BYTES);
     count -= next;
     next = 0;
