@@ -50,7 +50,8 @@ function packColumn(column: InputColumn, from: number, to: number): PackedColumn
   if (bytes > MAX_COLUMN_BYTES) {
     throw new SealstreamError("limit-exceeded", "a batch has over 2 GiB: lower the stage's bounds");
   }
-  const data = new Uint8Array(bytes);
+  // Every byte of it is written below.
+  const data = new Uint8Array(Buffer.allocUnsafeSlow(bytes).buffer);
   const validity = nullCount > 0 ? new Uint8Array((rows + 7) >> 3) : null;
   for (let row = 0; row < rows; row++) {
     const value = column[from + row] ?? null;
