@@ -6,7 +6,12 @@ import type { Action } from "../plugins/desensitize/one-rule.ts";
 import type { Random } from "../plugins/desensitize/random.ts";
 
 const DIGITS = "0123456789";
-const ALPHABETS = [DIGITS, "01", "abcdefghijklmnopqrstuvwxyz", `${DIGITS}abcdefghijklmnopqrstuvwxyz`];
+const ALPHABETS = [
+  DIGITS,
+  "01",
+  "abcdefghijklmnopqrstuvwxyz",
+  `${DIGITS}abcdefghijklmnopqrstuvwxyz`,
+];
 const TABLE = [
   ["10115", "101**"],
   ["", "empty"],
@@ -54,7 +59,10 @@ function randomGeneralization(random: Random): Generalization {
 }
 
 function randomForm(random: Random) {
-  const form = { encoding: random.pick(["hex", "base64url"] as const), bits: 8 * (4 + random.int(29)) };
+  const form = {
+    encoding: random.pick(["hex", "base64url"] as const),
+    bits: 8 * (4 + random.int(29)),
+  };
   return random.chance(0.3) ? undefined : form;
 }
 
@@ -79,10 +87,18 @@ export function randomAction(random: Random): Action {
     case 4:
       return randomMask(random);
     case 5:
-      return { action: "replace", with: random.pick(["gone", "", 'say "x"\\\n\u0001', "é".repeat(300)]) };
+      return {
+        action: "replace",
+        with: random.pick(["gone", "", 'say "x"\\\n\u0001', "é".repeat(300)]),
+      };
     case 6:
     case 7:
-      return { action: "pseudonymize", key, keyId: random.pick([undefined, "k_2"]), form: randomForm(random) };
+      return {
+        action: "pseudonymize",
+        key,
+        keyId: random.pick([undefined, "k_2"]),
+        form: randomForm(random),
+      };
     case 8:
       return { action: "hash", form: randomForm(random) };
     case 9:
@@ -94,7 +110,12 @@ export function randomAction(random: Random): Action {
     case 13:
       return { action: "fake", key };
     case 14:
-      return { action: "fpe", key: { env: "A" }, alphabet: random.pick(ALPHABETS), tweak: random.pick(["", "a.b"]) };
+      return {
+        action: "fpe",
+        key: { env: "A" },
+        alphabet: random.pick(ALPHABETS),
+        tweak: random.pick(["", "a.b"]),
+      };
     case 15:
       return randomNoise(random, key);
     default:
@@ -105,24 +126,111 @@ export function randomAction(random: Random): Action {
 function randomNoise(random: Random, key: { readonly env: string }): Action {
   const noise = random.pick(["laplace", "gaussian"] as const);
   const scale = random.pick([0.001, 1, 1000]);
-  return { action: "perturb", key, noise, scale, within: scale * random.pick([1, 5, 20]), decimals: random.int(7) };
+  return {
+    action: "perturb",
+    key,
+    noise,
+    scale,
+    within: scale * random.pick([1, 5, 20]),
+    decimals: random.int(7),
+  };
 }
 
 const NUMBERS = [
-  ...["0", "-0", "1", "-1", "12", "39.99999999999999999999", "-0.001", "1e3", "1E+3", "12e-1", "0e0", "0.0e-5", "1.50"],
-  ...["9007199254740993", "123456789012345678901234567890", "1e400", "-1e99999999999999999999", "1e-99999999999999999999"],
-  ...["999999999999999", "1e15", "999999999999999.5", "-999999999999999.5", "0.00039e5", "0e99999999999", "1e11", "-9.5e11"],
-  ...["1.0000000000000000000000001", "4111111111111111", "20260101", "5e-324", "1.7976931348623157e309"],
+  ...[
+    "0",
+    "-0",
+    "1",
+    "-1",
+    "12",
+    "39.99999999999999999999",
+    "-0.001",
+    "1e3",
+    "1E+3",
+    "12e-1",
+    "0e0",
+    "0.0e-5",
+    "1.50",
+  ],
+  ...[
+    "9007199254740993",
+    "123456789012345678901234567890",
+    "1e400",
+    "-1e99999999999999999999",
+    "1e-99999999999999999999",
+  ],
+  ...[
+    "999999999999999",
+    "1e15",
+    "999999999999999.5",
+    "-999999999999999.5",
+    "0.00039e5",
+    "0e99999999999",
+    "1e11",
+    "-9.5e11",
+  ],
+  ...[
+    "1.0000000000000000000000001",
+    "4111111111111111",
+    "20260101",
+    "5e-324",
+    "1.7976931348623157e309",
+  ],
 ];
 /** Numbers to JSON's eye they are not. */
-const NO_NUMBERS = ["00", "+1", "0x10", "1.", ".5", "NaN", "Infinity", " 1", "1 ", "", "1e", "٣", "1_0"];
+const NO_NUMBERS = [
+  "00",
+  "+1",
+  "0x10",
+  "1.",
+  ".5",
+  "NaN",
+  "Infinity",
+  " 1",
+  "1 ",
+  "",
+  "1e",
+  "٣",
+  "1_0",
+];
 const DATES = [
-  ...["1984-02-29", "1983-02-29", "2026-11-05T08:15:30.123-05:30", "2000-02-29T23:59:60Z", "0000-02-29", "1900-02-29"],
-  ...["2026-11-05T10:00", "2026-11-05T24:00", "2026-11-05T10:00:00,5", "2026-13-01", "2026-1-1", "2026-11-05Leonard", "１984-01-01"],
+  ...[
+    "1984-02-29",
+    "1983-02-29",
+    "2026-11-05T08:15:30.123-05:30",
+    "2000-02-29T23:59:60Z",
+    "0000-02-29",
+    "1900-02-29",
+  ],
+  ...[
+    "2026-11-05T10:00",
+    "2026-11-05T24:00",
+    "2026-11-05T10:00:00,5",
+    "2026-13-01",
+    "2026-1-1",
+    "2026-11-05Leonard",
+    "１984-01-01",
+  ],
 ];
 const FREE = [
-  ...["ada@example.com", "see <secret>, thanks", "EMP-12345", "4111 1111 1111 1111", "192.0.2.7", "2001:db8::1", "#tag;"],
-  ...["https://example.com/?q=1", "29.02.1984", "078-05-1120", "00:1b:44:11:3a:b7", "a <b> c <d>", 'say "x@y.org"\\', "é😀 漢"],
+  ...[
+    "ada@example.com",
+    "see <secret>, thanks",
+    "EMP-12345",
+    "4111 1111 1111 1111",
+    "192.0.2.7",
+    "2001:db8::1",
+    "#tag;",
+  ],
+  ...[
+    "https://example.com/?q=1",
+    "29.02.1984",
+    "078-05-1120",
+    "00:1b:44:11:3a:b7",
+    "a <b> c <d>",
+    'say "x@y.org"\\',
+    "é😀 漢",
+  ],
 ];
 
 /** The spelling of a number, often an odd one. */

@@ -6,21 +6,135 @@ import type { Random } from "../plugins/desensitize/random.ts";
 
 /** Every class of bytes that RFC 3629 excludes, and bytes that are fine. */
 const SEQUENCES = [
-  ...[[0x80], [0xbf], [0xc0, 0xaf], [0xc1, 0xbf], [0xe0, 0x80, 0xaf], [0xe0, 0x9f, 0xbf], [0xf0, 0x80, 0x80, 0xaf]],
-  ...[[0xf0, 0x8f, 0xbf, 0xbf], [0xed, 0xa0, 0x80], [0xed, 0xbf, 0xbf], [0xf4, 0x90, 0x80, 0x80], [0xf5, 0x80, 0x80, 0x80]],
-  ...[[0xff], [0xfe], [0xe2, 0x82], [0xf0, 0x9f, 0x98], [0xc3], [0xe2, 0x28, 0xa1], [0xf8, 0x88, 0x80, 0x80, 0x80]],
-  ...[[0xc2, 0x80], [0xdf, 0xbf], [0xe0, 0xa0, 0x80], [0xed, 0x9f, 0xbf], [0xee, 0x80, 0x80], [0xf0, 0x90, 0x80, 0x80], [0xf4, 0x8f, 0xbf, 0xbf]],
+  ...[
+    [0x80],
+    [0xbf],
+    [0xc0, 0xaf],
+    [0xc1, 0xbf],
+    [0xe0, 0x80, 0xaf],
+    [0xe0, 0x9f, 0xbf],
+    [0xf0, 0x80, 0x80, 0xaf],
+  ],
+  ...[
+    [0xf0, 0x8f, 0xbf, 0xbf],
+    [0xed, 0xa0, 0x80],
+    [0xed, 0xbf, 0xbf],
+    [0xf4, 0x90, 0x80, 0x80],
+    [0xf5, 0x80, 0x80, 0x80],
+  ],
+  ...[
+    [0xff],
+    [0xfe],
+    [0xe2, 0x82],
+    [0xf0, 0x9f, 0x98],
+    [0xc3],
+    [0xe2, 0x28, 0xa1],
+    [0xf8, 0x88, 0x80, 0x80, 0x80],
+  ],
+  ...[
+    [0xc2, 0x80],
+    [0xdf, 0xbf],
+    [0xe0, 0xa0, 0x80],
+    [0xed, 0x9f, 0xbf],
+    [0xee, 0x80, 0x80],
+    [0xf0, 0x90, 0x80, 0x80],
+    [0xf4, 0x8f, 0xbf, 0xbf],
+  ],
 ].map((bytes) => Buffer.from(bytes));
 const ESCAPES = [
-  ...["\\ud800", "\\udc00", "\\uDBFF\\ud800", "\\ud83d\\u0041", "\\udfff\\ud800", "\\ud83d\\ude00", "\\u0000", "\\u00", "\\x41"],
-  ...["\\", "\\u12g4", "\\U0041", "\\0", "\\'", "\n", "\t", "\u0000", "\u001f", "\u007f", "\\ud83d\\", "\\ud83d\\u", "\\ud83dx"],
+  ...[
+    "\\ud800",
+    "\\udc00",
+    "\\uDBFF\\ud800",
+    "\\ud83d\\u0041",
+    "\\udfff\\ud800",
+    "\\ud83d\\ude00",
+    "\\u0000",
+    "\\u00",
+    "\\x41",
+  ],
+  ...[
+    "\\",
+    "\\u12g4",
+    "\\U0041",
+    "\\0",
+    "\\'",
+    "\n",
+    "\t",
+    "\u0000",
+    "\u001f",
+    "\u007f",
+    "\\ud83d\\",
+    "\\ud83d\\u",
+    "\\ud83dx",
+  ],
 ];
 const VALUES = [
-  ...["NaN", "Infinity", "-Infinity", "+1", "01", ".5", "1.", "1e", "0x10", "1_000", "undefined", "True", "nul", "'x'", "/**/1"],
-  ...["-", "--1", "1e+", "1E400", "-0", "[1,]", "{,}", "[,1]", '{"a"}', "[1 2]", '"', "[", "{", "]", "}", "1e99999999999999999999"],
+  ...[
+    "NaN",
+    "Infinity",
+    "-Infinity",
+    "+1",
+    "01",
+    ".5",
+    "1.",
+    "1e",
+    "0x10",
+    "1_000",
+    "undefined",
+    "True",
+    "nul",
+    "'x'",
+    "/**/1",
+  ],
+  ...[
+    "-",
+    "--1",
+    "1e+",
+    "1E400",
+    "-0",
+    "[1,]",
+    "{,}",
+    "[,1]",
+    '{"a"}',
+    "[1 2]",
+    '"',
+    "[",
+    "{",
+    "]",
+    "}",
+    "1e99999999999999999999",
+  ],
 ];
-const BEFORE = ["\ufeff", "\u0000", " ", "\u00a0", "//\n", "x", ")]}'\n", "\u2028", "\v", "\f", "[", "{}"];
-const BEHIND = ["\u0000", " x", "{}", ",", "}", "]", "\ufeff", "\n\n", "#", "\u001a", "\u00a0", "null", '"'];
+const BEFORE = [
+  "\ufeff",
+  "\u0000",
+  " ",
+  "\u00a0",
+  "//\n",
+  "x",
+  ")]}'\n",
+  "\u2028",
+  "\v",
+  "\f",
+  "[",
+  "{}",
+];
+const BEHIND = [
+  "\u0000",
+  " x",
+  "{}",
+  ",",
+  "}",
+  "]",
+  "\ufeff",
+  "\n\n",
+  "#",
+  "\u001a",
+  "\u00a0",
+  "null",
+  '"',
+];
 const LEVELS = [1, 2, 10, 58, 59, 60, 61, 62, 63, 64, 65, 66, 100, 1000];
 
 /** Where a byte stands in a document; one of its occurrences, or its end. */
@@ -77,6 +191,8 @@ export function breakDocument(bytes: Buffer, random: Random): Buffer {
     case 7:
       return insert(bytes, bytes.length, random.pick(BEHIND));
     default:
-      return random.chance(0.1) ? Buffer.from(nested(random)) : otherValue(bytes, nested(random), random);
+      return random.chance(0.1)
+        ? Buffer.from(nested(random))
+        : otherValue(bytes, nested(random), random);
   }
 }

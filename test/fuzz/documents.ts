@@ -2,7 +2,7 @@
  * Random documents for a rule set: records that fit it, that nearly do and that do not, spelled in every way, whole or
  * broken. Cheap: a document takes some microseconds.
  */
-import { escapeCharacter, mutate, stringText, valueText } from "../plugins/desensitize/json-text.ts";
+import { mutate, stringText, valueText } from "../plugins/desensitize/json-text.ts";
 import type { Action } from "../plugins/desensitize/one-rule.ts";
 import type { Random } from "../plugins/desensitize/random.ts";
 import { fittingText, numberText } from "./actions.ts";
@@ -35,6 +35,16 @@ const NUMBER = /^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$/;
 
 function space({ random, spaces }: Style): string {
   return spaces > 0 && random.chance(spaces) ? random.pick(SPACES) : "";
+}
+
+/** \\uXXXX for each unit of a character, in either case. */
+function escapeCharacter(one: string, random: Random): string {
+  let escapes = "";
+  for (let i = 0; i < one.length; i++) {
+    const digits = (0x10000 + one.charCodeAt(i)).toString(16).slice(1);
+    escapes += random.chance(0.5) ? `\\u${digits}` : `\\u${digits.toUpperCase()}`;
+  }
+  return escapes;
 }
 
 /** A text as a JSON string; what must be escaped is. */
@@ -80,7 +90,8 @@ function leafText(action: Action, style: Style): string {
 function nodeText(node: Node, style: Style): string {
   if (node.kind === "rule") return leafText(node.action, style);
   const { random } = style;
-  if (random.chance(style.faults)) return random.pick(["null", "null", "7", '"x"', "[]", "{}", "[1]"]);
+  if (random.chance(style.faults))
+    return random.pick(["null", "null", "7", '"x"', "[]", "{}", "[1]"]);
   if (node.kind === "object") return objectText(node.members, style, 0.8);
   const length = random.chance(0.02) ? random.int(40) : random.int(4);
   const elements = Array.from({ length }, () => nodeText(node.element, style));
@@ -109,7 +120,10 @@ function objectText(members: readonly Member[], style: Style, share: number): st
   }
   if (random.chance(0.3)) {
     const known = members.some(({ name }) => name === (style.marker ?? ""));
-    const name = random.chance(0.3) && style.marker !== null && !known ? style.marker : otherName(members, style);
+    const name =
+      random.chance(0.3) && style.marker !== null && !known
+        ? style.marker
+        : otherName(members, style);
     if (name !== null) parts.push(memberText(name, unknownText(style), style));
   }
   if (random.chance(0.5)) parts.sort(() => random.int(3) - 1);
@@ -158,7 +172,7 @@ function topText({ node, types, name }: Top, style: Style, id: string): string {
 
 function randomStyle(random: Random, marker: string | null): Style {
   const spaces = random.pick([0, 0, 0, 0.1, 0.5]);
-  const escapes = random.pick([0, 0, 0, 0.03, 0.3, 1]);
+  const escapes = random.pick([0, 0, 0, 0, 0, 0, 0.03, 0.03, 0.3, 1]);
   const faults = marker === null ? random.pick([0, 0, 0.01, 0.05]) : 0;
   let long = 0;
   if (random.chance(1 / 4000)) long = random.int(100_000);
@@ -177,5 +191,8 @@ export function randomDocument(set: RuleSet, random: Random, markers: Random): W
   const marker = isMarked ? randomMarker(kind, markers) : null;
   const bytes = Buffer.from(recordText(set, randomStyle(random, marker)));
   if (isMarked || random.chance(0.65)) return { bytes, marker };
-  return { bytes: random.chance(0.4) ? mutate(bytes, random) : breakDocument(bytes, random), marker };
+  return {
+    bytes: random.chance(0.4) ? mutate(bytes, random) : breakDocument(bytes, random),
+    marker,
+  };
 }

@@ -5,13 +5,13 @@
  * finding is made again without what came before it.
  */
 import type { Build } from "../plugins/desensitize/guest.ts";
-import { createRandom, type Random } from "../plugins/desensitize/random.ts";
-import { randomDocument } from "./documents.ts";
-import { createGuests, type Document } from "./guests.ts";
-import { findMarker } from "./markers.ts";
-import { modelOf } from "./model.ts";
+import { createRandom } from "../plugins/desensitize/random.ts";
 import { problemOf } from "./compare.ts";
-import { randomRuleSet, type RuleSet } from "./rule-sets.ts";
+import { randomDocument } from "./documents.ts";
+import { createGuests, type Document, type Guests } from "./guests.ts";
+import { findMarker } from "./markers.ts";
+import { type Model, modelOf } from "./model.ts";
+import { type RuleSet, randomRuleSet } from "./rule-sets.ts";
 
 /** Documents of one rule set, and how many the plugin gets at a time. */
 const SET_DOCUMENTS = 1000;
@@ -74,18 +74,22 @@ export function judgeBatch(
   set: RuleSet,
   documents: readonly Document[],
   builds: readonly Build[],
-  tally?: Tally,
 ): Judgement {
   const model = modelOf(set);
-  return judgeWith(model, createGuests(builds, set, model.observed.length), documents, tally);
+  return judgeWith({ model, guests: createGuests(builds, set, model.observed.length) }, documents);
+}
+
+interface Judging {
+  readonly model: Model;
+  readonly guests: Guests;
+  readonly tally?: Tally | undefined;
+  /** Looks at what left; answers what is wrong with it. */
+  readonly onOutput?: ((row: number, text: string) => string | null) | undefined;
 }
 
 function judgeWith(
-  model: ReturnType<typeof modelOf>,
-  guests: ReturnType<typeof createGuests>,
+  { model, guests, tally, onOutput }: Judging,
   documents: readonly Document[],
-  tally?: Tally,
-  onOutput?: (row: number, text: string) => string | null,
 ): Judgement {
   const { answers, differ } = guests.run(documents);
   if (answers.length !== documents.length) return { row: 0, problem: "not one answer a document" };
@@ -102,21 +106,23 @@ function judgeWith(
 }
 
 /** Runs a batch; a marker that comes out counts only when another one in its place comes out too. */
-function runBatch(batch: Batch, model: ReturnType<typeof modelOf>, guests: ReturnType<typeof createGuests>, tally: Tally) {
+function runBatch(batch: Batch, model: Model, guests: Guests, tally: Tally) {
   const written = documentsOf(batch, 0);
-  const found = judgeWith(model, guests, written.map(({ bytes }) => bytes), tally, (row, text) => {
+  const documents = written.map(({ bytes }) => bytes);
+  const onOutput = (row: number, text: string): string | null => {
     const { marker } = written[row] ?? { marker: null };
     if (marker === null) return null;
     tally.marked++;
     const form = findMarker(marker, text);
     if (form === null || !leaksAgain(batch, row, guests)) return null;
     return `the marker ${marker} came out as ${form}`;
-  });
-  return found === null ? null : { ...found, documents: written.map(({ bytes }) => bytes) };
+  };
+  const found = judgeWith({ model, guests, tally, onOutput }, documents);
+  return found === null ? null : { ...found, documents };
 }
 
 /** Whether two other markers in the same place come out too; eight digits may come up by chance. */
-function leaksAgain(batch: Batch, row: number, guests: ReturnType<typeof createGuests>): boolean {
+function leaksAgain(batch: Batch, row: number, guests: Guests): boolean {
   return [1, 2].every((salt) => {
     const written = documentsOf(batch, salt);
     const { marker } = written[row] ?? { marker: null };
@@ -144,12 +150,11 @@ export function runFuzz({ seed, documents, builds, onProgress }: FuzzOptions): {
       if (found !== null) return { tally, finding: { ...found, seed, ruleSetNumber: n, set } };
       tally.documents += batch.to - batch.from;
     }
-    const empty = judgeWith(model, guests, []);
-    if (empty !== null) return { tally, finding: { ...empty, documents: [], seed, ruleSetNumber: n, set } };
+    const empty = judgeWith({ model, guests }, []);
+    if (empty !== null)
+      return { tally, finding: { ...empty, documents: [], seed, ruleSetNumber: n, set } };
     tally.ruleSets++;
     onProgress?.(tally);
   }
   return { tally, finding: null };
 }
-
-export type { Random };

@@ -7,7 +7,12 @@ import { encodePluginConfig } from "../../pipeline/stages/desensitize/plugin-con
 import { encodePosition, needsPositions } from "../../pipeline/stages/desensitize/positions.ts";
 import { readRecordSchema } from "../../pipeline/stages/desensitize/record-schema.ts";
 import { STATUS_NAMES } from "../../pipeline/wasm/abi.ts";
-import { type PackedColumn, packBatch, type PluginResult, valueAt } from "../../pipeline/wasm/columns.ts";
+import {
+  type PackedColumn,
+  type PluginResult,
+  packBatch,
+  valueAt,
+} from "../../pipeline/wasm/columns.ts";
 import { createInstance, type PluginInstance } from "../../pipeline/wasm/instance.ts";
 import { wasmPath } from "../../pipeline/wasm/locate.ts";
 import { compilePlugin } from "../../pipeline/wasm/module-check.ts";
@@ -92,7 +97,9 @@ function isSame(a: PluginResult, b: PluginResult): boolean {
     a.columns.length === b.columns.length &&
     a.columns.every((column, i) => {
       const other = b.columns[i];
-      return other !== undefined && same(column.data, other.data) && same(column.offsets, other.offsets);
+      return (
+        other !== undefined && same(column.data, other.data) && same(column.offsets, other.offsets)
+      );
     })
   );
 }

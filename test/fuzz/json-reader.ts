@@ -41,8 +41,9 @@ const WORD = /true|false|null/y;
 const NONE: readonly never[] = [];
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-class Broken extends Error {}
-class TooDeep extends Error {}
+// Made once: a stack for each of many faults takes longer than to find them.
+const BROKEN = new Error("broken");
+const TOO_DEEP = new Error("too deep");
 
 interface Cursor {
   readonly text: string;
@@ -59,14 +60,14 @@ function skip(cursor: Cursor): void {
 
 function take(cursor: Cursor, pattern: RegExp): string {
   pattern.lastIndex = cursor.at;
-  if (!pattern.test(cursor.text)) throw new Broken();
+  if (!pattern.test(cursor.text)) throw BROKEN;
   const from = cursor.at;
   cursor.at = pattern.lastIndex;
   return cursor.text.slice(from, cursor.at);
 }
 
 function expectSign(cursor: Cursor, sign: string): void {
-  if (cursor.text[cursor.at] !== sign) throw new Broken();
+  if (cursor.text[cursor.at] !== sign) throw BROKEN;
   cursor.at++;
 }
 
@@ -101,7 +102,7 @@ function readList(cursor: Cursor, closing: string, one: () => void): void {
 }
 
 function readContainer(cursor: Cursor, open: number): Value {
-  if (open >= DEEPEST) throw new TooDeep();
+  if (open >= DEEPEST) throw TOO_DEEP;
   const from = cursor.at;
   const isObject = cursor.text[from] === "{";
   const members: [string, Value][] = [];
@@ -162,8 +163,8 @@ export function readJson(text: string): Value | Fault {
     if (cursor.at !== text.length) return "not-json";
     return cursor.lone ? "not-utf8" : value;
   } catch (error) {
-    if (error instanceof TooDeep) return "too-large";
-    if (error instanceof Broken) return "not-json";
+    if (error === TOO_DEEP) return "too-large";
+    if (error === BROKEN) return "not-json";
     throw error;
   }
 }

@@ -10,7 +10,10 @@ const KINDS = {
   lower: { characters: [..."0123456789abcdefghijklmnopqrstuvwxyz"], length: 8 },
   mixed: { characters: [..."ABCXYZabcxyz0189"], length: 8 },
   twoBytes: { characters: [..."жЖéßЛиñØ"], length: 4 },
-  pairs: { characters: [..."🌍🌑🍇🍏🍩🎃🎸🏀🐙🐢🐬👀👾💎💡📎🔑🔮🕊🗝🌶🍄🍒🍕🎈🎩🏆🐚🐞🐳👑💌📌🔔🔭🖋🌵🍌🍪🎁"], length: 2 },
+  pairs: {
+    characters: [..."🌍🌑🍇🍏🍩🎃🎸🏀🐙🐢🐬👀👾💎💡📎🔑🔮🕊🗝🌶🍄🍒🍕🎈🎩🏆🐚🐞🐳👑💌📌🔔🔭🖋🌵🍌🍪🎁"],
+    length: 2,
+  },
 } as const;
 type Kind = keyof typeof KINDS;
 export const MARKER_KINDS = Object.keys(KINDS) as readonly Kind[];

@@ -31,6 +31,7 @@ export type Expected = string | Leaving | typeof UNSURE;
 
 const ID_MAX_BYTES = 1024;
 
+/** Thrown to leave the walk; made once each, since a stack for each of many refusals takes longer than the walk. */
 class Refusal extends Error {
   readonly status: string;
   constructor(status: string) {
@@ -38,7 +39,12 @@ class Refusal extends Error {
     this.status = status;
   }
 }
-class Unsure extends Error {}
+const WRONG_TYPE = new Refusal("wrong-type");
+const RECORD_ID = new Refusal("record-id");
+const DUPLICATE = new Refusal("duplicate-field");
+const UNKNOWN = new Refusal("unknown-field");
+const MISSING = new Refusal("missing-field");
+const CANNOT_SAY = new Error("unsure");
 
 /** What is observed, in the order of the plugin's fields: what is clustered, whom a record is about, what must differ. */
 export function observedNodes({ top, subject, sensitive }: RuleSet): Node[] {
@@ -103,10 +109,10 @@ function noteOf(walk: Walk, node: Node, value: Value, place: number): void {
 }
 
 function perturb(walk: Walk, action: Extract<Action, { action: "perturb" }>, value: Value): void {
-  if (value.type !== TYPE.number) throw new Refusal("wrong-type");
+  if (value.type !== TYPE.number) throw WRONG_TYPE;
   const sum = perturbed(action, value.text, walk.position, walk.numbers.length);
-  if (sum === REFUSED) throw new Refusal("wrong-type");
-  if (sum === UNSURE) throw new Unsure();
+  if (sum === REFUSED) throw WRONG_TYPE;
+  if (sum === UNSURE) throw CANNOT_SAY;
   walk.numbers.push({ sum, decimals: action.decimals });
   walk.value += "\0";
 }
@@ -114,8 +120,8 @@ function perturb(walk: Walk, action: Extract<Action, { action: "perturb" }>, val
 /** The text that a rule makes; what it refuses makes the record fail. */
 function made(action: Action, value: Value): string {
   const text = makeText(action, value.text);
-  if (text === REFUSED) throw new Refusal("wrong-type");
-  if (text === UNSURE) throw new Unsure();
+  if (text === REFUSED) throw WRONG_TYPE;
+  if (text === UNSURE) throw CANNOT_SAY;
   return text;
 }
 
@@ -124,7 +130,7 @@ function writeLeaf(walk: Walk, node: Node, action: Action, value: Value): void {
   if (action.action === "keep") walk.value += value.raw;
   else if (action.action === "replace") walk.value += JSON.stringify(action.with);
   else if ((value.type & (TYPE.string | TYPE.number | TYPE.null)) === 0) {
-    throw new Refusal("wrong-type");
+    throw WRONG_TYPE;
   } else if (value.type === TYPE.null) walk.value += "null";
   else if (action.action === "perturb") perturb(walk, action, value);
   else if (action.action === "cluster") noteOf(walk, node, value, Buffer.byteLength(walk.value));
@@ -134,7 +140,7 @@ function writeLeaf(walk: Walk, node: Node, action: Action, value: Value): void {
 function takeId(walk: Walk, action: Action, value: Value): void {
   const isText = value.type === TYPE.string || value.type === TYPE.number;
   const bytes = isText ? Buffer.byteLength(value.text) : 0;
-  if (bytes === 0 || bytes > ID_MAX_BYTES) throw new Refusal("record-id");
+  if (bytes === 0 || bytes > ID_MAX_BYTES) throw RECORD_ID;
   walk.key = action.action === "keep" ? value.text : made(action, value);
 }
 
@@ -154,7 +160,7 @@ function writeObject(walk: Walk, members: readonly Member[], value: Value): void
   for (const [name, inner] of value.members) {
     const member = members.find((one) => one.name === name);
     if (member === undefined) continue;
-    if (seen.has(name)) throw new Refusal("duplicate-field");
+    if (seen.has(name)) throw DUPLICATE;
     seen.add(name);
     if (writePart(walk, member.node, inner, `${comma}${JSON.stringify(name)}:`)) comma = ",";
   }
@@ -172,14 +178,14 @@ function writePart(walk: Walk, node: Node, value: Value, prefix: string): boolea
   }
   walk.value += prefix;
   if (value.type === TYPE.null) walk.value += "null";
-  else if (value.type !== TYPE[node.kind]) throw new Refusal("wrong-type");
+  else if (value.type !== TYPE[node.kind]) throw WRONG_TYPE;
   else if (node.kind === "array") writeArray(walk, node.element, value);
   else writeObject(walk, node.members, value);
   return true;
 }
 
 function writeRecord(walk: Walk, record: Value): void {
-  if (record.type !== TYPE.object) throw new Refusal("wrong-type");
+  if (record.type !== TYPE.object) throw WRONG_TYPE;
   const { set, fields } = walk;
   walk.value = "{";
   let comma = "";
@@ -187,33 +193,37 @@ function writeRecord(walk: Walk, record: Value): void {
   for (const [name, value] of record.members) {
     const field = fields.get(name);
     if (field === undefined) {
-      if (!set.allowsUnknown) throw new Refusal("unknown-field");
+      if (!set.allowsUnknown) throw UNKNOWN;
       continue;
     }
-    if (seen.has(name)) throw new Refusal("duplicate-field");
+    if (seen.has(name)) throw DUPLICATE;
     seen.add(name);
-    if (!allows(field.types, value)) throw new Refusal("wrong-type");
+    if (!allows(field.types, value)) throw WRONG_TYPE;
     if (name === set.id && field.node.kind === "rule") takeId(walk, field.node.action, value);
     if (writePart(walk, field.node, value, `${comma}${JSON.stringify(name)}:`)) comma = ",";
   }
   walk.value += "}";
-  if (!seen.has(set.id)) throw new Refusal("record-id");
+  if (!seen.has(set.id)) throw RECORD_ID;
   if (set.top.some(({ name, required }) => required && !seen.has(name))) {
-    throw new Refusal("missing-field");
+    throw MISSING;
   }
 }
 
 /** A disagreement of the reference with the engine: the fuzz is wrong, not the plugin. */
-export class ReferenceError extends Error {}
+export class ReferenceFault extends Error {}
 
 /** What must become of a document; null is a tombstone. @param position of the record, as noise is keyed by it */
-export function expectedOf(model: Model, document: Uint8Array | null, position: Uint8Array): Expected {
+export function expectedOf(
+  model: Model,
+  document: Uint8Array | null,
+  position: Uint8Array,
+): Expected {
   if (document === null) return "tombstone";
   const text = decodeText(document);
   if (text === null) return "not-utf8";
   const read = readJson(text);
   if (read !== "too-large" && engineAccepts(text) !== (read !== "not-json")) {
-    throw new ReferenceError(`JSON.parse and the second reader disagree: ${JSON.stringify(text)}`);
+    throw new ReferenceFault(`JSON.parse and the second reader disagree: ${JSON.stringify(text)}`);
   }
   if (typeof read === "string") return read;
   const walk: Walk = {
@@ -224,7 +234,7 @@ export function expectedOf(model: Model, document: Uint8Array | null, position: 
     writeRecord(walk, read);
   } catch (error) {
     if (error instanceof Refusal) return error.status;
-    if (error instanceof Unsure) return UNSURE;
+    if (error === CANNOT_SAY) return UNSURE;
     throw error;
   }
   const { key, value, numbers, observed } = walk;

@@ -5,10 +5,8 @@
  * exp and log may differ in the last bit between engines, so that results are compared to within one unit of the last
  * decimal; values too near a limit for that are left to the comparison of builds.
  */
-import { createHmac } from "node:crypto";
-import { KEYS } from "../plugins/desensitize/guest.ts";
 import type { Action } from "../plugins/desensitize/one-rule.ts";
-import { REFUSED, UNSURE } from "./techniques.ts";
+import { derived, hmac, REFUSED, UNSURE, wordStream } from "./techniques.ts";
 
 type Perturb = Extract<Action, { readonly action: "perturb" }>;
 
@@ -17,23 +15,11 @@ const LARGEST = 1e12;
 const NEAR = 1e-9;
 
 function wordsOf(env: string, position: Uint8Array, ordinal: number): () => number {
-  const label = "sealstream desensitize perturb v1";
-  const key = createHmac("sha256", KEYS[env] ?? "").update(label).digest();
+  const key = derived(env, "perturb");
   const counted = Buffer.alloc(16);
   counted.set(position);
   counted.writeUInt32BE(ordinal, 12);
-  const seed = createHmac("sha256", key).update(counted).digest();
-  let block = 0;
-  let words: number[] = [];
-  return () => {
-    if (words.length === 0) {
-      const message = Buffer.concat([seed, Buffer.alloc(4)]);
-      message.writeUInt32BE(block++, 32);
-      const bytes = createHmac("sha256", key).update(message).digest();
-      words = Array.from({ length: 8 }, (_, i) => bytes.readUInt32BE(i * 4));
-    }
-    return words.shift() ?? 0;
-  };
+  return wordStream(key, hmac(key, counted));
 }
 
 function noiseOf({ key, noise, scale, within }: Perturb, position: Uint8Array, ordinal: number) {

@@ -6,7 +6,7 @@ import type { ClusterOptions, DesensitizeRule } from "../../pipeline/spec/pipeli
 import type { Action } from "../plugins/desensitize/one-rule.ts";
 import type { Random } from "../plugins/desensitize/random.ts";
 import { randomAction } from "./actions.ts";
-import { TYPE } from "./json-reader.ts";
+import type { TYPE } from "./json-reader.ts";
 
 export type Node =
   | { readonly kind: "rule"; readonly action: Action }
@@ -39,8 +39,34 @@ export interface RuleSet {
 }
 
 const NAMES = [
-  ...["a", "b", "ab", "abc", "name", "n", "v", "email", "x y", "é", "漢字", "😀", "É", "A", "constructor"],
-  ...['say "x"', "back\\slash", "tab\t", "nul\u0000", "\u2028", "/", "__proto__", "exactly-sixteen-", "just-seventeen-by"],
+  ...[
+    "a",
+    "b",
+    "ab",
+    "abc",
+    "name",
+    "n",
+    "v",
+    "email",
+    "x y",
+    "é",
+    "漢字",
+    "😀",
+    "É",
+    "A",
+    "constructor",
+  ],
+  ...[
+    'say "x"',
+    "back\\slash",
+    "tab\t",
+    "nul\u0000",
+    "\u2028",
+    "/",
+    "__proto__",
+    "exactly-sixteen-",
+    "just-seventeen-by",
+  ],
   ...["n".repeat(31), "n".repeat(32), "n".repeat(33), "é".repeat(40)],
 ];
 /** Names that no rule can say: dots and brackets are a path's. */
@@ -84,14 +110,18 @@ function randomNode(random: Random, depth: number, clusters: boolean): Node {
 function randomTypes(random: Random, node: Node): Top["types"] {
   if (random.chance(0.6)) return null;
   const own = node.kind === "rule" ? (["string", "number"] as const) : ([node.kind] as const);
-  return [...new Set([...own, ...TYPES.filter(() => random.chance(0.3))])].filter(() => random.chance(0.9));
+  return [...new Set([...own, ...TYPES.filter(() => random.chance(0.3))])].filter(() =>
+    random.chance(0.9),
+  );
 }
 
 /** A rule set of 1 to some dozen fields; sometimes of hundreds. */
 export function randomRuleSet(random: Random): RuleSet {
   const clusters = random.chance(0.2);
   const allowsUnknown = random.chance(0.3);
-  const many = random.chance(0.02) ? Array.from({ length: 300 }, (_, i) => `${"f".repeat(i % 40)}${i}`) : [];
+  const many = random.chance(0.02)
+    ? Array.from({ length: 300 }, (_, i) => `${"f".repeat(i % 40)}${i}`)
+    : [];
   const names = [...shuffled(NAMES, random).slice(0, 2 + random.int(9)), ...many];
   const id = random.pick(names);
   const top = names.map((name): Top => {
@@ -105,13 +135,17 @@ export function randomRuleSet(random: Random): RuleSet {
       required: listed && random.chance(0.1),
     };
   });
-  const unruled = SCHEMA_NAMES.filter(() => random.chance(0.1)).map((name): Top => ({
-    ...{ name, listed: true, ruled: false, types: null, required: false },
-    node: { kind: "rule", action: { action: "drop" } },
-  }));
+  const unruled = SCHEMA_NAMES.filter(() => random.chance(0.1)).map(
+    (name): Top => ({
+      ...{ name, listed: true, ruled: false, types: null, required: false },
+      node: { kind: "rule", action: { action: "drop" } },
+    }),
+  );
   // The plugin's fields are those of the schema first, then those that only rules name.
   const all = [...unruled, ...top].toSorted((a, b) => Number(b.listed) - Number(a.listed));
-  const leaves = all.filter(({ ruled, node }) => ruled && node.kind === "rule").map(({ name }) => name);
+  const leaves = all
+    .filter(({ ruled, node }) => ruled && node.kind === "rule")
+    .map(({ name }) => name);
   return {
     ...{ id, top: all, allowsUnknown },
     subject: random.chance(0.7) ? random.pick([id, ...leaves]) : null,

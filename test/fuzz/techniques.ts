@@ -2,13 +2,17 @@
  * What each rule makes of one text, for the fuzz: written from plugins/desensitize/README.md, with node:crypto,
  * @noble/ciphers, BigInt and RegExp. Must not share code with the guest or with what writes its configuration.
  */
-import { createHash, createHmac } from "node:crypto";
+import { hash } from "node:crypto";
 import { FF1 } from "@noble/ciphers/ff1.js";
-import type { DesensitizeRule, DigestForm, Generalization } from "../../pipeline/spec/pipeline-spec.ts";
+import type {
+  DesensitizeRule,
+  DigestForm,
+  Generalization,
+} from "../../pipeline/spec/pipeline-spec.ts";
 import { detectSlowly } from "../plugins/desensitize/detect-reference.ts";
 import { KEYS } from "../plugins/desensitize/guest.ts";
 import type { Action } from "../plugins/desensitize/one-rule.ts";
-import { faked, fakeKey, masked } from "../plugins/desensitize/reference.ts";
+import { masked } from "../plugins/desensitize/reference.ts";
 
 type ActionOf<A extends DesensitizeRule["action"]> = Extract<Action, { readonly action: A }>;
 
@@ -33,13 +37,70 @@ function secret(env: string): Buffer {
   return key;
 }
 
+const pads = new Map<Buffer, readonly [inner: Buffer, outer: Buffer]>();
+const BLOCK_BYTES = 64;
+
+/** HMAC-SHA-256 (RFC 2104) by two hashes: half the time of createHmac, which makes a key each time. */
+export function hmac(key: Buffer, message: Buffer): Buffer {
+  const padded = Buffer.alloc(BLOCK_BYTES);
+  padded.set(key.length > BLOCK_BYTES ? hash("sha256", key, "buffer") : key);
+  const known = pads.get(key) ?? [
+    padded.map((byte) => byte ^ 0x36),
+    padded.map((byte) => byte ^ 0x5c),
+  ];
+  pads.set(key, [Buffer.from(known[0]), Buffer.from(known[1])]);
+  const inner = hash("sha256", Buffer.concat([known[0], message]), "buffer");
+  return hash("sha256", Buffer.concat([known[1], inner]), "buffer");
+}
+
+const derivedKeys = new Map<string, Buffer>();
+
+/** The key that picks, fakes or noise are made with. */
+export function derived(env: string, use: "pick" | "fake" | "perturb"): Buffer {
+  const name = `${env} ${use}`;
+  const label = Buffer.from(`sealstream desensitize ${use} v1`);
+  const key = derivedKeys.get(name) ?? hmac(secret(env), label);
+  derivedKeys.set(name, key);
+  return key;
+}
+
+/** The words of a stream: HMAC of the seed and 0, 1, ... */
+export function wordStream(key: Buffer, seed: Buffer): () => number {
+  const message = Buffer.concat([seed, Buffer.alloc(4)]);
+  let bytes = Buffer.alloc(0);
+  let at = 0;
+  let block = 0;
+  return () => {
+    if (at === bytes.length) {
+      message.writeUInt32BE(block++, 32);
+      bytes = hmac(key, message) as Buffer<ArrayBuffer>;
+      at = 0;
+    }
+    at += 4;
+    return bytes.readUInt32BE(at - 4);
+  };
+}
+
+function faked(env: string, text: string): string {
+  const key = derived(env, "fake");
+  const word = wordStream(key, hmac(key, Buffer.from(text)));
+  let out = "";
+  for (const one of text) {
+    if (/[0-9]/.test(one)) out += String(word() % 10);
+    else if (/[A-Z]/.test(one)) out += String.fromCharCode(65 + (word() % 26));
+    else if (/[a-z]|[^\0-\x7f]/u.test(one)) out += String.fromCharCode(97 + (word() % 26));
+    else out += one;
+  }
+  return out;
+}
+
 function inForm(digest: Buffer, form: DigestForm | undefined): string {
   const { encoding, bits } = form ?? { encoding: "hex", bits: 256 };
   return digest.subarray(0, bits / 8).toString(encoding);
 }
 
 function pseudonym({ key, keyId, form }: ActionOf<"pseudonymize">, text: string): string {
-  const digest = createHmac("sha256", secret(key.env)).update(text).digest();
+  const digest = hmac(secret(key.env), Buffer.from(text));
   return `${keyId === undefined ? "" : `${keyId}:`}${inForm(digest, form)}`;
 }
 
@@ -110,7 +171,7 @@ function generalized(to: Generalization, text: string): Made {
 }
 
 function picked({ key, from }: ActionOf<"pick">, text: string): string {
-  const digest = createHmac("sha256", fakeKey(key.env, "pick")).update(text).digest();
+  const digest = hmac(derived(key.env, "pick"), Buffer.from(text));
   return from[Number(digest.readBigUInt64BE() % BigInt(from.length))] ?? "";
 }
 
@@ -123,7 +184,10 @@ function encrypted({ key, alphabet, tweak }: ActionOf<"fpe">, text: string): Mad
   const name = JSON.stringify([key.env, alphabet, tweak]);
   const cipher = ciphers.get(name) ?? FF1(alphabet.length, secret(key.env), Buffer.from(tweak));
   ciphers.set(name, cipher);
-  return cipher.encrypt(numerals).map((one) => alphabet[one]).join("");
+  return cipher
+    .encrypt(numerals)
+    .map((one) => alphabet[one])
+    .join("");
 }
 
 function redacted({ detectors, replacement }: ActionOf<"redact">, text: string): Made {
@@ -160,7 +224,7 @@ export function makeText(action: Action, text: string): Made {
     case "pseudonymize":
       return pseudonym(action, text);
     case "hash":
-      return inForm(createHash("sha256").update(text).digest(), action.form);
+      return inForm(hash("sha256", text, "buffer"), action.form);
     case "generalize":
       return generalized(action.to, text);
     case "pick":
