@@ -4,6 +4,7 @@
  * Everything follows from the seed: rule set r from the seed and r, document d from the rule set's seed and d. So a
  * finding is made again without what came before it.
  */
+import { isSealstreamError } from "../../pipeline/errors.ts";
 import type { Build } from "../plugins/desensitize/guest.ts";
 import { createRandom } from "../plugins/desensitize/random.ts";
 import { problemOf } from "./compare.ts";
@@ -132,6 +133,17 @@ function leaksAgain(batch: Batch, row: number, guests: Guests): boolean {
   });
 }
 
+/** A trap or an impossible answer as what is wrong with the batch. */
+function orTrap<T>(batch: Batch, run: () => T) {
+  try {
+    return run();
+  } catch (error) {
+    if (!isSealstreamError(error)) throw error;
+    const documents = documentsOf(batch, 0).map(({ bytes }) => bytes);
+    return { row: 0, problem: `${error.code}: ${error.message}`, documents };
+  }
+}
+
 /** Runs the fuzz to its end or its first finding. */
 export function runFuzz({ seed, documents, builds, onProgress }: FuzzOptions): {
   readonly tally: Tally;
@@ -146,7 +158,7 @@ export function runFuzz({ seed, documents, builds, onProgress }: FuzzOptions): {
     const end = Math.min(SET_DOCUMENTS, documents - tally.documents);
     for (let from = 0; from < end; from += BATCH_DOCUMENTS) {
       const batch = { set, setSeed, from, to: Math.min(end, from + BATCH_DOCUMENTS) };
-      const found = runBatch(batch, model, guests, tally);
+      const found = orTrap(batch, () => runBatch(batch, model, guests, tally));
       if (found !== null) return { tally, finding: { ...found, seed, ruleSetNumber: n, set } };
       tally.documents += batch.to - batch.from;
     }
