@@ -142,7 +142,7 @@ function otherName(members: readonly Member[], { random }: Style): string | null
 function recordText(set: RuleSet, style: Style): string {
   const { random } = style;
   const parts: string[] = [];
-  const share = set.top.length > 100 ? random.pick([0.02, 1]) : 0.8;
+  const share = set.top.length > 100 && random.chance(0.97) ? 0.02 : 0.8;
   const isThere = ({ name, required }: Top): boolean =>
     name === set.id || required ? random.chance(0.99) : random.chance(share);
   for (const field of set.top.filter(isThere)) {
