@@ -11,7 +11,7 @@ import { type RecordSchema, TYPE_BITS } from "./record-schema.ts";
 const ALL_TYPES = Object.values(TYPE_BITS).reduce((all, bit) => all | bit, 0);
 
 export interface FieldNode {
-  /** Where it stands in a record, as rules write it. */
+  /** Where it stands in a record, as rules write it; empty: it has a name that no rule can say, such as `a.b`. */
   readonly path: string;
   /** Its name in its object; empty for the elements of an array. */
   readonly name: string;
@@ -32,9 +32,19 @@ export function splitPath(path: string): string[] {
   });
 }
 
-/** The path of a name inside what stands at `outer`; empty: in the record. */
+/** The path of a name inside what stands at `outer`. */
 function joinPath(outer: string, name: string): string {
-  return outer === "" || name === "[]" ? `${outer}${name}` : `${outer}.${name}`;
+  return name === "[]" ? `${outer}${name}` : `${outer}.${name}`;
+}
+
+/** The path of a field of the record; one named like a path inside another must not pass for what stands there. */
+function topPath(name: string): string {
+  return splitPath(name).length > 1 ? "" : name;
+}
+
+/** The name of what is inside an object or array; elements have none. */
+function nameInside(name: string): string {
+  return name === "[]" ? "" : name;
 }
 
 interface Branch {
@@ -90,8 +100,8 @@ export function listFields(rules: readonly DesensitizeRule[], schema: RecordSche
     const isArray = inside[0]?.[0] === "[]";
     const index = nodes.length;
     nodes.push({
-      path: joinPath(parent === null ? "" : (nodes[parent]?.path ?? ""), name),
-      name: name === "[]" ? "" : name,
+      path: parent === null ? topPath(name) : joinPath(nodes[parent]?.path ?? "", name),
+      name: top ? name : nameInside(name),
       rule: inside.length > 0 ? null : (branch?.rule ?? { field: name, action: "drop" }),
       container: inside.length === 0 ? null : isArray ? "array" : "object",
       types: (top ? schema.types.get(name) : undefined) ?? ALL_TYPES,

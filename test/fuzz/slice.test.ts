@@ -1,0 +1,68 @@
+/**
+ * A slice of the fuzz for CI: one seed that stays, and one that is another each time and is told when it finds something.
+ *
+ * And that the fuzz can find: a model that was told other rules than the plugin must disagree, and a marker that leaves
+ * must be seen in every form that it is looked for in.
+ */
+import { expect, test } from "vitest";
+import { BUILDS } from "../plugins/desensitize/guest.ts";
+import { createRandom } from "../plugins/desensitize/random.ts";
+import { runFuzz } from "./fuzz.ts";
+import { findMarker, formsOf, MARKER_KINDS, randomMarker } from "./markers.ts";
+import { reduceList, shrink } from "./shrink.ts";
+import { tellFinding } from "./tell.ts";
+
+const DOCUMENTS = 12_000;
+const STATUSES = [
+  ...["ok", "wrong-type", "not-json", "not-utf8", "record-id", "unknown-field", "duplicate-field"],
+  ...["too-large", "missing-field", "tombstone"],
+];
+
+test.each([
+  ["that stays", 20_261_121],
+  ["of this run", createRandom().seed],
+])("random documents under random rules, with the seed %s: %i", (_, seed) => {
+  const { tally, finding } = runFuzz({ seed, documents: DOCUMENTS, builds: BUILDS });
+  if (finding !== null) expect.fail(tellFinding(finding, shrink(finding, BUILDS)));
+  expect(tally.documents).toBe(DOCUMENTS);
+  // Worth something only if every answer comes up, and markers do.
+  for (const status of STATUSES) {
+    expect(tally.statuses.get(status) ?? 0, `${status}, seed ${seed}`).toBeGreaterThan(0);
+  }
+  expect(tally.statuses.get("ok"), `seed ${seed}`).toBeGreaterThan(DOCUMENTS / 4);
+  expect(tally.statuses.get("unsure") ?? 0, `seed ${seed}`).toBeLessThan(DOCUMENTS / 1000);
+  expect(tally.marked, `seed ${seed}`).toBeGreaterThan(DOCUMENTS / 20);
+});
+
+test("a marker is found in every form", () => {
+  const random = createRandom();
+  for (const kind of MARKER_KINDS) {
+    const marker = randomMarker(kind, random);
+    expect(Buffer.byteLength(marker)).toBe(8);
+    for (const form of formsOf(marker)) {
+      expect(
+        findMarker(marker, `{"v":"..${form}.."}`),
+        `seed ${random.seed}, ${form}`,
+      ).not.toBeNull();
+    }
+    const mixed = marker.split("").map((unit, i) => {
+      return i % 2 === 0 ? unit : `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
+    });
+    expect(findMarker(marker, `{"v":"${mixed.join("")}"}`)).toBe(marker);
+    for (const before of ["", "a", "ab"]) {
+      const base64 = Buffer.from(`${before}${marker}rest`).toString("base64");
+      expect(findMarker(marker, base64), `seed ${random.seed}, ${base64}`).not.toBeNull();
+    }
+    expect(findMarker(marker, JSON.stringify({ v: "something else", n: 1 }))).toBeNull();
+  }
+});
+
+test("lists are made small as long as they stay bad", () => {
+  const isBad = (list: readonly number[]): boolean => list.includes(3) && list.includes(90);
+  expect(
+    reduceList(
+      Array.from({ length: 100 }, (_, i) => i),
+      isBad,
+    ),
+  ).toEqual([3, 90]);
+});
