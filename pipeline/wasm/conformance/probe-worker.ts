@@ -70,7 +70,13 @@ function checkAlloc(guest: GuestExports): void {
     }
     before = at;
   }
-  if (pointer(call("alloc", () => guest.alloc(TOO_MANY_BYTES, 16))) !== 0) {
+  let tooMany: unknown;
+  try {
+    tooMany = guest.alloc(TOO_MANY_BYTES, 16);
+  } catch (cause) {
+    throw new PluginFault("alloc", "alloc traps when there is no memory left", { cause });
+  }
+  if (pointer(tooMany) !== 0) {
     throw new PluginFault("alloc", "alloc does not answer 0 when there is no memory left");
   }
 }

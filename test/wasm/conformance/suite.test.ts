@@ -61,13 +61,10 @@ describe("passes", () => {
 
 describe("finds", () => {
   const tried = async ({ module, config, check, also = [] }: BadGuest) => {
-    const report = await run(await module(), config, [], 700);
+    // Generous where nothing loops: a busy machine is not the guest's fault.
+    const report = await run(await module(), config, [], check === "deadline" ? 400 : 5000);
     const failed = failedIn(report);
-    expect(failed).toContain(check);
-    // Nothing is blamed that has nothing to do with it.
-    expect(
-      failed.filter((name) => name !== check && !(also as readonly string[]).includes(name)),
-    ).toEqual([]);
+    expect(failed.toSorted()).toEqual([check, ...also].toSorted());
     expect(report).toMatchObject({ passed: false, fitsPipeline: false });
     const sentence = report.checks.find(({ name }) => name === check)?.sentence;
     expect(sentence).toContain(CHECKS[check].remedy);
