@@ -155,6 +155,11 @@ const CHECK_OF_FAULT: Readonly<Record<ProbeFault["kind"], CheckName>> = {
   died: "traps",
 };
 
+/** In the order in which starting goes through them. */
+const START_CHECKS: readonly CheckName[] = [
+  ...(["module", "imports", "exports", "version", "alloc", "configure"] as const),
+];
+
 /** What is known so far; a check that nobody complained about passes, if it was run. */
 export class Findings {
   readonly #found = new Map<CheckName, CheckResult>();
@@ -162,6 +167,17 @@ export class Findings {
 
   ran(...names: readonly CheckName[]): void {
     for (const name of names) this.#ran.add(name);
+  }
+
+  /** What keeps a plugin from starting: the checks before that one have passed. */
+  startFault(fault: ProbeFault): void {
+    const failed = START_CHECKS.indexOf(CHECK_OF_FAULT[fault.kind]);
+    this.ran(...START_CHECKS.slice(0, Math.max(0, failed)));
+    this.fault(fault, "");
+  }
+
+  started(): void {
+    this.ran(...START_CHECKS);
   }
 
   fail(name: CheckName, what: string): void {

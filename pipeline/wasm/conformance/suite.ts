@@ -136,11 +136,11 @@ class Suite {
     return this.#withProbe(async (probe) => {
       const started = await probe.started;
       if (typeof started !== "number") {
-        this.findings.fault(started, "");
+        this.findings.startFault(started);
         return false;
       }
       this.#initialBytes = started;
-      this.findings.ran("module", "imports", "exports", "version", "alloc", "configure");
+      this.findings.started();
       await this.#rowsOf(probe.run([]), "an empty batch", "empty-batch");
       const base = await this.#rowsOf(probe.run(this.#rows), "the sample rows", null);
       if (base === null) return false;
@@ -296,9 +296,7 @@ export async function testPlugin(options: ConformanceOptions): Promise<Conforman
   } catch (error) {
     if (!(error instanceof PluginFault)) throw error;
     const findings = new Findings();
-    if (error.kind !== "module") findings.ran("module");
-    if (error.kind === "exports") findings.ran("imports");
-    findings.fault(error, "");
+    findings.startFault(error);
     return report(findings, false);
   }
   const suite = new Suite(options, module);

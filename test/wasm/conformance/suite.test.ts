@@ -86,6 +86,15 @@ describe("finds", () => {
     expect(report.checks.filter(({ outcome }) => outcome === "pass")).toEqual([]);
   });
 
+  test("what keeps it from starting, and passes what came before", async () => {
+    const report = await run(readFileSync(wasmPath("desensitize")), Uint8Array.of());
+    expect(report.checks.slice(0, 7).map(({ name, outcome }) => [name, outcome])).toEqual([
+      ...["module", "imports", "exports", "version", "alloc"].map((name) => [name, "pass"]),
+      ["configure", "fail"],
+      ["empty-batch", "skipped"],
+    ]);
+  });
+
   test("that nothing was accepted, as a note", async () => {
     const config = Buffer.from(createRawConfig());
     const report = await run(readFileSync(wasmPath("desensitize")), config);
