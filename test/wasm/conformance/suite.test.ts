@@ -34,7 +34,7 @@ beforeAll(async () => {
     config: modeConfig("honest"),
     limits: { memoryMaxBytes: MEMORY, deadlineMs: 10_000, maxOutputBytes: 2 ** 20 },
   });
-});
+}, 60_000);
 afterAll(() => neighbour.close());
 
 describe("passes", () => {
