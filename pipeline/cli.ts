@@ -156,6 +156,23 @@ function declareDeadLetters(cli: CAC, run: Runner): void {
     );
 }
 
+function declarePlugin(cli: CAC, run: Runner): void {
+  cli
+    .command(
+      "plugin <action> <target>",
+      "test MODULE, bench MODULE or new NAME: for those who write plugins",
+    )
+    .option("--config <file>", "test, bench: what the plugin is configured with")
+    .option("--input <file>", "test, bench: rows to try, one a line")
+    .option("--memory-max-mb <count>", "test, bench: most memory of the plugin (default: 64)")
+    .option("--deadline-ms <ms>", "test, bench: most time for a batch (default: 2000)")
+    .option("--language <name>", "new: assemblyscript (default), rust or c")
+    .option("--json", "test, bench: the report as JSON")
+    .action(
+      run<[string, string, Options]>(async () => (await import("./commands/plugin.ts")).plugin),
+    );
+}
+
 /** `-` is standard input; the parser would take it for an option without a name. */
 function standardInput(word: string): string {
   return word === "-" ? STANDARD_INPUT : word;
@@ -179,6 +196,7 @@ export async function main(argv: readonly string[]): Promise<number> {
   declareChecks(cli, run);
   declareCommands(cli, run);
   declareDeadLetters(cli, run);
+  declarePlugin(cli, run);
   cli.help();
   cli.version(VERSION);
   try {

@@ -5,8 +5,8 @@
  * specification 2.0, binary format, sections 5.5.8 and 5.4.2) before anything is compiled. Only the section frame is
  * parsed here; everything inside the other sections is V8's to validate.
  */
-import { SealstreamError } from "../errors.ts";
 import { GRANTED_IMPORTS, REQUIRED_FUNCTIONS } from "./abi.ts";
+import { type FaultKind, PluginFault } from "./fault.ts";
 
 /** Bytes of a WebAssembly page. */
 export const PAGE_BYTES = 65536;
@@ -16,8 +16,8 @@ const MEMORY_SECTION = 5;
 /** limits flag: a maximum follows. Every other flag (shared, 64-bit, custom page size) is refused. */
 const HAS_MAXIMUM = 1;
 
-function invalid(what: string): SealstreamError {
-  return new SealstreamError("plugin-invalid", `the WebAssembly module is not a plugin: ${what}`);
+function invalid(what: string, kind: FaultKind = "module"): PluginFault {
+  return new PluginFault(kind, `the WebAssembly module is not a plugin: ${what}`);
 }
 
 /** Reads an unsigned LEB128 of at most 32 bits at `at`; returns value and where it ends. */
@@ -108,13 +108,16 @@ function checkInterface(module: WebAssembly.Module): void {
   for (const { module: from, name, kind } of WebAssembly.Module.imports(module)) {
     const granted = GRANTED_IMPORTS.some((grant) => grant.module === from && grant.name === name);
     if (!granted || kind !== "function") {
-      throw invalid(`it imports ${kind} ${from}.${name}; only env.abort and host.log are granted`);
+      const what = `it imports ${kind} ${from}.${name}; only env.abort and host.log are granted`;
+      throw invalid(what, "imports");
     }
   }
   const exports = new Map(WebAssembly.Module.exports(module).map(({ name, kind }) => [name, kind]));
-  if (exports.get("memory") !== "memory") throw invalid("it does not export its memory");
+  if (exports.get("memory") !== "memory") throw invalid("it does not export its memory", "exports");
   for (const name of REQUIRED_FUNCTIONS) {
-    if (exports.get(name) !== "function") throw invalid(`it does not export the function ${name}`);
+    if (exports.get(name) !== "function") {
+      throw invalid(`it does not export the function ${name}`, "exports");
+    }
   }
 }
 
@@ -129,13 +132,9 @@ export function compilePlugin(bytes: Uint8Array, memoryMaxBytes: number): WebAss
   try {
     module = new WebAssembly.Module(capped);
   } catch (cause) {
-    throw new SealstreamError(
-      "plugin-invalid",
-      "the WebAssembly module does not compile: build it anew",
-      {
-        cause,
-      },
-    );
+    throw new PluginFault("module", "the WebAssembly module does not compile: build it anew", {
+      cause,
+    });
   }
   checkInterface(module);
   return module;

@@ -4,7 +4,6 @@
  * Every pointer, length, offset, count, status and row number is checked against the memory and against the batch
  * before it is used; what passes is copied out, so later batches cannot change it. Layout: plugins/ABI.md.
  */
-import { SealstreamError } from "../errors.ts";
 import {
   COLUMN_BYTES,
   COLUMN_UTF8,
@@ -16,20 +15,21 @@ import {
   STATUS_OK,
 } from "./abi.ts";
 import type { PackedColumn, PluginResult } from "./columns.ts";
+import { type FaultKind, PluginFault } from "./fault.ts";
 
 export interface ResultLimits {
   /** Most bytes of data of all output columns together. */
   readonly maxOutputBytes: number;
 }
 
-function impossible(what: string): SealstreamError {
-  return new SealstreamError("plugin-failed", `the plugin handed back ${what}`);
+function impossible(kind: FaultKind, what: string): PluginFault {
+  return new PluginFault(kind, `the plugin handed back ${what}`);
 }
 
 /** A part of guest memory that is certain to lie inside it. */
 function range(memory: ArrayBuffer, at: number, bytes: number, align: number): number {
   if (at <= 0 || at % align !== 0 || at + bytes > memory.byteLength) {
-    throw impossible("a pointer outside its memory, or not aligned");
+    throw impossible("pointers", "a pointer outside its memory, or not aligned");
   }
   return at;
 }
@@ -55,23 +55,24 @@ function countNulls(validity: Uint8Array, rows: number): number {
 
 function checkOffsets(offsets: Uint32Array, dataBytes: number): void {
   let before = 0;
-  if (offsets[0] !== 0) throw impossible("offsets that do not begin at 0");
+  if (offsets[0] !== 0) throw impossible("offsets", "offsets that do not begin at 0");
   for (const offset of offsets) {
-    if (offset < before) throw impossible("offsets that do not rise");
+    if (offset < before) throw impossible("offsets", "offsets that do not rise");
     before = offset;
   }
-  if (before !== dataBytes) throw impossible("offsets that do not end where the data ends");
+  if (before !== dataBytes)
+    throw impossible("offsets", "offsets that do not end where the data ends");
 }
 
 function readColumn(memory: ArrayBuffer, at: number, rows: number): PackedColumn {
   const [type = 0, validityAt = 0, offsetsAt = 0, dataAt = 0, dataBytes = 0, nullCount = 0] =
     copyWords(memory, at, COLUMN_BYTES / 4);
-  if (type > COLUMN_UTF8) throw impossible("a column of an unknown type");
+  if (type > COLUMN_UTF8) throw impossible("result", "a column of an unknown type");
   const offsets = copyWords(memory, offsetsAt, rows + 1);
   checkOffsets(offsets, dataBytes);
   const validity = validityAt === 0 ? null : copyBytes(memory, validityAt, (rows + 7) >> 3);
   if (nullCount !== (validity === null ? 0 : countNulls(validity, rows))) {
-    throw impossible("a null count that its validity bits do not have");
+    throw impossible("result", "a null count that its validity bits do not have");
   }
   return { data: copyBytes(memory, dataAt, dataBytes), offsets, validity, nullCount };
 }
@@ -82,16 +83,16 @@ function checkRows(status: Uint8Array, rowIndex: Uint32Array): void {
   let before = 0;
   for (const row of rowIndex) {
     if (row < before || row >= status.length)
-      throw impossible("a row number that it was not given");
-    if (status[row] !== STATUS_OK) throw impossible("output of a row that it refused");
+      throw impossible("rows", "a row number that it was not given");
+    if (status[row] !== STATUS_OK) throw impossible("rows", "output of a row that it refused");
     hasOutput[row] = 1;
     before = row;
   }
   for (let row = 0; row < status.length; row++) {
     const code = status[row] ?? STATUS_NAMES.length;
-    if (code >= STATUS_NAMES.length) throw impossible("an unknown status");
+    if (code >= STATUS_NAMES.length) throw impossible("rows", "an unknown status");
     if (code === STATUS_OK && hasOutput[row] !== 1)
-      throw impossible("no output of a row that it took");
+      throw impossible("rows", "no output of a row that it took");
   }
 }
 
@@ -120,13 +121,15 @@ export function readResult(
     at,
     RESULT_HEADER_BYTES / 4,
   );
-  if (magic !== RESULT_MAGIC || flags !== 0) throw impossible("something that is not a result");
-  if (answered !== inputRows) throw impossible("a result for another number of rows");
-  if (rows > MAX_ROWS || columns > MAX_COLUMNS) throw impossible("too many rows or columns");
+  if (magic !== RESULT_MAGIC || flags !== 0)
+    throw impossible("result", "something that is not a result");
+  if (answered !== inputRows) throw impossible("result", "a result for another number of rows");
+  if (rows > MAX_ROWS || columns > MAX_COLUMNS)
+    throw impossible("result", "too many rows or columns");
   const columnsAt = at + RESULT_HEADER_BYTES;
   if (claimedBytes(memory, columnsAt, columns) > limits.maxOutputBytes) {
-    throw new SealstreamError(
-      "limit-exceeded",
+    throw new PluginFault(
+      "output-size",
       `the plugin's output is over its limit of ${limits.maxOutputBytes} bytes`,
     );
   }
