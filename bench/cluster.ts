@@ -179,11 +179,11 @@ export async function bench({ quick }: BenchOptions): Promise<BenchOutcome> {
   const named = Object.fromEntries(
     ADULT_FIELDS.map(({ name }, field) => [name, Array.from(columns[field]!)]),
   );
-  const slowRounds = quick ? 1 : 5;
+  const slowRounds = quick ? 1 : 3;
   const job = { k: K, rounds: slowRounds, columns: named };
   const anonypy = await runAnonypy(job, (message) => console.log(message));
   const speed = typeof anonypy === "string" ? null : ROWS / median(anonypy.seconds);
-  const times = { rounds: quick ? 5 : 21, turnMs: quick ? 60 : 300, slowRounds };
+  const times = { rounds: quick ? 5 : 11, turnMs: quick ? 60 : 200, slowRounds };
   const rows = [
     ...(await measureSpeeds(columns, times, speed)),
     ...measureQuality(columns, typeof anonypy === "string" ? null : anonypy.groups),

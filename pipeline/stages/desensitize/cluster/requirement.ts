@@ -4,6 +4,7 @@
  *
  * Must not know where rows lie. Reads of typed arrays are cast: every index is below the array's length.
  */
+import { SealstreamError } from "../../../errors.ts";
 import type { ClusterOptions } from "../../../spec/pipeline-spec.ts";
 import type { ClusterWindow } from "./group.ts";
 
@@ -73,11 +74,15 @@ export function createDistance(
 /** Distances that differ by less are rounding of the same. */
 const TOLERANCE = 1e-9;
 
+/** @throws internal when l-diversity or t-closeness is asked for and the window has no sensitive values */
 export function createRequirement(window: ClusterWindow, options: ClusterOptions): Requirement {
   const { k, sensitive: asked } = options;
   const countSubjects = createCounter(window.subjects);
   const checks: ((rows: Uint32Array, from: number, to: number) => boolean)[] = [];
-  if (asked !== null && window.sensitive !== null) {
+  if (asked !== null) {
+    if (window.sensitive === null) {
+      throw new SealstreamError("internal", "cluster: a window lacks its sensitive values");
+    }
     const { lDiversity, tCloseness } = asked;
     if (lDiversity !== null) {
       const count = createCounter(window.sensitive);

@@ -9,7 +9,7 @@ import { type Group, groupWindow } from "../../../../pipeline/stages/desensitize
 import { drawMixed, MIXED_DOMAINS, membersOf, OPTIONS, windowOf } from "./windows.ts";
 
 const PEOPLE = 400;
-const WINDOWS = 60;
+const WINDOWS = 40;
 
 /** What was published about a person: a region, and how many subjects had it in that window. */
 interface Published {

@@ -137,6 +137,14 @@ describe.each(METHODS)("%s", (_, some) => {
     expect(grouping.generalized === -1).toBe(options.whenTooFew === "suppress");
   });
 
+  it("does not overlook that the sensitive values are missing", () => {
+    const sensitive = { field: "x", lDiversity: 2, tCloseness: null };
+    const window = { ...drawWindow(3, 300), sensitive: null };
+    expect(() => groupWindow(window, MIXED_DOMAINS, { ...options, sensitive })).toThrow(
+      /sensitive/,
+    );
+  });
+
   it("is the same for the same window, and takes any number of rows", () => {
     const window = drawWindow(5, 700);
     expect(groupWindow(window, MIXED_DOMAINS, options)).toEqual(
