@@ -20,6 +20,8 @@ const ANY_DAY = ["1900-01-01", "2099-12-31"] as const;
 /** `^[0-9]{5}$` and `^\d{5}$`: a text of so many digits. */
 const DIGITS_PATTERN = /^\^(?:\[0-9\]|\\d)\{(\d{1,2})\}\$$/;
 const MOST_DIGITS = 14;
+/** A window of so many takes some 0.6 s, in which nothing else of its process goes on. */
+const MOST_MDAV_RECORDS = 10_000;
 
 /** How the windows of a rule stand to each other; MDAV has no tree that they could share. */
 function acrossWindowsOf(rule: ClusterFileRule): ClusterOptions["acrossWindows"] {
@@ -105,6 +107,11 @@ function checkOptions(rule: ClusterFileRule): string[] {
   if (k > windowRecords) messages.push(`expected windowRecords to be at least k (${k})`);
   if (rule.method === "mdav" && rule.acrossWindows === "nested") {
     messages.push("mdav groups each window by itself: expected acrossWindows: independent");
+  }
+  if (rule.method === "mdav" && windowRecords > MOST_MDAV_RECORDS) {
+    messages.push(
+      `mdav compares every record with every other: expected windowRecords of at most ${MOST_MDAV_RECORDS}`,
+    );
   }
   if (rule.publish === "mean" && acrossWindowsOf(rule) === "nested") {
     messages.push(

@@ -152,6 +152,10 @@ describe("refused:", () => {
       "field: age, action: cluster, k: 5, suppressUpTo: 0.1, whenTooFew: generalize",
       /suppressUpTo needs whenTooFew: suppress/,
     ],
+    [
+      "field: age, action: cluster, k: 5, method: mdav, windowRecords: 20000",
+      /windowRecords of at most 10000/,
+    ],
     ["field: age, action: cluster, k: 5, lDiversity: 2", /expected sensitive together with/],
     ["field: age, action: cluster, k: 5, sensitive: digit", /expected sensitive together with/],
     ["field: age, action: cluster, k: 5, sensitive: ill, lDiversity: 2", /'ill' has no rule/],
