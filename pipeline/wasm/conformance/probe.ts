@@ -46,6 +46,15 @@ function readAnswer({ status, rowIndex, columns }: PluginResult): RowAnswer[] {
   return Array.from(status, (code, row) => ({ status: code, outputs: outputs[row] ?? [] }));
 }
 
+function answerOf(reply: ProbeReply): Answer {
+  if (reply.type === "fault") return reply;
+  if (reply.type === "ready") {
+    return { type: "fault", fault: { kind: "died", message: "out of turn" }, memoryBytes: 0 };
+  }
+  const { result, memoryBytes } = reply;
+  return { type: "answer", rows: readAnswer(result), columns: result.columns.length, memoryBytes };
+}
+
 /**
  * Starts a worker for one instance.
  * @param deadlineMs most time of one batch
@@ -102,18 +111,7 @@ export function startProbe(setup: ProbeSetup, deadlineMs: number, manyDeadlineMs
       const waiting = wait(times === 1 ? deadlineMs : manyDeadlineMs, "ran");
       if (ended === null) worker.postMessage({ batch: packBatch([rows], 0, rows.length), times });
       const reply = await waiting;
-      if (reply.type === "answer") {
-        const { result, memoryBytes } = reply;
-        return {
-          type: "answer",
-          rows: readAnswer(result),
-          columns: result.columns.length,
-          memoryBytes,
-        };
-      }
-      return reply.type === "fault"
-        ? reply
-        : { type: "fault", fault: { kind: "died", message: "out of turn" }, memoryBytes: 0 };
+      return answerOf(reply);
     },
     hasEnded: () => ended !== null,
     async end() {
