@@ -8,8 +8,11 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync } from "no
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { text } from "node:stream/consumers";
-import { afterAll, expect, test } from "vitest";
+import { afterAll, expect, test, vi } from "vitest";
 import { wasmPath } from "../../pipeline/wasm/locate.ts";
+
+// Four compilations, on a machine that may have other work.
+vi.setConfig({ testTimeout: 240_000 });
 
 const SCRIPT = join(import.meta.dirname, "..", "..", "plugins", "build.ts");
 const MODULES = ["desensitize.debug.wasm", "desensitize.wasm"];
