@@ -15,6 +15,7 @@ export const EXAMPLES: Readonly<Record<BuiltinType, readonly string[]>> = {
     "«very.long.local.part.that.goes.on.and.on.and.on.and.on.and.on.and.on@example.com»",
     "john@localhost, @handle, foo@, a@b.c, user@-x.com, 5 @ 3.50",
     "a@b@«c@example.com»",
+    'write to «"john doe"@example.com» or «"a\\"b"@example.org», not to "john"',
     "«x@example.com»-«y@example.com»",
   ],
   phone: [
@@ -32,7 +33,8 @@ export const EXAMPLES: Readonly<Record<BuiltinType, readonly string[]>> = {
     "«(11) 96123-4567», «11 96123-4567», «(11) 3123-4567», «+55 11 96123-4567»",
     "1234, 2024, 10.000.000, EUR 1.234.567,89, 12:30:45, room 0815, +49 12, 01.02.1990 12:30",
     "a2015550123, 2015550123b, 3.2015550123, 20155501234567890123",
-    "+1 201 555 012, +33 6 12 34 56",
+    "+1 101 555 012, +33 6 12 34 56",
+    "«42 686 84 80», «61-211-77-38», «222 123 456», «+48 22 123 45 67», «026-366 39», «0614-07 32», «+49-1671-92335914»",
   ],
   card: [
     "«4111111111111111» «4111 1111 1111 1111» «4111-1111-1111-1111»",
