@@ -47,7 +47,7 @@ function iban(text: string): boolean {
 }
 
 function ssn(text: string): boolean {
-  return /^(?!000|666|9)...[- ](?!00)..[- ](?!0000)/.test(text);
+  return /^(?!000|666|9)...[-. ](?!00)..[-. ](?!0000)/.test(text);
 }
 
 /** Node's own parser of addresses, by way of URL. */
