@@ -1,8 +1,8 @@
 /**
  * The peer of the detectors: Presidio's pattern recognizers in a Python process of their own, without an NLP model.
  *
- * Installed from PyPI into an ignored folder on first use. Its telephone recognizer is no pattern and many times slower, so it
- * is left out: the peer does less than we do.
+ * Installed from PyPI into an ignored folder on first use. Its telephone recognizer is no pattern and slower, so it can be
+ * left out: the peer then does less than we do.
  */
 import { execFile, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -23,10 +23,11 @@ import json, sys
 sys.path.insert(0, sys.argv[1])
 from presidio_analyzer.predefined_recognizers import (
     CreditCardRecognizer, DateRecognizer, DeTaxIdRecognizer, EmailRecognizer, IbanRecognizer, IpRecognizer,
-    MacAddressRecognizer, UrlRecognizer, UsSsnRecognizer)
+    MacAddressRecognizer, PhoneRecognizer, UrlRecognizer, UsSsnRecognizer)
 few = [EmailRecognizer(), CreditCardRecognizer(), UsSsnRecognizer()]
 more = [DateRecognizer(), IbanRecognizer(), IpRecognizer(), UrlRecognizer(), MacAddressRecognizer(), DeTaxIdRecognizer()]
 recognizers = few if sys.argv[2] == "few" else few + more
+if sys.argv[3] == "phone": recognizers = recognizers + [PhoneRecognizer()]
 texts = json.loads(sys.stdin.readline())
 def once(text):
     return [r for one in recognizers for r in (one.analyze(text, one.supported_entities, None) or [])]
@@ -62,9 +63,10 @@ async function install(): Promise<void> {
 export async function startPresidio(
   texts: readonly string[],
   types: "few" | "all",
+  withPhone: boolean,
 ): Promise<Presidio> {
   await install();
-  const child = spawn("python3", ["-c", PROGRAM, FOLDER, types], {
+  const child = spawn("python3", ["-c", PROGRAM, FOLDER, types, withPhone ? "phone" : ""], {
     stdio: ["pipe", "pipe", "ignore"],
   });
   const waiting: { resolve(line: string): void; reject(error: Error): void }[] = [];

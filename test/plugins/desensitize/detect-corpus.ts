@@ -1,5 +1,5 @@
 /**
- * A labelled corpus: sentences in ten locales, filled by @faker-js/faker and Intl from a seed, with the place of every
+ * A labelled corpus: sentences in fifteen locales, filled by @faker-js/faker and Intl from a seed, with the place of every
  * value that a detector should find, and with numbers and names beside them that none should.
  *
  * Formats come from faker, Intl and everyday use, not from the detectors' patterns: what is made here and not found
@@ -7,6 +7,7 @@
  */
 import {
   type Faker,
+  fakerCS_CZ,
   fakerDE,
   fakerEN_GB,
   fakerEN_IN,
@@ -14,8 +15,12 @@ import {
   fakerES,
   fakerFR,
   fakerIT,
+  fakerJA,
   fakerNL,
+  fakerPL,
   fakerPT_BR,
+  fakerSV,
+  fakerTR,
   fakerZH_CN,
 } from "@faker-js/faker";
 import type { BuiltinType } from "../../../pipeline/stages/desensitize/detect/builtin.ts";
@@ -117,7 +122,7 @@ const LANGUAGES: readonly Language[] = [
   {
     locale: "nl-NL",
     faker: fakerNL,
-    dates: ["short"],
+    dates: ["short", "medium", "long"],
     sentences: [
       "{name} ({date}) is bereikbaar op {phone} of {email}.",
       "Rekening {iban}, bestelling {order}.",
@@ -126,7 +131,7 @@ const LANGUAGES: readonly Language[] = [
   {
     locale: "pt-BR",
     faker: fakerPT_BR,
-    dates: ["short"],
+    dates: ["short", "medium", "long"],
     sentences: [
       "{name}, nascido em {date}, telefone {phone}, e-mail {email}.",
       "Pedido {order}, cartão {card}.",
@@ -140,6 +145,51 @@ const LANGUAGES: readonly Language[] = [
       "{name}，{date}出生，身份证号{cn-id}，手机{phone}。",
       "请发邮件到{email}，订单号{order}，金额{price}元。",
       "网址{url} ，卡号{card}，服务器{ip}。",
+    ],
+  },
+  {
+    locale: "pl-PL",
+    faker: fakerPL,
+    dates: ["short", "medium", "long"],
+    sentences: [
+      "{name}, ur. {date}, tel. {phone}, e-mail: {email}.",
+      "Przelew na {iban}, zamówienie {order}, {price} zł; {url}",
+    ],
+  },
+  {
+    locale: "tr-TR",
+    faker: fakerTR,
+    dates: ["short", "medium", "long"],
+    sentences: [
+      "{name}, doğum tarihi {date}, telefon {phone}, e-posta {email}.",
+      "Sipariş {order}, kart {card}, hesap {iban}.",
+    ],
+  },
+  {
+    locale: "sv-SE",
+    faker: fakerSV,
+    dates: ["short", "medium", "long"],
+    sentences: [
+      "{name}, född {date}, telefon {phone}, e-post {email}.",
+      "Konto {iban}, order {order}, {price} kr.",
+    ],
+  },
+  {
+    locale: "cs-CZ",
+    faker: fakerCS_CZ,
+    dates: ["short", "medium", "long"],
+    sentences: [
+      "{name}, nar. {date}, telefon {phone}, e-mail {email}.",
+      "Účet {iban}, objednávka {order}, {price} Kč.",
+    ],
+  },
+  {
+    locale: "ja-JP",
+    faker: fakerJA,
+    dates: ["short", "medium", "long"],
+    sentences: [
+      "{name}、{date}生まれ、電話{phone}、メール{email}。",
+      "注文{order}、カード{card}、{url} です。",
     ],
   },
 ];

@@ -47,7 +47,7 @@ function iban(text: string): boolean {
 }
 
 function ssn(text: string): boolean {
-  return /^(?!000|666|9)...[- ](?!00)..[- ](?!0000)/.test(text);
+  return /^(?!000|666|9)...[-. ](?!00)..[-. ](?!0000)/.test(text);
 }
 
 /** Node's own parser of addresses, by way of URL. */
@@ -111,7 +111,7 @@ const NATIONAL: Readonly<Record<string, readonly [number, number]>> = {
   "34": [9, 9],
   "39": [6, 11],
   "44": [9, 10],
-  "49": [5, 11],
+  "49": [5, 13],
   "55": [10, 11],
   "86": [10, 11],
   "91": [10, 10],
@@ -134,8 +134,10 @@ function phoneTrunk(text: string): boolean {
   const { length } = digitsOf(text);
   const signs = text.replaceAll(/[^.\-/ ]/g, "");
   const count = (sign: string) => signs.split(sign).length - 1;
-  if (!isBalanced(text) || length < 9 || length > (text.includes("(") ? 13 : 12) || count("/") > 1)
-    return false;
+  if (!isBalanced(text) || count("/") > 1) return false;
+  if (length === 8)
+    return count("-") === 1 && count(" ") > 0 && count("-") + count(" ") === signs.length;
+  if (length < 9 || length > (/[(.\-/ ]/.test(text) ? 13 : 12)) return false;
   if (count(".") > 0 && count(".") < signs.length) return false;
   return count("-") < 2 || count("-") === signs.length;
 }

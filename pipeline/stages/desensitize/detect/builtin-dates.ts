@@ -1,24 +1,27 @@
 /**
- * Dates as people write their birthdays: ISO 8601, numbers in three orders, and month names in five languages.
+ * Dates as people write their birthdays: ISO 8601, numbers in three orders, and month names in fourteen languages.
  *
  * Calendar and order of the numeric forms are checked in the guest; with a month name the day is 1 to 31.
  */
 import type { Shape } from "./builtin.ts";
 
-/** English, German, French, Spanish, Italian, whole and short; the letters that are no ASCII in both cases. */
+/**
+ * Whole and short, as dates have them, in English, German, French, Spanish, Italian, Portuguese, Dutch, Swedish, Danish,
+ * Norwegian, Polish, Czech, Turkish and Russian; first letters that are no ASCII in both cases.
+ */
 const MONTHS = [
-  "jan(?:uary|uar|vier|v?\\.)?|jän(?:ner|\\.)?|ene(?:ro|\\.)?|gen(?:naio|\\.)?",
-  "feb(?:ruary|ruar|rero|braio|\\.)?|f[éÉ]v(?:rier|r\\.|\\.)?|fevrier",
-  "mar(?:ch|s|zo|\\.)?|m[äÄ]rz?\\.?|maerz",
-  "apr(?:il|ile|\\.)?|avr(?:il|\\.)?|abr(?:il|\\.)?",
-  "may(?:o)?|mai|mag(?:gio|\\.)?",
-  "june?\\.?|juni|juin|junio|giu(?:gno|\\.)?",
-  "july?\\.?|juli|juil(?:let|\\.)?|julio|lug(?:lio|\\.)?",
-  "aug(?:ust|\\.)?|ao[ûÛu]t|ago(?:sto|\\.)?",
-  "sept?(?:ember|embre|iembre|\\.)?|set(?:tembre|iembre|\\.)?",
-  "o[ck]t(?:ober|obre|ubre|\\.)?|ott(?:obre|\\.)?",
-  "nov(?:ember|embre|iembre|\\.)?",
-  "de[cz](?:ember|embre|\\.)?|dic(?:embre|iembre|\\.)?|d[éÉ]c(?:embre|\\.)?",
+  "jan(?:uary|uari|uar|eiro|vier|v?\\.)?|jän(?:ner|\\.)?|ene(?:ro|\\.)?|gen(?:naio|\\.)?|sty(?:cznia)?|ledna|oca(?:k)?|[яЯ]нв(?:аря|\\.)?",
+  "feb(?:ruary|ruari|ruar|rero|braio|\\.)?|fev(?:ereiro|\\.)?|f[éÉ]v(?:rier|r\\.|\\.)?|fevrier|lut(?:ego)?|[úÚ]nora|[şŞ]ub(?:at)?|[фФ]евр?(?:аля|\\.)?",
+  "mar(?:ch|s|zo|t|ts|ca|\\.)?|m[äÄ]rz?\\.?|maerz|mar[çÇ]o|maart|mrt\\.?|b[řŘ]ezna|[мМ]арт?(?:а|\\.)?",
+  "apr(?:il|ile|\\.)?|avr(?:il|\\.)?|abr(?:il|\\.)?|kwi(?:etnia)?|dubna|nis(?:an)?|[аА]пр(?:еля|\\.)?",
+  "may(?:o|ıs)?|mai(?:o|\\.)?|mag(?:gio|\\.)?|mei|maja?|kv[ěĚ]tna|[мМ]а[йя]",
+  "june?\\.?|juni|juin|junio|jun(?:ho|\\.)|giu(?:gno|\\.)?|cze(?:rwca)?|[čČ]ervna|haz(?:iran)?|[иИ]юн(?:я|\\.)?",
+  "july?\\.?|juli|juil(?:let|\\.)?|julio|jul(?:ho|\\.)|lug(?:lio|\\.)?|lip(?:ca)?|[čČ]ervence|tem(?:muz)?|[иИ]юл(?:я|\\.)?",
+  "aug(?:ust|usti|ustus|\\.)?|ao[ûÛu]t|ago(?:sto|\\.)?|sie(?:rpnia)?|srpna|a[ğĞ]u(?:stos)?|[аА]вг(?:уста|\\.)?",
+  "sept?(?:ember|embre|iembre|\\.)?|set(?:tembre|iembre|embro|\\.)?|wrz(?:e[śŚ]nia)?|z[áÁ][řŘ][íÍ]|eyl(?:[üÜ]l)?|[сС]ент?(?:ября|\\.)?",
+  "o[ck]t(?:ober|obre|ubre|\\.)?|ott(?:obre|\\.)?|out(?:ubro|\\.)?|pa[źŹ](?:dziernika)?|[řŘ][íÍ]jna|eki(?:m)?|[оО]кт(?:ября|\\.)?",
+  "nov(?:ember|embre|iembre|embro|\\.)?|lis(?:topada|topadu)?|kas(?:ım)?|[нН]ояб?(?:ря|\\.)?",
+  "de[cz](?:ember|embre|embro|\\.)?|des(?:ember|\\.)?|dic(?:embre|iembre|\\.)?|d[éÉ]c(?:embre|\\.)?|gru(?:dnia)?|prosince|ara(?:l[ıI]k)?|[дД]ек(?:абря|\\.)?",
 ].join("|");
 const DAY = "(?:0?[1-9]|[12]\\d|3[01])";
 const YEAR = "(?:1[89]\\d\\d|20\\d\\d)";

@@ -1,5 +1,5 @@
 /**
- * Telephone numbers: E.164 with its usual spellings, and national forms of ten countries.
+ * Telephone numbers: E.164 with its usual spellings, and national forms of twelve countries.
  *
  * A trunk number (0 and an area or mobile code) is one shape for Germany, France, the United Kingdom, Italy, the
  * Netherlands, Chinese and Indian land lines; countries without a trunk 0 have a shape each. Lengths by calling code and
@@ -34,6 +34,11 @@ export const PHONE_PATTERNS: readonly Shape[] = [
   {
     // Spain: 612 345 678, 612 34 56 78, 612345678
     pattern: `[6-9]\\d\\d(?:${NARROW}?\\d{3}${NARROW}?\\d{3}|${NARROW}\\d\\d${NARROW}\\d\\d${NARROW}\\d\\d)`,
+    joiners: [".", "-"],
+  },
+  {
+    // Polish land lines and Czech numbers: 42 686 84 80, 61-211-77-38, 222 123 456
+    pattern: `[1-9]\\d[ \\-]\\d{3}[ \\-]\\d\\d[ \\-]\\d\\d|[2-5]\\d\\d${NARROW}\\d{3}${NARROW}\\d{3}`,
     joiners: [".", "-"],
   },
   {

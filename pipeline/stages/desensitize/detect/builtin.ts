@@ -53,11 +53,17 @@ const ATEXT = `a-zA-Z0-9!#$%&'*+\\/=?^_\`{|}~\\-${LETTER}`;
  */
 const LABEL = `(?:[a-zA-Z0-9${LETTER}](?:[a-zA-Z0-9${LETTER}\\-]*[a-zA-Z0-9${LETTER}])?|[${WIDE}${OTHER}]+)`;
 const LAST_LABEL = `(?:[a-zA-Z${LETTER}]{2,}|[xX][nN]--[a-zA-Z0-9\\-]*[a-zA-Z0-9]|[${WIDE}${OTHER}]+)`;
-const EMAIL = `(?:[a-zA-Z0-9_+${LETTER}][.${ATEXT}]*|[${WIDE}${OTHER}]+)@(?:${LABEL}\\.)+${LAST_LABEL}`;
+const DOMAIN = `(?:${LABEL}\\.)+${LAST_LABEL}`;
+/** RFC 5321 Quoted-string; its length is not judged either. */
+const QUOTED_EMAIL = `"(?:[^"\\\\\\u0000-\\u001f]|\\\\[ -~])+"@${DOMAIN}`;
+const EMAIL = `(?:[a-zA-Z0-9_+${LETTER}][.${ATEXT}]*|[${WIDE}${OTHER}]+)@${DOMAIN}`;
 
 /** What may stand in a URL after its host, and what it may end with. */
 const URL_BODY = "[a-zA-Z0-9!#$%&'()*+,\\-.\\/:;=?@_~\\[\\]{}|\\u00a1-\\u07ff]";
 const URL_END = "[a-zA-Z0-9#$%&*+\\-\\/=@_~\\u00c0-\\u07ff]";
+/** Scripts without spaces count as a value in a query only: elsewhere the sentence goes on in them. */
+const URL_VALUE = `=[${WIDE}]+`;
+const URL_REST = `(?:${URL_BODY}|${URL_VALUE})*(?:${URL_END}|${URL_VALUE})`;
 const OCTET = "(?:25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)";
 const IPV4 = `${OCTET}(?:\\.${OCTET}){3}`;
 const HEX2 = "[0-9a-fA-F]{2}";
@@ -88,7 +94,11 @@ export const BUILTIN_SHAPES: Readonly<Record<BuiltinType, readonly Shape[]>> = {
     },
   ],
   ssn: [
-    { pattern: "\\d{3}(?:-\\d\\d-| \\d\\d )\\d{4}", validator: "ssn", joiners: [".", "-", "/"] },
+    {
+      pattern: "\\d{3}(?:-\\d\\d-| \\d\\d |\\.\\d\\d\\.)\\d{4}",
+      validator: "ssn",
+      joiners: [".", "-", "/"],
+    },
   ],
   date: DATE_PATTERNS,
   ip: [
@@ -106,14 +116,14 @@ export const BUILTIN_SHAPES: Readonly<Record<BuiltinType, readonly Shape[]>> = {
   ],
   url: [
     {
-      pattern: `(?:https?|ftps?|wss?):\\/\\/(?:${URL_BODY}*${URL_END})`,
+      pattern: `(?:https?|ftps?|wss?):\\/\\/${URL_REST}`,
       ignoreCase: true,
     },
     {
-      pattern: `www\\.(?:[a-z0-9\\-]+\\.)+[a-z]{2,}(?::\\d{1,5})?(?:[\\/?#](?:${URL_BODY}*${URL_END})?)?`,
+      pattern: `www\\.(?:[a-z0-9\\-]+\\.)+[a-z]{2,}(?::\\d{1,5})?(?:[\\/?#](?:${URL_REST})?)?`,
       ignoreCase: true,
     },
   ],
-  email: [{ pattern: EMAIL }],
+  email: [{ pattern: EMAIL }, { pattern: QUOTED_EMAIL }],
   phone: PHONE_PATTERNS,
 };

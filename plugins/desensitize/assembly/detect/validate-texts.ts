@@ -166,7 +166,7 @@ function isNationalLength(code: u32, count: u32): bool {
     case 44:
       return count == 9 || count == 10;
     case 49:
-      return count >= 5 && count <= 11;
+      return count >= 5 && count <= 13;
     case 55:
     case 86:
       return count == 10 || count == 11;
@@ -203,12 +203,15 @@ function hasBracketZero(from: usize, to: usize): bool {
 }
 
 /**
- * A number with a trunk 0: 9 to 12 digits, 13 where the area is in brackets, and separators as people set them. Two hyphens go with nothing else, dots
+ * A number with a trunk 0: 9 to 12 digits, 13 where something separates them, and separators as people set them. Two hyphens go with nothing else, dots
  * neither, and there is one slash at most: `01.02.1990 12` is a date and a number.
  */
 export function isPhoneTrunk(from: usize, to: usize): bool {
-  if (!countPhone(from, to) || digitCount < 9 || slashes > 1) return false;
-  if (digitCount > u32(hasBrackets ? 13 : 12)) return false;
+  if (!countPhone(from, to) || slashes > 1) return false;
+  const separators = dots + hyphens + slashes + others;
+  // Swedish: 026-366 39.
+  if (digitCount == 8) return hyphens == 1 && others > 0 && separators == hyphens + others;
+  if (digitCount < 9 || digitCount > u32(hasBrackets || separators ? 13 : 12)) return false;
   if (dots && hyphens + slashes + others) return false;
   return hyphens < 2 || !(dots + slashes + others);
 }
