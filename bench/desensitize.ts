@@ -1,16 +1,15 @@
 /**
- * How fast records are desensitized: the WASM kernel, alone and behind its worker, against the same job in plain Node.
+ * How fast records are desensitized: the WASM kernel, alone and behind its worker, against the same job in plain Node,
+ * Benthos (the mapping of Redpanda Connect) and presidio-anonymizer.
  *
  * Records of about 250 bytes with ten fields, four of them sensitive: two pseudonymized, one masked, one replaced. Plain
- * Node is JSON.parse, createHmac with a KeyObject (the fast way) and JSON.stringify. Both start from a list of record
- * values and end with bytes; outputs are compared before anything is timed.
+ * Node is JSON.parse, createHmac with a KeyObject (the fast way) and JSON.stringify. All start from a list of record
+ * values and end with bytes; outputs are compared before anything is timed. The peers check no types, we do.
  */
 import { createHmac, createSecretKey, randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { isDeepStrictEqual } from "node:util";
 import { faker } from "@faker-js/faker";
-import { hmac } from "@noble/hashes/hmac.js";
-import { sha256 } from "@noble/hashes/sha2.js";
-import { bytesToHex } from "@noble/hashes/utils.js";
 import type { PipelineSpec } from "../pipeline/spec/pipeline-spec.ts";
 import { encodePluginConfig } from "../pipeline/stages/desensitize/plugin-config.ts";
 import { readRecordSchema } from "../pipeline/stages/desensitize/record-schema.ts";
@@ -19,13 +18,15 @@ import { createPluginHost } from "../pipeline/wasm/host.ts";
 import { createInstance } from "../pipeline/wasm/instance.ts";
 import { wasmPath } from "../pipeline/wasm/locate.ts";
 import { compilePlugin } from "../pipeline/wasm/module-check.ts";
-import { type BenchOptions, type BenchOutcome, type BenchRow, rowOf } from "./lib/report.ts";
-import { measure } from "./lib/rounds.ts";
-import { createHmacKernel } from "./lib/wasm-hmac.ts";
+import { BENTHOS_VERSION, openKernelPeer, PRESIDIO_VERSION } from "./lib/kernel-peers.ts";
+import { type BenchOptions, type BenchOutcome, rowOf } from "./lib/report.ts";
+import { measure, type Timed } from "./lib/rounds.ts";
 
 const BATCH_RECORDS = 1000;
 const LIMITS = { memoryMaxBytes: 128 * 2 ** 20, deadlineMs: 10_000, maxOutputBytes: 64 * 2 ** 20 };
-const KEY = randomBytes(32);
+/** Text, so that it can be handed to any peer. */
+const KEY_TEXT = randomBytes(16).toString("hex");
+const KEY = Buffer.from(KEY_TEXT);
 
 const STRING = { type: "string" };
 const SPEC: Pick<PipelineSpec, "record" | "desensitize"> = {
@@ -140,7 +141,34 @@ function assertSame(result: PluginResult, expected: readonly Buffer[]): void {
   });
 }
 
-async function benchRecords(rounds: number, turnMs: number): Promise<BenchRow[]> {
+/** The same record, whatever the order of its fields. */
+function assertSameRecords(outputs: readonly Buffer[], expected: readonly Buffer[]): void {
+  expected.forEach((bytes, i) => {
+    const theirs: unknown = JSON.parse((outputs[i] ?? Buffer.of()).toString());
+    if (!isDeepStrictEqual(theirs, JSON.parse(bytes.toString())))
+      throw new Error(`a peer's output ${i} is not the same`);
+  });
+}
+
+const PEERS = { Benthos: "benthos", "presidio-anonymizer": "presidio" } as const;
+
+/** The peers in other languages that can be had, and the reasons of those that cannot. */
+async function openPeers(records: readonly Buffer[], expected: readonly Buffer[]) {
+  const opened: (Timed & { close(): void })[] = [];
+  const missing: string[] = [];
+  for (const [name, recipe] of Object.entries(PEERS)) {
+    const peer = await openKernelPeer(recipe, { items: records, key: KEY_TEXT }, console.log);
+    if (typeof peer === "string") {
+      missing.push(`${name}: ${peer}`);
+      continue;
+    }
+    assertSameRecords(peer.outputs, expected);
+    opened.push({ name, turn: (turnMs) => peer.turn(turnMs), close: () => peer.close() });
+  }
+  return { opened, missing };
+}
+
+async function benchRecords(rounds: number, turnMs: number): Promise<BenchOutcome> {
   const module = readFileSync(wasmPath("desensitize"));
   // Because the encoder reads no other part of the spec than these two.
   const spec = SPEC as PipelineSpec;
@@ -158,60 +186,33 @@ async function benchRecords(rounds: number, turnMs: number): Promise<BenchRow[]>
   assertSame(runKernel(), expected);
   assertSame(await runHost(), expected);
 
+  const { opened, missing } = await openPeers(records, expected);
+
   const speeds = await measure(
     [
       { name: "kernel", run: runKernel },
       { name: "host", run: runHost },
-      { name: "node", run: runNode },
+      { name: "plain Node", run: runNode },
+      ...opened,
     ],
     { unitsPerRun: records.length, rounds, turnMs },
   );
   await host.close();
   const bytes = Math.round(records.reduce((sum, { length }) => sum + length, 0) / records.length);
-  const peers = { "plain Node": speeds.get("node")! };
+  for (const peer of opened) peer.close();
+  const names = ["plain Node", ...opened.map(({ name }) => name)];
+  const peers = Object.fromEntries(names.map((name) => [name, speeds.get(name)!]));
   const about = { unit: "records/s", rounds };
-  return [
+  const rows = [
     rowOf({ case: `${bytes}-byte records, kernel`, ...about }, speeds.get("kernel")!, peers),
     rowOf({ case: `${bytes}-byte records, in its worker`, ...about }, speeds.get("host")!, peers),
   ];
-}
-
-async function benchHmac(rounds: number, turnMs: number): Promise<BenchRow[]> {
-  const fields = Array.from({ length: 10_000 }, (_, i) => Buffer.from(randomBytes(16 + (i % 49))));
-  const kernel = createHmacKernel(readFileSync(wasmPath("desensitize")), KEY);
-  const key = createSecretKey(KEY);
-  const midstate = hmac.create(sha256, KEY);
-  const inNode = (field: Buffer) => createHmac("sha256", key).update(field).digest("hex");
-  const inNoble = (field: Buffer) => bytesToHex(midstate.clone().update(field).digest());
-  const first = kernel(fields);
-  fields.forEach((field, i) => {
-    const ours = Buffer.from(first.subarray(64 * i, 64 * i + 64)).toString();
-    if (ours !== inNode(field) || ours !== inNoble(field))
-      throw new Error(`digest ${i} is not the same`);
-  });
-  const speeds = await measure(
-    [
-      { name: "wasm", run: () => kernel(fields) },
-      { name: "node", run: () => fields.map(inNode) },
-      { name: "noble", run: () => fields.map(inNoble) },
-    ],
-    { unitsPerRun: fields.length, rounds, turnMs },
-  );
-  return [
-    rowOf(
-      { case: "HMAC-SHA-256 of 16..64 bytes, hex", unit: "fields/s", rounds },
-      speeds.get("wasm")!,
-      {
-        "node createHmac, KeyObject": speeds.get("node")!,
-        "@noble/hashes, cloned midstate": speeds.get("noble")!,
-      },
-    ),
-  ];
+  const versions = { Benthos: BENTHOS_VERSION, "presidio-anonymizer": PRESIDIO_VERSION };
+  return { packages: ["assemblyscript"], versions, rows, missing };
 }
 
 export async function bench({ quick }: BenchOptions): Promise<BenchOutcome> {
   const rounds = quick ? 7 : 21;
   const turnMs = quick ? 120 : 400;
-  const rows = [...(await benchRecords(rounds, turnMs)), ...(await benchHmac(rounds, turnMs))];
-  return { packages: ["@noble/hashes", "assemblyscript"], rows };
+  return benchRecords(rounds, turnMs);
 }
