@@ -9,7 +9,6 @@
 import { createHmac, createSecretKey, randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { isDeepStrictEqual } from "node:util";
-import { faker } from "@faker-js/faker";
 import type { PipelineSpec } from "../pipeline/spec/pipeline-spec.ts";
 import { encodePluginConfig } from "../pipeline/stages/desensitize/plugin-config.ts";
 import { readRecordSchema } from "../pipeline/stages/desensitize/record-schema.ts";
@@ -18,6 +17,8 @@ import { createPluginHost } from "../pipeline/wasm/host.ts";
 import { createInstance } from "../pipeline/wasm/instance.ts";
 import { wasmPath } from "../pipeline/wasm/locate.ts";
 import { compilePlugin } from "../pipeline/wasm/module-check.ts";
+import { makeRecords, SPEC } from "./desensitize/records.ts";
+import { measureStage } from "./desensitize/stage.ts";
 import { BENTHOS_VERSION, openKernelPeer, PRESIDIO_VERSION } from "./lib/kernel-peers.ts";
 import { type BenchOptions, type BenchOutcome, rowOf } from "./lib/report.ts";
 import { measure, type Timed } from "./lib/rounds.ts";
@@ -27,64 +28,6 @@ const LIMITS = { memoryMaxBytes: 128 * 2 ** 20, deadlineMs: 10_000, maxOutputByt
 /** Text, so that it can be handed to any peer. */
 const KEY_TEXT = randomBytes(16).toString("hex");
 const KEY = Buffer.from(KEY_TEXT);
-
-const STRING = { type: "string" };
-const SPEC: Pick<PipelineSpec, "record" | "desensitize"> = {
-  record: {
-    id: "formId",
-    subject: null,
-    maxBytes: 65536,
-    schema: {
-      type: "object",
-      properties: {
-        formId: STRING,
-        name: STRING,
-        email: STRING,
-        phone: STRING,
-        note: STRING,
-        city: STRING,
-        amount: { type: "number" },
-        visits: { type: "integer" },
-        member: { type: "boolean" },
-        scores: { type: "array" },
-      },
-      required: ["formId"],
-    },
-  },
-  desensitize: [
-    { field: "formId", action: "keep" },
-    { field: "name", action: "mask", keepFirst: 1, keepLast: 0, with: "*" },
-    { field: "email", action: "pseudonymize", key: { env: "KEY" } },
-    { field: "phone", action: "pseudonymize", key: { env: "KEY" } },
-    { field: "note", action: "replace", with: "removed" },
-    { field: "city", action: "keep" },
-    { field: "amount", action: "keep" },
-    { field: "visits", action: "keep" },
-    { field: "member", action: "keep" },
-    { field: "scores", action: "keep" },
-  ],
-};
-
-/** One batch of made-up records, the same in every run. */
-function makeRecords(): Buffer[] {
-  faker.seed(3);
-  return Array.from({ length: BATCH_RECORDS }, (_, i) =>
-    Buffer.from(
-      JSON.stringify({
-        formId: `form-${100_000 + i}`,
-        name: faker.person.fullName(),
-        email: faker.internet.email(),
-        phone: faker.phone.number({ style: "international" }),
-        note: faker.lorem.sentence({ min: 7, max: 9 }),
-        city: faker.location.city(),
-        amount: faker.number.int({ min: 0, max: 99_999 }) / 100,
-        visits: faker.number.int({ min: 0, max: 500 }),
-        member: i % 3 === 0,
-        scores: [i % 7, i % 5, i % 11],
-      }),
-    ),
-  );
-}
 
 /** A mask that keeps the first code point; ASCII text, which is nearly all of it, takes the short way. */
 function maskInNode(text: string): string {
@@ -176,7 +119,7 @@ async function benchRecords(rounds: number, turnMs: number): Promise<BenchOutcom
   const compiled = compilePlugin(module, LIMITS.memoryMaxBytes);
   const instance = createInstance({ module: compiled, config, limits: LIMITS });
   const host = await createPluginHost({ module, config, limits: LIMITS });
-  const records = makeRecords();
+  const records = makeRecords(BATCH_RECORDS);
   const inNode = createNodeJob();
   const runKernel = () => instance.transform(packBatch([records], 0, records.length));
   const runHost = () => host.transform([records], records.length);
@@ -214,5 +157,7 @@ async function benchRecords(rounds: number, turnMs: number): Promise<BenchOutcom
 export async function bench({ quick }: BenchOptions): Promise<BenchOutcome> {
   const rounds = quick ? 7 : 21;
   const turnMs = quick ? 120 : 400;
-  return benchRecords(rounds, turnMs);
+  const kernels = await benchRecords(rounds, turnMs);
+  const stage = await measureStage(quick ? 2 : 5, quick ? 200_000 : 1_000_000);
+  return { ...kernels, rows: [...kernels.rows, ...stage] };
 }
