@@ -158,6 +158,6 @@ export async function bench({ quick }: BenchOptions): Promise<BenchOutcome> {
   const rounds = quick ? 7 : 21;
   const turnMs = quick ? 120 : 400;
   const kernels = await benchRecords(rounds, turnMs);
-  const stage = await measureStage(quick ? 2 : 5, quick ? 200_000 : 1_000_000);
+  const stage = await measureStage(quick ? 2 : 3, quick ? 200_000 : 1_000_000);
   return { ...kernels, rows: [...kernels.rows, ...stage] };
 }
