@@ -37,9 +37,9 @@ interface Sight {
 }
 
 /** Watches an output grow to its end. @returns when and where the measured part began and ended */
-async function watch(
+export async function watch(
   lab: KafkaLab,
-  { child, output }: Started,
+  { child, output }: Pick<Started, "child" | "output">,
   records: number,
 ): Promise<{ from: Sight; to: Sight }> {
   let from: Sight | null = null;

@@ -73,13 +73,35 @@ export function encodeNumbered(options: {
     at += valueBytes;
     out[at++] = 0;
   }
-  const batch = out.subarray(0, at);
-  batch.writeInt32BE(at - 12, 8);
+  return sealBatch(out.subarray(0, at), count, options.timestampMs);
+}
+
+/** Records with these values, without keys and headers, in one batch. */
+export function encodeValues(values: readonly Uint8Array[], timestampMs: number): Buffer {
+  const bytes = values.reduce((sum, { length }) => sum + length + 24, HEADER_BYTES);
+  const out = Buffer.alloc(bytes);
+  let at = HEADER_BYTES;
+  values.forEach((value, i) => {
+    // attributes, timestamp delta 0, no key, no headers: a byte each.
+    const fixed = 1 + 1 + 1 + varintBytes(value.length) + value.length + 1;
+    at = writeVarint(out, at, fixed + varintBytes(i));
+    at = writeVarint(out, at + 2, i);
+    at = writeVarint(out, at, -1);
+    at = writeVarint(out, at, value.length);
+    out.set(value, at);
+    at += value.length + 1;
+  });
+  return sealBatch(out.subarray(0, at), values.length, timestampMs);
+}
+
+/** Writes the header of a batch whose records are in place. */
+function sealBatch(batch: Buffer, count: number, timestampMs: number): Buffer {
+  batch.writeInt32BE(batch.length - 12, 8);
   batch.writeInt32BE(-1, 12);
   batch.writeInt8(2, 16);
   batch.writeInt32BE(count - 1, 23);
-  batch.writeBigInt64BE(BigInt(options.timestampMs), 27);
-  batch.writeBigInt64BE(BigInt(options.timestampMs), 35);
+  batch.writeBigInt64BE(BigInt(timestampMs), 27);
+  batch.writeBigInt64BE(BigInt(timestampMs), 35);
   batch.writeBigInt64BE(-1n, 43);
   batch.writeInt16BE(-1, 51);
   batch.writeInt32BE(-1, 53);
