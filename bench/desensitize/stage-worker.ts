@@ -5,6 +5,7 @@
  */
 import { readFileSync } from "node:fs";
 import type { PipelineSpec } from "../../pipeline/spec/pipeline-spec.ts";
+import type { DesensitizeState } from "../../pipeline/stages/desensitize/cluster-state.ts";
 import { createDesensitizeStage } from "../../pipeline/stages/desensitize/stage.ts";
 import type { Stage } from "../../pipeline/stream/contract.ts";
 import { createKafkajsClient } from "../../pipeline/stream/kafkajs-client.ts";
@@ -51,7 +52,7 @@ const identity: Stage<null> = {
   }),
 };
 
-function openStage(): Stage<null> {
+function openStage(): Stage<DesensitizeState> | Stage<null> {
   if (settings.identity) return identity;
   // Because the stage reads no other part of the spec than these two.
   const spec = SPEC as PipelineSpec;

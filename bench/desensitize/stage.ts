@@ -16,8 +16,6 @@ import { makeRecords } from "./records.ts";
 import type { StageSettings } from "./stage-worker.ts";
 
 const WORKER = join(import.meta.dirname, "stage-worker.ts");
-/** The young generation is sized for batches, as the product's own start does. */
-const NODE_FLAGS = ["--max-semi-space-size=64"];
 const COMMIT_MS = 100;
 const DIFFERENT_RECORDS = 3_000;
 const FETCH_BYTES = 8 * 2 ** 20;
@@ -60,11 +58,7 @@ async function runStageOnce(
   const output = topicName(pipeline, "desensitized");
   const others = [deadTopicName(pipeline, "raw"), changelogTopicName(pipeline, "desensitize")];
   await lab.createTopics([output, ...others], 1);
-  const child = lab.start(
-    process.execPath,
-    [...NODE_FLAGS, WORKER, JSON.stringify(settings)],
-    true,
-  );
+  const child = lab.start(process.execPath, [WORKER, JSON.stringify(settings)], true);
   let rss = 0;
   child.onMessage((message) => {
     // Because the worker sends nothing else.

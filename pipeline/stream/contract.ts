@@ -97,6 +97,11 @@ export interface LaneProcessor<State> {
     state: State,
     nowMs: number,
   ): StepResult<State> | Promise<StepResult<State>>;
+  /**
+   * Records that were just fetched and will be handed to `process`, perhaps while a step is being written: a stage may begin
+   * what depends on nothing but them. What it finds must not depend on whether this was called.
+   */
+  prepare?(records: readonly StreamRecord[]): void;
   /** Called once when the lane ends for good or starts again. */
   close?(): void | Promise<void>;
 }

@@ -168,12 +168,14 @@ class RunningLane implements Lane {
   }
 
   async #fetch(): Promise<readonly StreamRecord[]> {
+    const { processor } = this.#held;
     const { records, lastStableOffset } = await present(this.#held.reader).fetch({
       maxBytes: this.#fetchSize.bytes,
       maxWaitMs: FETCH_WAIT_MS,
     });
     this.#lastStableOffset = lastStableOffset;
     this.#fetchSize.learn(records.reduce((sum, record) => sum + sizeOf(record), 0));
+    processor?.prepare?.(records);
     return records;
   }
 

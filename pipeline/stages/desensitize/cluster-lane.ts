@@ -26,7 +26,8 @@ import {
   type WindowCut,
 } from "./cluster-state.ts";
 import type { Item, WindowGrouper } from "./cluster-window.ts";
-import { type Judged, judgeRecords, outcomeOf, type RowJudge } from "./judge-rows.ts";
+import { createJudgeAhead } from "./judge-ahead.ts";
+import { outcomeOf, type RowJudge } from "./judge-rows.ts";
 
 /** What is told of a window that was grouped; its transaction may still be thrown away. */
 export interface WindowReport {
@@ -43,24 +44,9 @@ export interface ClusterLaneOptions extends RowJudge {
   readonly onWindow?: ((report: WindowReport) => void) | undefined;
 }
 
-/** Records that are handed to the plugin at once; as many as a lane that groups nothing holds. */
-const BATCH_RECORDS = 4096;
-const BATCH_BYTES = 4 * 1024 * 1024;
-
-/** The end of a batch from `from` on that the plugin's memory is sized for. */
-function batchEnd(records: readonly StreamRecord[], from: number): number {
-  let bytes = 0;
-  let end = from;
-  while (end < records.length && end - from < BATCH_RECORDS) {
-    bytes += records[end]?.value?.length ?? 0;
-    if (bytes > BATCH_BYTES && end > from) break;
-    end++;
-  }
-  return end;
-}
-
 export function createClusterLane(lane: ClusterLaneOptions): LaneProcessor<DesensitizeState> {
   const { options, bounds, grouper } = lane;
+  const ahead = createJudgeAhead(lane);
   // Records that are not final: each is judged once, and remembers when it was first seen.
   let items: Item[] = [];
 
@@ -70,17 +56,12 @@ export function createClusterLane(lane: ClusterLaneOptions): LaneProcessor<Desen
     const final = items.findIndex(({ offset }) => offset >= first);
     items = final === -1 ? [] : items.slice(final);
     if (!items.every(({ offset }, i) => records[i]?.offset === offset)) items = [];
-    for (let from = items.length; from < records.length; ) {
-      const batch = records.slice(from, batchEnd(records, from));
-      const judged = await judgeRecords(batch, lane);
-      items.push(...batch.map(({ offset }, i) => itemOf(offset, judged[i], nowMs)));
-      from += batch.length;
+    const fresh = records.slice(items.length);
+    const judged = await ahead.take(fresh, true);
+    for (const [i, what] of judged.entries()) {
+      items.push(grouper.itemOf(what, fresh[i]?.offset ?? -1, nowMs));
     }
     return items;
-  }
-
-  function itemOf(offset: number, judged: Judged | undefined, seenMs: number): Item {
-    return grouper.itemOf(judged ?? "plugin-failed", offset, seenMs);
   }
 
   function finish(end: number, nowMs: number, rest: readonly Item[]): StepResult<DesensitizeState> {
@@ -111,6 +92,7 @@ export function createClusterLane(lane: ClusterLaneOptions): LaneProcessor<Desen
   return {
     restore: restoreState,
     encode: encodeState,
+    prepare: ahead.prepare,
     async process(records, state, nowMs) {
       const held = await read(records, nowMs);
       const waiting = { outputs: [], outcomes: [], state, consumedTo: null };

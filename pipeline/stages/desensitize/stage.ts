@@ -20,6 +20,7 @@ import { createPluginHost, type PluginHost, type PluginLimits } from "../../wasm
 import { createClusterLane, type WindowReport } from "./cluster-lane.ts";
 import { type DesensitizeState, NO_CUT } from "./cluster-state.ts";
 import { createWindowGrouper } from "./cluster-window.ts";
+import { createJudgeAhead, type JudgeAhead } from "./judge-ahead.ts";
 import { isRefusal, judgeRecords, outcomeOf, type RowJudge } from "./judge-rows.ts";
 import { clusterOptions } from "./observed.ts";
 import {
@@ -33,8 +34,8 @@ import { encodePosition, needsPositions } from "./positions.ts";
 import { readRecordSchema } from "./record-schema.ts";
 import { syntheticRecord } from "./synthetic-record.ts";
 
-/** Large enough that crossing into the worker costs little for one record, small enough to stay in the caches. */
-const BOUNDS: LaneBounds = { maxRecords: 4096, maxBytes: 4 * 1024 * 1024 };
+/** So much that the plugin always has something to do while the lane writes, and that a transaction is worth its requests. */
+const BOUNDS: LaneBounds = { maxRecords: 32_768, maxBytes: 8 * 1024 * 1024 };
 
 /** What a lane holds that groups records: a window of 16,000 records of 1 KiB. */
 const WINDOW_BYTES = 16 * 1024 * 1024;
@@ -74,20 +75,20 @@ interface Running {
   readonly plugins: PluginChain;
 }
 
-/** A lane whose records each stand for themselves. */
+/** A lane whose records each stand for themselves: those that are judged by now are final. */
 async function processBatch(
   records: readonly StreamRecord[],
-  judge: RowJudge,
+  ahead: JudgeAhead,
 ): Promise<StepResult<DesensitizeState>> {
   const outputs: OutputRecord[] = [];
   const outcomes: Outcome[] = [];
-  const judged = await judgeRecords(records, judge);
-  records.forEach(({ offset }, i) => {
-    const what = judged[i] ?? "plugin-failed";
+  const judged = await ahead.take(records);
+  for (const [i, what] of judged.entries()) {
+    const offset = records[i]?.offset ?? -1;
     if (isRefusal(what)) outcomes.push(outcomeOf(offset, what));
     else outputs.push({ role: "desensitized", key: what.key, value: what.value, headers: {} });
-  });
-  const last = records.at(-1);
+  }
+  const last = records[judged.length - 1];
   return {
     outputs,
     outcomes,
@@ -166,9 +167,11 @@ export function createDesensitizeStage(options: DesensitizeOptions): Stage<Desen
         const { onWindow } = options;
         return createClusterLane({ ...judge, options: cluster, bounds, grouper, onWindow });
       }
+      const ahead = createJudgeAhead(judge);
       return {
         restore: () => NO_CUT,
-        process: (records) => processBatch(records, judge),
+        prepare: ahead.prepare,
+        process: (records) => processBatch(records, ahead),
       };
     },
     async warmUp() {
