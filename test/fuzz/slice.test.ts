@@ -8,8 +8,9 @@ import { expect, test } from "vitest";
 import { BUILDS } from "../plugins/desensitize/guest.ts";
 import { createRandom } from "../plugins/desensitize/random.ts";
 import { runFuzz } from "./fuzz.ts";
+import { engineAccepts } from "./json-reader.ts";
 import { findMarker, formsOf, MARKER_KINDS, randomMarker } from "./markers.ts";
-import { reduceList, shrink } from "./shrink.ts";
+import { reduceJson, reduceList, shrink } from "./shrink.ts";
 import { tellFinding } from "./tell.ts";
 
 const DOCUMENTS = 12_000;
@@ -65,4 +66,10 @@ test("lists are made small as long as they stay bad", () => {
       isBad,
     ),
   ).toEqual([3, 90]);
+  const json = Buffer.from('{"a":[1,{"b":2,"c":[]}],"d":{"e":"bad","f":0},"g":null}');
+  const hasBad = (bytes: readonly number[]): boolean => {
+    const text = Buffer.from(bytes).toString();
+    return text.includes("bad") && engineAccepts(text);
+  };
+  expect(Buffer.from(reduceJson([...json], hasBad)).toString()).toBe('{"a":{"e":"bad"}}');
 });
