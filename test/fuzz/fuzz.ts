@@ -6,9 +6,9 @@
  */
 import { isSealstreamError } from "../../pipeline/errors.ts";
 import type { Build } from "../plugins/desensitize/guest.ts";
-import { createRandom } from "../plugins/desensitize/random.ts";
+import { createRandom, type Random } from "../plugins/desensitize/random.ts";
 import { problemOf } from "./compare.ts";
-import { randomDocument } from "./documents.ts";
+import { randomDocument, type Written } from "./documents.ts";
 import { createGuests, type Document, type Guests } from "./guests.ts";
 import { findMarker } from "./markers.ts";
 import { type Model, modelOf } from "./model.ts";
@@ -60,12 +60,30 @@ interface Batch {
   readonly to: number;
 }
 
+/** Chance that a document is cut in two, so that the rest of it lies right behind it in the plugin's memory. */
+const CUT_CHANCE = 0.03;
+
+/** Some documents cut in two: a reader that looks past its end finds there what it hopes for. */
+function cutSome(written: readonly Written[], random: Random): Written[] {
+  const cut = [...written];
+  for (let i = 0; i + 1 < cut.length; i++) {
+    const one = cut[i];
+    const isPlain = one?.marker === null && cut[i + 1]?.marker === null;
+    if (!random.chance(CUT_CHANCE) || !isPlain || one.bytes === null) continue;
+    const at = random.int(one.bytes.length + 1);
+    cut[i] = { bytes: one.bytes.subarray(0, at), marker: null };
+    cut[i + 1] = { bytes: one.bytes.subarray(at), marker: null };
+  }
+  return cut;
+}
+
 /** The documents of a batch. @param salt another one gives them other markers, and nothing else */
-function documentsOf({ set, setSeed, from, to }: Batch, salt: number) {
-  return Array.from({ length: to - from }, (_, i) => {
+function documentsOf({ set, setSeed, from, to }: Batch, salt: number): Written[] {
+  const written = Array.from({ length: to - from }, (_, i) => {
     const seed = seedOf(setSeed, from + i);
     return randomDocument(set, createRandom(seed), createRandom(seedOf(seed, salt)));
   });
+  return cutSome(written, createRandom(seedOf(setSeed, -1 - from)));
 }
 
 type Judgement = { readonly row: number; readonly problem: string } | null;
