@@ -173,11 +173,19 @@ function recordText(set: RuleSet, style: Style): string {
 function topText({ node, types, name }: Top, style: Style, id: string): string {
   const { random, marker } = style;
   const fits = types === null || types.includes("string");
+  if (name === id && marker === null && random.chance(0.02)) return longId(style);
   if (name === id && marker === null && fits && random.chance(0.9)) return `"${random.int(1e6)}"`;
   if (node.kind === "rule" && !fits && random.chance(0.9)) {
     return types.includes("number") || types.includes("integer") ? numberText(random) : "null";
   }
   return nodeText(node, style, 1);
+}
+
+/** An id about as long as one may be, counted in bytes once it is decoded. */
+function longId(style: Style): string {
+  const bytes = 1020 + style.random.int(8);
+  const wide = style.random.int(3);
+  return spell(`${"é".repeat(wide)}${"i".repeat(bytes - 2 * wide)}`, style);
 }
 
 function randomStyle(random: Random, marker: string | null): Style {
