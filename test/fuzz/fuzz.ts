@@ -14,9 +14,10 @@ import { findMarker } from "./markers.ts";
 import { type Model, modelOf } from "./model.ts";
 import { type RuleSet, randomRuleSet } from "./rule-sets.ts";
 
-/** Documents of one rule set, and how many the plugin gets at a time. */
+/** Documents of one rule set. */
 const SET_DOCUMENTS = 1000;
-const BATCH_DOCUMENTS = 250;
+/** How many of them the plugin gets at a time: its memory is sized by that, and one alone has none of others' to spare. */
+const BATCH_SIZES = [1, 5, 50, 250, 250, 250];
 
 export interface FuzzOptions {
   readonly seed: number;
@@ -174,8 +175,9 @@ export function runFuzz({ seed, documents, builds, onProgress }: FuzzOptions): {
     const model = modelOf(set);
     const guests = createGuests(builds, set, model.observed.length);
     const end = Math.min(SET_DOCUMENTS, documents - tally.documents);
-    for (let from = 0; from < end; from += BATCH_DOCUMENTS) {
-      const batch = { set, setSeed, from, to: Math.min(end, from + BATCH_DOCUMENTS) };
+    const size = createRandom(seedOf(setSeed, n)).pick(BATCH_SIZES);
+    for (let from = 0; from < end; from += size) {
+      const batch = { set, setSeed, from, to: Math.min(end, from + size) };
       const found = orTrap(batch, () => runBatch(batch, model, guests, tally));
       if (found !== null) return { tally, finding: { ...found, seed, ruleSetNumber: n, set } };
       tally.documents += batch.to - batch.from;
