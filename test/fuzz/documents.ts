@@ -154,7 +154,7 @@ function recordText(set: RuleSet, style: Style): string {
   const parts: string[] = [];
   const share = set.top.length > 100 && random.chance(0.97) ? 0.02 : 0.8;
   const isThere = ({ name, required }: Top): boolean =>
-    name === set.id || required ? random.chance(0.99) : random.chance(share);
+    name === set.id || required ? random.chance(0.98) : random.chance(share);
   for (const field of set.top.filter(isThere)) {
     const value = field.ruled ? topText(field, style, set.id) : unknownText(style);
     parts.push(memberText(field.name, value, style));

@@ -19,20 +19,28 @@ const STATUSES = [
   ...["too-large", "missing-field", "tombstone"],
 ];
 
-test.each([
-  ["that stays", 20_261_121],
-  ["of this run", createRandom().seed],
-])("random documents under random rules, with the seed %s: %i", (_, seed) => {
+function fuzzSlice(seed: number) {
   const { tally, finding } = runFuzz({ seed, documents: DOCUMENTS, builds: BUILDS });
   if (finding !== null) expect.fail(tellFinding(finding, shrink(finding, BUILDS)));
   expect(tally.documents).toBe(DOCUMENTS);
+  return tally;
+}
+
+test("random documents under random rules, with a seed that stays", () => {
+  const { statuses, marked } = fuzzSlice(20_261_121);
   // Worth something only if every answer comes up, and markers do.
-  for (const status of STATUSES) {
-    expect(tally.statuses.get(status) ?? 0, `${status}, seed ${seed}`).toBeGreaterThan(0);
-  }
-  expect(tally.statuses.get("ok"), `seed ${seed}`).toBeGreaterThan(DOCUMENTS / 4);
-  expect(tally.statuses.get("unsure") ?? 0, `seed ${seed}`).toBeLessThan(DOCUMENTS / 1000);
-  expect(tally.marked, `seed ${seed}`).toBeGreaterThan(DOCUMENTS / 20);
+  for (const status of STATUSES) expect(statuses.get(status) ?? 0, status).toBeGreaterThan(0);
+  expect(statuses.get("ok")).toBeGreaterThan(DOCUMENTS / 4);
+  expect(statuses.get("unsure") ?? 0).toBeLessThan(DOCUMENTS / 1000);
+  expect(marked).toBeGreaterThan(DOCUMENTS / 20);
+});
+
+test("random documents under random rules, with a seed of this run", () => {
+  const { seed } = createRandom();
+  const { statuses, marked } = fuzzSlice(seed);
+  // A dozen rule sets may all be odd ones: less is asked for than of the seed that stays.
+  expect(statuses.get("ok"), `seed ${seed}`).toBeGreaterThan(DOCUMENTS / 20);
+  expect(marked, `seed ${seed}`).toBeGreaterThan(0);
 });
 
 test("a marker is found in every form", () => {
