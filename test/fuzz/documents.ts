@@ -29,6 +29,8 @@ interface Style {
   long: number;
 }
 
+/** Levels from which on a document follows its rules almost always. */
+const DEEP_FROM = 6;
 const SPACES = [" ", "\n", "\t", "\r\n", "  ", " \t\r\n "];
 const LONG_OF = ["~", "é", "x", "😀", '"', "\n", "7"];
 const NUMBER = /^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$/;
@@ -87,15 +89,24 @@ function leafText(action: Action, style: Style): string {
   return NUMBER.test(fitting) && random.chance(0.6) ? fitting : spell(fitting, style);
 }
 
-function nodeText(node: Node, style: Style): string {
+/** @param level objects and arrays around it */
+function nodeText(node: Node, style: Style, level: number): string {
   if (node.kind === "rule") return leafText(node.action, style);
   const { random } = style;
-  if (random.chance(style.faults))
+  if (level < DEEP_FROM && random.chance(style.faults)) {
     return random.pick(["null", "null", "7", '"x"', "[]", "{}", "[1]"]);
-  if (node.kind === "object") return objectText(node.members, style, 0.8);
-  const length = random.chance(0.02) ? random.int(40) : random.int(4);
-  const elements = Array.from({ length }, () => nodeText(node.element, style));
+  }
+  if (node.kind === "object") return objectText(node.members, style, level);
+  const elements = Array.from({ length: lengthOf(random, level) }, () =>
+    nodeText(node.element, style, level + 1),
+  );
   return `[${space(style)}${elements.join(`${space(style)},${space(style)}`)}${space(style)}]`;
+}
+
+/** Elements of an array; one alone where rules are deep, or no document would reach their ends. */
+function lengthOf(random: Random, level: number): number {
+  if (level >= DEEP_FROM) return random.chance(0.005) ? 0 : 1;
+  return random.chance(0.02) ? random.int(40) : random.int(4);
 }
 
 /** A value that no rule lets out. */
@@ -109,21 +120,20 @@ function memberText(name: string, value: string, style: Style): string {
   return `${gap}${spell(name, style)}${gap}:${space(style)}${value}${space(style)}`;
 }
 
-/** An object of some of the members, in random order, with others. @param share of the members that are there */
-function objectText(members: readonly Member[], style: Style, share: number): string {
+/** An object of some of the members, in random order, with others. */
+function objectText(members: readonly Member[], style: Style, level: number): string {
   const { random } = style;
+  const isDeep = level >= DEEP_FROM;
   const parts: string[] = [];
   for (const { name, node } of members) {
-    if (!random.chance(share)) continue;
-    parts.push(memberText(name, nodeText(node, style), style));
-    if (random.chance(style.faults / 4)) parts.push(memberText(name, nodeText(node, style), style));
+    if (!random.chance(isDeep ? 0.995 : 0.8)) continue;
+    const value = nodeText(node, style, level + 1);
+    parts.push(memberText(name, value, style));
+    if (!isDeep && random.chance(style.faults / 4)) parts.push(memberText(name, value, style));
   }
-  if (random.chance(0.3)) {
-    const known = members.some(({ name }) => name === (style.marker ?? ""));
-    const name =
-      random.chance(0.3) && style.marker !== null && !known
-        ? style.marker
-        : otherName(members, style);
+  if (random.chance(isDeep ? 0.02 : 0.3)) {
+    const { marker } = style;
+    const name = marker !== null && random.chance(0.3) ? marker : otherName(members, style);
     if (name !== null) parts.push(memberText(name, unknownText(style), style));
   }
   if (random.chance(0.5)) parts.sort(() => random.int(3) - 1);
@@ -144,7 +154,7 @@ function recordText(set: RuleSet, style: Style): string {
   const parts: string[] = [];
   const share = set.top.length > 100 && random.chance(0.97) ? 0.02 : 0.8;
   const isThere = ({ name, required }: Top): boolean =>
-    name === set.id || required ? random.chance(0.99) : random.chance(share);
+    name === set.id || required ? random.chance(0.98) : random.chance(share);
   for (const field of set.top.filter(isThere)) {
     const value = field.ruled ? topText(field, style, set.id) : unknownText(style);
     parts.push(memberText(field.name, value, style));
@@ -163,11 +173,19 @@ function recordText(set: RuleSet, style: Style): string {
 function topText({ node, types, name }: Top, style: Style, id: string): string {
   const { random, marker } = style;
   const fits = types === null || types.includes("string");
+  if (name === id && marker === null && random.chance(0.02)) return longId(style);
   if (name === id && marker === null && fits && random.chance(0.9)) return `"${random.int(1e6)}"`;
   if (node.kind === "rule" && !fits && random.chance(0.9)) {
     return types.includes("number") || types.includes("integer") ? numberText(random) : "null";
   }
-  return nodeText(node, style);
+  return nodeText(node, style, 1);
+}
+
+/** An id about as long as one may be, counted in bytes once it is decoded. */
+function longId(style: Style): string {
+  const bytes = 1020 + style.random.int(8);
+  const wide = style.random.int(3);
+  return spell(`${"é".repeat(wide)}${"i".repeat(bytes - 2 * wide)}`, style);
 }
 
 function randomStyle(random: Random, marker: string | null): Style {

@@ -6,17 +6,18 @@
  */
 import { isSealstreamError } from "../../pipeline/errors.ts";
 import type { Build } from "../plugins/desensitize/guest.ts";
-import { createRandom } from "../plugins/desensitize/random.ts";
+import { createRandom, type Random } from "../plugins/desensitize/random.ts";
 import { problemOf } from "./compare.ts";
-import { randomDocument } from "./documents.ts";
+import { randomDocument, type Written } from "./documents.ts";
 import { createGuests, type Document, type Guests } from "./guests.ts";
 import { findMarker } from "./markers.ts";
 import { type Model, modelOf } from "./model.ts";
 import { type RuleSet, randomRuleSet } from "./rule-sets.ts";
 
-/** Documents of one rule set, and how many the plugin gets at a time. */
+/** Documents of one rule set. */
 const SET_DOCUMENTS = 1000;
-const BATCH_DOCUMENTS = 250;
+/** How many of them the plugin gets at a time: its memory is sized by that, and one alone has none of others' to spare. */
+const BATCH_SIZES = [1, 5, 50, 250, 250, 250];
 
 export interface FuzzOptions {
   readonly seed: number;
@@ -60,12 +61,30 @@ interface Batch {
   readonly to: number;
 }
 
+/** Chance that a document is cut in two, so that the rest of it lies right behind it in the plugin's memory. */
+const CUT_CHANCE = 0.03;
+
+/** Some documents cut in two: a reader that looks past its end finds there what it hopes for. */
+function cutSome(written: readonly Written[], random: Random): Written[] {
+  const cut = [...written];
+  for (let i = 0; i + 1 < cut.length; i++) {
+    const one = cut[i];
+    const isPlain = one?.marker === null && cut[i + 1]?.marker === null;
+    if (!random.chance(CUT_CHANCE) || !isPlain || one.bytes === null) continue;
+    const at = random.int(one.bytes.length + 1);
+    cut[i] = { bytes: one.bytes.subarray(0, at), marker: null };
+    cut[i + 1] = { bytes: one.bytes.subarray(at), marker: null };
+  }
+  return cut;
+}
+
 /** The documents of a batch. @param salt another one gives them other markers, and nothing else */
-function documentsOf({ set, setSeed, from, to }: Batch, salt: number) {
-  return Array.from({ length: to - from }, (_, i) => {
+function documentsOf({ set, setSeed, from, to }: Batch, salt: number): Written[] {
+  const written = Array.from({ length: to - from }, (_, i) => {
     const seed = seedOf(setSeed, from + i);
     return randomDocument(set, createRandom(seed), createRandom(seedOf(seed, salt)));
   });
+  return cutSome(written, createRandom(seedOf(setSeed, -1 - from)));
 }
 
 type Judgement = { readonly row: number; readonly problem: string } | null;
@@ -156,8 +175,9 @@ export function runFuzz({ seed, documents, builds, onProgress }: FuzzOptions): {
     const model = modelOf(set);
     const guests = createGuests(builds, set, model.observed.length);
     const end = Math.min(SET_DOCUMENTS, documents - tally.documents);
-    for (let from = 0; from < end; from += BATCH_DOCUMENTS) {
-      const batch = { set, setSeed, from, to: Math.min(end, from + BATCH_DOCUMENTS) };
+    const size = createRandom(seedOf(setSeed, n)).pick(BATCH_SIZES);
+    for (let from = 0; from < end; from += size) {
+      const batch = { set, setSeed, from, to: Math.min(end, from + size) };
       const found = orTrap(batch, () => runBatch(batch, model, guests, tally));
       if (found !== null) return { tally, finding: { ...found, seed, ruleSetNumber: n, set } };
       tally.documents += batch.to - batch.from;

@@ -98,10 +98,19 @@ export function formsOf(marker: string): string[] {
   ];
 }
 
-/** The first form of the marker that a text holds; a text with escapes is searched as it is and decoded. */
-export function findMarker(marker: string, text: string): string | null {
-  const decoded = text.replaceAll(/\\u([0-9a-fA-F]{4})/g, (_, unit: string) =>
+/** A text with its \\uXXXX decoded. */
+export function decodeEscapes(text: string): string {
+  if (!text.includes("\\u")) return text;
+  return text.replaceAll(/\\u([0-9a-fA-F]{4})/g, (_, unit: string) =>
     String.fromCharCode(Number.parseInt(unit, 16)),
   );
+}
+
+/** The first form of the marker that a text holds; a text with escapes is searched as it is and decoded. */
+export function findMarker(
+  marker: string,
+  text: string,
+  decoded = decodeEscapes(text),
+): string | null {
   return formsOf(marker).find((form) => text.includes(form) || decoded.includes(form)) ?? null;
 }

@@ -107,6 +107,18 @@ function randomNode(random: Random, depth: number, clusters: boolean): Node {
   return { kind: "rule", action: randomAction(random) };
 }
 
+/** A rule some sixty objects and arrays deep: about as deep as a record may nest. */
+function deepNode(random: Random): Node {
+  let node: Node = { kind: "rule", action: randomAction(random) };
+  for (let levels = 59 + random.int(7); levels > 0; levels--) {
+    const inner: Node = node;
+    node = random.chance(0.5)
+      ? { kind: "array", element: inner }
+      : { kind: "object", members: [{ name: "a", node: inner }] };
+  }
+  return node;
+}
+
 function randomTypes(random: Random, node: Node): Top["types"] {
   if (random.chance(0.6)) return null;
   const own = node.kind === "rule" ? (["string", "number"] as const) : ([node.kind] as const);
@@ -117,15 +129,22 @@ function randomTypes(random: Random, node: Node): Top["types"] {
 
 /** A rule set of 1 to some dozen fields; sometimes of hundreds. */
 export function randomRuleSet(random: Random): RuleSet {
+  // No name is a number: an object's keys would put it first, and with it what is observed.
   const clusters = random.chance(0.2);
   const allowsUnknown = random.chance(0.3);
   const many = random.chance(0.02)
-    ? Array.from({ length: 300 }, (_, i) => `${"f".repeat(i % 40)}${i}`)
+    ? Array.from({ length: 300 }, (_, i) => `w${"f".repeat(i % 40)}${i}`)
     : [];
   const names = [...shuffled(NAMES, random).slice(0, 2 + random.int(9)), ...many];
   const id = random.pick(names);
+  const deep = random.chance(0.05) ? random.pick(names) : null;
   const top = names.map((name): Top => {
-    const node: Node = name === id ? idNode(random) : randomNode(random, 3, clusters);
+    const node: Node =
+      name === id
+        ? idNode(random)
+        : name === deep
+          ? deepNode(random)
+          : randomNode(random, 3, clusters);
     const ruled = name === id || random.chance(0.9);
     const listed = !(allowsUnknown && ruled) || random.chance(0.8);
     return {

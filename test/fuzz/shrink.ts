@@ -9,7 +9,7 @@ import type { Document } from "./guests.ts";
 import type { RuleSet } from "./rule-sets.ts";
 
 /** Tries of one shrinking; each makes new instances, some milliseconds. */
-const MOST_TRIES = 3000;
+const MOST_TRIES = 6000;
 const PLAIN = Buffer.from("a0 ");
 
 export interface Shrunk {
@@ -33,6 +33,32 @@ export function reduceList<T>(
       const less = [...kept.slice(0, at), ...kept.slice(at + size)];
       if (isBad(less)) kept = less;
       else at += size;
+    }
+  }
+  return kept;
+}
+
+const MARKS = Buffer.from("{[,]}");
+/** How many signs further a part may end: members with some values of their own. */
+const REACH = 9;
+
+/** Removes members and elements of JSON with their comma, as long as what is left is still bad. */
+export function reduceJson(
+  json: readonly number[],
+  isBad: (json: readonly number[]) => boolean,
+): readonly number[] {
+  let kept = json;
+  const marksOf = (): number[] => [...kept.keys()].filter((at) => MARKS.includes(kept[at] ?? 0));
+  for (let marks = marksOf(), n = 0; n < marks.length; n++) {
+    const from = marks[n] ?? 0;
+    for (const to of marks.slice(n + 1, n + REACH).toReversed()) {
+      const parts = [kept.toSpliced(from, to - from), kept.toSpliced(from + 1, to - from)];
+      const less = parts.find((part) => isBad(part));
+      if (less === undefined) continue;
+      kept = less;
+      marks = marksOf();
+      n--;
+      break;
     }
   }
   return kept;
@@ -83,7 +109,7 @@ export function shrink(finding: Finding, builds: readonly Build[]): Shrunk {
     if (document === null) return;
     const tryBytes = (bytes: readonly number[]): boolean =>
       isBad(set, documents.with(i, Uint8Array.from(bytes)));
-    let bytes = reduceList([...document], tryBytes);
+    let bytes = reduceList(reduceJson([...document], tryBytes), tryBytes);
     bytes.forEach((_, at) => {
       for (const plain of PLAIN) {
         if (bytes[at] === plain || PLAIN.includes(bytes[at] ?? plain)) break;
