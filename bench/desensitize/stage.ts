@@ -6,6 +6,7 @@
  * committed as went in.
  */
 import { join } from "node:path";
+import { MEMORY_ENVIRONMENT, memoryArguments } from "../../pipeline/commands/child-memory.ts";
 import { changelogTopicName, deadTopicName, stageGroup, topicName } from "../../schemas/topics.ts";
 import { watch } from "../lane/throughput.ts";
 import { type KafkaLab, tell, withKafkaLab } from "../lib/kafka-lab.ts";
@@ -58,7 +59,11 @@ async function runStageOnce(
   const output = topicName(pipeline, "desensitized");
   const others = [deadTopicName(pipeline, "raw"), changelogTopicName(pipeline, "desensitize")];
   await lab.createTopics([output, ...others], 1);
-  const child = lab.start(process.execPath, [WORKER, JSON.stringify(settings)], true);
+  const child = lab.start(
+    process.execPath,
+    [...memoryArguments("desensitize", 1), WORKER, JSON.stringify(settings)],
+    true,
+  );
   let rss = 0;
   child.onMessage((message) => {
     // Because the worker sends nothing else.
@@ -83,6 +88,8 @@ async function runStageOnce(
 /** @param wanted records of the backlog, rounded up to whole batches */
 export function measureStage(rounds: number, wanted: number): Promise<BenchRow[]> {
   const records = Math.ceil(wanted / DIFFERENT_RECORDS) * DIFFERENT_RECORDS;
+  // Processes here get our environment: both stages start as `run` starts them.
+  Object.assign(process.env, MEMORY_ENVIRONMENT);
   return withKafkaLab(async (lab) => {
     const pipeline = `${lab.prefix}-stage`;
     const raw = topicName(pipeline, "raw");

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { StageName } from "../../schemas/topics.ts";
 import type { PipelineSpec } from "../spec/pipeline-spec.ts";
 import { secretsOf } from "../stages/desensitize/config-keys.ts";
+import { MEMORY_ENVIRONMENT, memoryArguments } from "./child-memory.ts";
 import { permissionArguments, programPath } from "./child-permissions.ts";
 import type { CommandContext } from "./context.ts";
 import { credentialFiles, credentialVariables } from "./kafka-credentials.ts";
@@ -37,12 +38,11 @@ function childEnvironment(
   const secrets = stage === "desensitize" ? secretsOf(spec.desensitize) : [];
   const credentials = credentialVariables(context.environment, spec.kafka, stage);
   const names = [...COMMON_ENVIRONMENT, ...interpolated(spec.file), ...secrets, ...credentials];
-  return Object.fromEntries(
-    names.flatMap((name) => {
-      const value = context.environment[name];
-      return value === undefined ? [] : [[name, value]];
-    }),
-  );
+  const taken = names.flatMap((name) => {
+    const value = context.environment[name];
+    return value === undefined ? [] : [[name, value] as const];
+  });
+  return { ...MEMORY_ENVIRONMENT, ...Object.fromEntries(taken) };
 }
 
 export interface ChildChoice {
@@ -71,6 +71,7 @@ export function planChild(
         ...credentialFiles(spec.kafka, name),
         join(keysRoot, name),
       ]),
+      ...memoryArguments(name, spec.kafka.partitions),
       programPath(),
       ...["run", spec.file, "--stage", name, "--in-process", "--json", "--supervised"],
       ...["--instance", String(instance), "--keys", keysRoot],

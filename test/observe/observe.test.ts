@@ -33,6 +33,37 @@ describe("metrics", () => {
     expect(text).toMatch(/kafka_consumergroup_lag\{lane="1",stage="encrypt"\} 7/);
   });
 
+  it("shows what windows of grouped records are like, once there are any", async () => {
+    const metrics = createStageMetrics("desensitize");
+    expect(await metrics.text()).not.toMatch(/sealstream_cluster/);
+    const window = {
+      lane: 2,
+      rows: 100,
+      suppressed: 3,
+      generalized: 0,
+      smallestGroup: 5,
+      ncp: 0.25,
+      discernibility: 900,
+      delayMs: 40,
+    };
+    metrics.window(window);
+    metrics.window({ ...window, rows: 4, suppressed: 4, smallestGroup: null, ncp: 1 });
+    const text = await metrics.text();
+    expect(text).toMatch(/sealstream_cluster_windows\{lane="2",stage="desensitize"\} 2/);
+    expect(text).toMatch(
+      /sealstream_cluster_records\{lane="2",outcome="grouped",stage="desensitize"\} 97/,
+    );
+    expect(text).toMatch(
+      /sealstream_cluster_records\{lane="2",outcome="suppressed",stage="desensitize"\} 7/,
+    );
+    // The last window had no group: the smallest is that of the one before.
+    expect(text).toMatch(/sealstream_cluster_smallest_group\{lane="2",stage="desensitize"\} 5/);
+    expect(text).toMatch(/sealstream_cluster_ncp\{lane="2",stage="desensitize"\} 1/);
+    expect(text).toMatch(
+      /sealstream_cluster_delay_milliseconds_count\{stage="desensitize",lane="2"\} 2/,
+    );
+  });
+
   it("shows how long records were under way and how long commits take", async () => {
     const metrics = createStageMetrics("encrypt");
     metrics.record(progress({ latencyMs: 30, commitMs: 8 }));

@@ -10,7 +10,7 @@ import type { Outcome, Reason, StreamRecord } from "../../stream/contract.ts";
 import { type PluginStatus, STATUS_NAMES } from "../../wasm/abi.ts";
 import { type PluginResult, valueAt } from "../../wasm/columns.ts";
 import type { PluginHost } from "../../wasm/host.ts";
-import type { ChainedValue, PluginChain } from "./plugin-chain.ts";
+import type { PluginChain } from "./plugin-chain.ts";
 import { encodePosition, needsPositions } from "./positions.ts";
 import type { RecordSchema } from "./record-schema.ts";
 
@@ -66,15 +66,16 @@ function refusedUnread(record: StreamRecord, maxBytes: number): Reason | null {
   return record.value.length > maxBytes ? "too-large" : null;
 }
 
-/** Why a record did not come through the user's plugins; `null`: it did. */
-function refusedBy(given: ChainedValue | null | undefined): Reason | null {
-  return typeof given === "string" ? given : null;
-}
-
 /** Whether the rest of the schema accepts a record that the plugin has found to be JSON. */
 function fitsSchema(schema: RecordSchema, value: Uint8Array): boolean {
   if (schema.validate === null) return true;
   return schema.validate(JSON.parse(utf8.decode(value)));
+}
+
+/** Why a row is refused that has no output. */
+function refusalOf(code: number): Reason {
+  const name = STATUS_NAMES[code] ?? "plugin-failed";
+  return name === "ok" || name === "dropped" ? "plugin-failed" : REASONS[name];
 }
 
 /** Pairs every row with its output or the reason why it has none. */
@@ -84,19 +85,19 @@ function pairRows(
   schema: RecordSchema,
 ): Judged[] {
   const [keys, outputs, notes] = result.columns;
-  const judged = Array.from(result.status, (code): Judged => {
-    const status = STATUS_NAMES[code] ?? "plugin-failed";
-    return status === "ok" || status === "dropped" ? "plugin-failed" : REASONS[status];
-  });
-  result.rowIndex.forEach((row, i) => {
+  const { status, rowIndex } = result;
+  // Plain loops here and below: this runs for every record, beside what writes to Kafka.
+  const judged: Judged[] = Array.from(status, refusalOf);
+  for (let i = 0; i < rowIndex.length; i++) {
+    const row = rowIndex[i] ?? 0;
     const key = keys === undefined ? null : valueAt(keys, i);
     const value = outputs === undefined ? null : valueAt(outputs, i);
     const raw = values[row];
-    if (key === null || value === null || raw === undefined) return;
+    if (key === null || value === null || raw === undefined) continue;
     if (!fitsSchema(schema, raw)) judged[row] = "schema";
     else if (value.length > MAX_VALUE_BYTES) judged[row] = "too-large";
     else judged[row] = { key, value, notes: notes === undefined ? null : valueAt(notes, i) };
-  });
+  }
   return judged;
 }
 
@@ -105,26 +106,37 @@ export async function judgeRecords(
   records: readonly StreamRecord[],
   { plugins, host, schema, spec, lane }: RowJudge,
 ): Promise<Judged[]> {
-  const refusals = records.map((record) => refusedUnread(record, spec.record.maxBytes));
+  const { maxBytes } = spec.record;
+  const judged = new Array<Judged>(records.length).fill("plugin-failed");
+  const given = await plugins.run(
+    records.map((record, i) => {
+      const refusal = refusedUnread(record, maxBytes);
+      if (refusal !== null) judged[i] = refusal;
+      return refusal === null ? record.value : null;
+    }),
+  );
+  const withPositions = needsPositions(spec.desensitize);
   const values: Uint8Array[] = [];
   const positions: Uint8Array[] = [];
-  const withPositions = needsPositions(spec.desensitize);
-  const given = await plugins.run(
-    records.map(({ value }, i) => (refusals[i] === null ? value : null)),
-  );
-  records.forEach(({ offset }, i) => {
-    const value = given[i];
-    if (!(value instanceof Uint8Array)) return;
+  /** Which record each row is. */
+  const places: number[] = [];
+  for (let i = 0; i < given.length; i++) {
+    const value = given[i] ?? null;
+    if (value === null) continue;
+    if (typeof value === "string") {
+      judged[i] = value;
+      continue;
+    }
     values.push(value);
-    if (withPositions) positions.push(encodePosition(lane, offset));
-  });
+    places.push(i);
+    if (withPositions) positions.push(encodePosition(lane, records[i]?.offset ?? 0));
+  }
+  if (values.length === 0) return judged;
   const columns = withPositions ? [values, positions] : [values];
-  const judged =
-    values.length === 0
-      ? []
-      : pairRows(values, await host.transform(columns, values.length), schema);
-  let row = 0;
-  return refusals.map(
-    (refusal, i) => refusal ?? refusedBy(given[i]) ?? judged[row++] ?? "plugin-failed",
-  );
+  const rows = pairRows(values, await host.transform(columns, values.length), schema);
+  if (rows.length === records.length) return rows;
+  for (let row = 0; row < places.length; row++) {
+    judged[places[row] ?? 0] = rows[row] ?? "plugin-failed";
+  }
+  return judged;
 }

@@ -32,7 +32,7 @@ export interface PluginChain {
    * @param values null where the record is refused already; those stay null
    * @throws what a host throws whose plugin fails on nothing, or does not start any more
    */
-  run(values: readonly (Uint8Array | null)[]): Promise<(ChainedValue | null)[]>;
+  run(values: readonly (Uint8Array | null)[]): Promise<readonly (ChainedValue | null)[]>;
   close(): Promise<void>;
 }
 
@@ -128,7 +128,7 @@ export async function startPlugins(
     value instanceof Uint8Array && value.length > maxBytes ? "too-large" : value;
   return {
     async run(values) {
-      let current: (ChainedValue | null)[] = [...values];
+      let current: readonly (ChainedValue | null)[] = values;
       for (const host of hosts) current = (await runOne(host, current)).map(inBounds);
       return current;
     },

@@ -35,7 +35,7 @@ import { readRecordSchema } from "./record-schema.ts";
 import { syntheticRecord } from "./synthetic-record.ts";
 
 /** So much that the plugin always has something to do while the lane writes, and that a transaction is worth its requests. */
-const BOUNDS: LaneBounds = { maxRecords: 32_768, maxBytes: 8 * 1024 * 1024 };
+const BOUNDS: LaneBounds = { maxRecords: 24_576, maxBytes: 6 * 1024 * 1024 };
 
 /** What a lane holds that groups records: a window of 16,000 records of 1 KiB. */
 const WINDOW_BYTES = 16 * 1024 * 1024;
@@ -75,6 +75,9 @@ interface Running {
   readonly plugins: PluginChain;
 }
 
+/** The headers that leave. */
+const NONE = {};
+
 /** A lane whose records each stand for themselves: those that are judged by now are final. */
 async function processBatch(
   records: readonly StreamRecord[],
@@ -83,10 +86,10 @@ async function processBatch(
   const outputs: OutputRecord[] = [];
   const outcomes: Outcome[] = [];
   const judged = await ahead.take(records);
-  for (const [i, what] of judged.entries()) {
-    const offset = records[i]?.offset ?? -1;
-    if (isRefusal(what)) outcomes.push(outcomeOf(offset, what));
-    else outputs.push({ role: "desensitized", key: what.key, value: what.value, headers: {} });
+  for (let i = 0; i < judged.length; i++) {
+    const what = judged[i] ?? "plugin-failed";
+    if (isRefusal(what)) outcomes.push(outcomeOf(records[i]?.offset ?? -1, what));
+    else outputs.push({ role: "desensitized", key: what.key, value: what.value, headers: NONE });
   }
   const last = records[judged.length - 1];
   return {
