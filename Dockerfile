@@ -22,6 +22,8 @@ COPY package.json ./
 COPY bin bin
 COPY pipeline pipeline
 COPY schemas schemas
+# Templates of `plugin new`.
+COPY plugins plugins
 COPY examples/digits/pipeline.yaml examples/digits/form.schema.json examples/digits/
 COPY --chmod=755 deploy/setup.sh deploy/stage-health.js deploy/
 # Named volumes take the owner of the folder they are mounted on.
