@@ -234,7 +234,7 @@ export const rule = z.discriminatedUnion("action", [
       .enum(["nested", "independent"])
       .optional()
       .describe(
-        "nested: groups are regions of one fixed tree, so that several windows never say more about a person than one group does; independent: narrower groups, and k holds in each window only.",
+        "nested: groups are regions of one fixed tree, so that what several windows say of a person is never narrower than one group; independent: narrower groups, whose ranges may be intersected.",
       ),
     publish: z
       .enum(["range", "mean"])

@@ -39,12 +39,12 @@ export async function preview(
   const secrets = previewSecrets(context);
   const stage = { ...(await desensitizeOptions(context, spec)), secrets: secrets.lookup };
   const results = await runRules(stage, lines);
-  const shown = results.slice(0, count);
   if (options["json"] === true) {
-    for (const line of previewReport(spec, shown, secrets.missing())) context.print(line);
+    for (const line of previewReport(spec, results, { shown: count, missing: secrets.missing() }))
+      context.print(line);
   } else {
     const look = createLook(context);
-    for (const result of shown) context.print(showRecord(spec, result, look));
+    for (const result of results.slice(0, count)) context.print(showRecord(spec, result, look));
     context.print(summaryLine(results));
     for (const note of notesOn(spec, secrets.missing())) context.tell(note);
   }

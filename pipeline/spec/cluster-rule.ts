@@ -252,7 +252,12 @@ export function warnAboutCluster(file: PipelineFile, tree: LocatedTree): Complai
     }
     if (acrossWindowsOf(rule) === "independent") {
       texts.push(
-        "k holds in each window only: who links a person's records of several windows or lanes can intersect their groups; acrossWindows: nested has an answer to that",
+        "who links a person's records of several windows or lanes can intersect their groups; acrossWindows: nested does not let them",
+      );
+    }
+    if (file.record.subject !== undefined) {
+      texts.push(
+        `k holds in each window: who follows '${file.record.subject}' over windows can rule out members of a group whose own ranges were narrower elsewhere`,
       );
     }
     return texts.map((text) => tree.complain(["desensitize", index], text));

@@ -147,7 +147,7 @@ function expectation(issue: Issue): string {
       return parts.map((error) => expectation(error)).join(" or ");
     }
     case "invalid_format":
-      return issue.message;
+      return issue.format === "date" ? "a day that exists, YYYY-MM-DD" : issue.message;
     default:
       return issue.message;
   }

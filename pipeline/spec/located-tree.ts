@@ -120,14 +120,17 @@ export function readTree(bytes: Uint8Array, file: string, env: Environment | nul
       complaints: [at(second.range[0], [], "expected one YAML document")],
     };
   }
-  const faults = [...document.errors, ...document.warnings];
-  if (faults.length > 0) {
-    return {
-      status: "invalid",
-      complaints: faults.map((fault) => at(fault.pos[0], [], fault.message)),
-    };
+  // The first fault: what follows it is mostly its consequence, in a file of records by the thousand.
+  const [fault] = [...document.errors, ...document.warnings];
+  if (fault !== undefined) {
+    return { status: "invalid", complaints: [at(fault.pos[0], [], withoutText(fault.message))] };
   }
   return walkDocument(document, env, at);
+}
+
+/** A parser's message without the text that it quotes: the file may be one of records, or hold a secret that lost its quotes. */
+function withoutText(message: string): string {
+  return (message.split("\n")[0] ?? "").replace(/:? ["'`].*$/, "");
 }
 
 function walkDocument(

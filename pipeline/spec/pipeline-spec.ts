@@ -73,7 +73,7 @@ export interface ClusterOptions {
   readonly method: "mondrian" | "mdav";
   /**
    * `nested`: all groups of all windows and lanes are regions of one fixed tree, so that what is published about a person
-   * in several windows is never narrower than the smallest group. `independent`: each window by itself.
+   * in several windows is never narrower, put together, than one group's region. `independent`: each window by itself.
    */
   readonly acrossWindows: "nested" | "independent";
   /** What stands in a record: the range of its group, or the group's mean. */

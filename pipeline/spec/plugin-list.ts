@@ -14,6 +14,8 @@ import type { PipelineSpec, PluginSpec } from "./pipeline-spec.ts";
 /** Far above any plugin, and read at once. */
 const MAX_MODULE_BYTES = 32 * 1024 * 1024;
 const MIB = 1024 * 1024;
+/** `\0asm` */
+const WASM_MAGIC = [0x00, 0x61, 0x73, 0x6d];
 
 type Entries = PipelineFile["plugins"];
 
@@ -85,6 +87,9 @@ function checkBytes(
   if (bytes.length > MAX_MODULE_BYTES) {
     const message = `expected at most ${MAX_MODULE_BYTES} bytes, found ${bytes.length}`;
     return [tree.complain([...path, "module"], message)];
+  }
+  if (WASM_MAGIC.some((byte, i) => bytes[i] !== byte)) {
+    return [tree.complain([...path, "module"], "the file is no WebAssembly module")];
   }
   const actual = createHash("sha256").update(bytes).digest("hex");
   if (sha256 === actual) return [];

@@ -16,6 +16,9 @@ type RedactRule = Extract<PipelineFile["desensitize"][number], { action: "redact
 /** Most bytes that one byte of text may become: a record is at most 1 MB, and the plugin's memory has a maximum. */
 const GROWTH_MAX = 32;
 
+/** Bytes that the scan goes on after the last place where a find could end: a longer way to the next is given up. */
+const FIND_MAX = 512;
+
 /** What is wrong with one pattern, or null. @param token what stands in place of its finds; null: a mask */
 function checkPattern(
   { name, pattern, ignoreCase }: RedactRule["patterns"][number],
@@ -24,6 +27,9 @@ function checkPattern(
   try {
     const { dfa } = compilePattern(name, pattern, ignoreCase);
     const shortest = shortestMatch(dfa);
+    if (shortest > FIND_MAX) {
+      return `the pattern of detector ${name} finds ${shortest} bytes at least: expected ${FIND_MAX} at most`;
+    }
     const bytes = Buffer.byteLength(token?.replaceAll("{type}", name) ?? "");
     if (bytes <= shortest * GROWTH_MAX) return null;
     return `the pattern of detector ${name} can find ${shortest} bytes, for which ${bytes} would stand: expected a longer pattern or a shorter with`;

@@ -11,10 +11,13 @@ import type { PackedColumn, PluginResult } from "./columns.ts";
 /** Runs rows `from`..`to - 1` within a time; throws plugin-failed, limit-exceeded or worker-died. */
 export type RunRange = (from: number, to: number, deadlineMs: number) => Promise<PluginResult>;
 
-/** What failing runs may cost together: about 75 culprits of one batch of 4,096 that trap (13 halvings each)... */
-const FAILURE_BUDGET = 1024;
+/**
+ * What failing runs may cost together: all rows of a batch of 4,096 may trap and each be found, so that which rows are
+ * refused does not depend on how they are cut into batches...
+ */
+const FAILURE_BUDGET = 8192;
 /** ...or 64 runs that last until their deadline, since those cost seconds and not microseconds. */
-const SLOW_FAILURE_COST = 16;
+const SLOW_FAILURE_COST = 128;
 
 /** A part of a batch is given its share of the time, but at least this part of it: starting up is not shared. */
 const LEAST_DEADLINE_SHARE = 1 / 8;

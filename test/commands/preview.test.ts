@@ -238,7 +238,9 @@ describe("what leaves the terminal", () => {
       records: 4,
       passes: 1,
       refused: 3,
+      dropped: 0,
       waiting: 0,
+      printed: 4,
       reasons: { "unknown-field": 1, "not-json": 1, "wrong-type": 1 },
       randomKeys: ["PSEUDONYM_KEY"],
     });

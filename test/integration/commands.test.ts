@@ -74,14 +74,18 @@ describe("sealstream", () => {
   });
 
   it("names line, column and path of a wrong pipeline file and exits 2", async () => {
-    const file = freshFile((text) => text.replace("action: mask, keepFirst: 1", "action: tokenize"));
+    const file = freshFile((text) =>
+      text.replace("action: mask, keepFirst: 1", "action: tokenize"),
+    );
     const line =
       readFileSync(file, "utf8")
         .split("\n")
         .findIndex((text) => text.includes("tokenize")) + 1;
     const { code, err } = await runProgram(program(), "check", ["check", file]);
     expect(code).toBe(2);
-    expect(err).toMatch(new RegExp(`${file}:${line}:\\d+: desensitize\\[1\\]\\.action: .*tokenize`));
+    expect(err).toMatch(
+      new RegExp(`${file}:${line}:\\d+: desensitize\\[1\\]\\.action: .*tokenize`),
+    );
   });
 
   it("says how to get a broker", async () => {

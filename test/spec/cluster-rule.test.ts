@@ -230,9 +230,12 @@ describe("refused:", () => {
 describe("check warns", () => {
   it("that k holds in each window only", () => {
     expect(said("field: age, action: cluster, k: 5, acrossWindows: independent")).toMatch(
-      /k holds in each window only/,
+      /can intersect their groups/,
     );
-    expect(said("field: age, action: cluster, k: 5")).not.toMatch(/k holds in each window/);
+    expect(said("field: age, action: cluster, k: 5")).not.toMatch(/can intersect their groups/);
+    expect(said("field: age, action: cluster, k: 5")).toMatch(
+      /k holds in each window: who follows 'email'/,
+    );
   });
 
   it("that k counts records where there is no subject", () => {

@@ -10,8 +10,8 @@ import { exampleSchema, exampleText, lineOf } from "./fixtures.ts";
 
 const hashOf = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
 
-const MODULE = Buffer.from("the bytes of a module");
-const BUILT_IN = Buffer.from("the bytes of the built-in plugin");
+const MODULE = Buffer.from("\0asm and the bytes of a module");
+const BUILT_IN = Buffer.from("\0asm and the bytes of the built-in plugin");
 const PIN = hashOf(MODULE);
 const OTHER = "0".repeat(64);
 
@@ -85,6 +85,12 @@ describe("a good list", () => {
       status: "ok",
       spec: { plugins: [], builtInPlugins: { desensitize: null } },
     });
+  });
+
+  it("refuses a file that is no module", () => {
+    const loaded = load(textWith(`{ module: form.schema.json, sha256: "${PIN}" }`));
+    const said = loaded.status === "ok" ? [] : loaded.complaints.map(formatComplaint);
+    expect(said.join()).toMatch(/plugins\[0\]\.module: the file is no WebAssembly module/);
   });
 
   it("keeps a built-in's pin where nobody can say what its bytes are: the stage checks it", () => {

@@ -130,7 +130,7 @@ describe("bounds", () => {
   });
 
   test.each([
-    ["plugin-failed", 1024],
+    ["plugin-failed", 8191],
     ["worker-died", 64],
   ] as const)(
     "when all fail with %s there are at most %i failing runs and one empty one",

@@ -11,7 +11,7 @@ function reportOf(spec: PipelineSpec, result: Result) {
   const { record, status, raw } = result;
   const common = { record, status, bytes: raw.byteLength };
   if (result.status === "refused") return { ...common, reason: result.reason };
-  if (result.status === "waiting") return common;
+  if (result.status === "waiting" || result.status === "dropped") return common;
   const fields = changesOf(spec, raw, result.value).map(({ knownPath, rule, before, after }) => ({
     field: knownPath,
     rule,
@@ -21,13 +21,18 @@ function reportOf(spec: PipelineSpec, result: Result) {
   return { ...common, fields };
 }
 
-/** One line a record, then one with the counts. @param missing secrets in whose place this preview used random ones */
+/** One line for each of the first `shown` records, then one with the counts of all. @param missing secrets in whose place this preview used random ones */
 export function previewReport(
   spec: PipelineSpec,
   results: readonly Result[],
-  missing: readonly string[],
+  { shown, missing }: { readonly shown: number; readonly missing: readonly string[] },
 ): string[] {
-  const records = results.map((result) => JSON.stringify(reportOf(spec, result)));
-  const summary = { records: results.length, ...countResults(results), randomKeys: missing };
+  const records = results.slice(0, shown).map((result) => JSON.stringify(reportOf(spec, result)));
+  const summary = {
+    records: results.length,
+    ...countResults(results),
+    printed: records.length,
+    randomKeys: missing,
+  };
   return [...records, JSON.stringify(summary)];
 }

@@ -16,6 +16,16 @@ export interface Change {
   readonly after: Value | undefined;
 }
 
+/** A record, or the text of one that is not JSON. */
+function parseAny(bytes: Uint8Array): Value {
+  try {
+    return parseRecord(bytes);
+  } catch {
+    // Because whatever it is, a plugin has made a record of it.
+    return new TextDecoder().decode(bytes);
+  }
+}
+
 /** Where the walk is. */
 interface Here {
   readonly path: string;
@@ -89,6 +99,10 @@ export function changesOf(spec: PipelineSpec, raw: Uint8Array, value: Uint8Array
     changes.push({ path, knownPath, rule: text, before, after });
   };
   const top = { path: "", knownPath: "", rulePath: "", schema: spec.record.schema };
-  walk(top, parseRecord(raw), parseRecord(value));
+  const before = parseAny(raw);
+  const after = parseRecord(value);
+  if (isObject(before)) walk(top, before, after);
+  // Of another format, which a plugin has read.
+  else changes.push({ path: "(record)", knownPath: "(record)", rule: "plugins", before, after });
   return changes;
 }

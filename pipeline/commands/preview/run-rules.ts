@@ -10,10 +10,11 @@ interface Numbered {
   readonly raw: Uint8Array;
 }
 
-/** What became of a record. `waiting`: its window would need more records. */
+/** What became of a record. `dropped`: by a plugin of the user's, without a dead letter. `waiting`: its window would need more records. */
 export type Result =
   | (Numbered & { readonly status: "passes"; readonly key: Uint8Array; readonly value: Uint8Array })
   | (Numbered & { readonly status: "refused"; readonly reason: Reason })
+  | (Numbered & { readonly status: "dropped" })
   | (Numbered & { readonly status: "waiting" });
 
 type Passed = { readonly key: Uint8Array; readonly value: Uint8Array };
@@ -69,6 +70,10 @@ export async function runLane<State>(
       const base = { record: offset + 1, raw: value ?? new Uint8Array() };
       const reason = reasons.get(offset);
       const output = reason === undefined ? passed.next().value : undefined;
+      if (reason === "dropped") {
+        results.push({ ...base, status: "dropped" });
+        continue;
+      }
       results.push(
         output === undefined
           ? { ...base, status: "refused", reason: reason ?? "plugin-failed" }

@@ -42,6 +42,9 @@ export function createLook({ environment, outputColumns }: CommandContext): Look
 export function showRecord(spec: PipelineSpec, result: Result, look: Look): string {
   const { columns, paint } = look;
   const name = paint("bold", `record ${result.record}`);
+  if (result.status === "dropped") {
+    return `${name} dropped by a plugin: nothing leaves, and there is no dead letter\n`;
+  }
   if (result.status === "waiting") return `${name} waits: its group needs more records\n`;
   if (result.status === "refused") {
     const what = paint("red", `refused (${result.reason})`);
@@ -105,11 +108,12 @@ function widthCapped(text: string): number {
 
 /** `5 records: 3 pass, 2 refused (not-json 1, wrong-type 1)` */
 export function summaryLine(results: readonly Result[]): string {
-  const { passes, refused, waiting, reasons } = countResults(results);
+  const { passes, refused, dropped, waiting, reasons } = countResults(results);
   const why = Object.entries(reasons).map(([reason, count]) => `${reason} ${count}`);
   return [
     `${results.length} ${results.length === 1 ? "record" : "records"}: ${passes} pass`,
     refused === 0 ? "none refused" : `${refused} refused (${why.join(", ")})`,
+    ...(dropped === 0 ? [] : [`${dropped} dropped by a plugin`]),
     ...(waiting === 0 ? [] : [`${waiting} wait`]),
   ].join(", ");
 }
@@ -117,12 +121,13 @@ export function summaryLine(results: readonly Result[]): string {
 export interface Counts {
   readonly passes: number;
   readonly refused: number;
+  readonly dropped: number;
   readonly waiting: number;
   readonly reasons: Readonly<Record<string, number>>;
 }
 
 export function countResults(results: readonly Result[]): Counts {
-  const counts = { passes: 0, refused: 0, waiting: 0 };
+  const counts = { passes: 0, refused: 0, dropped: 0, waiting: 0 };
   const reasons: Record<string, number> = {};
   for (const result of results) {
     counts[result.status] += 1;

@@ -58,7 +58,10 @@ function closure(nfa: Nfa, isKept: Uint8Array, seeds: Iterable<number>): number[
   return [...seen].filter((state) => isKept[state] === 1).sort((a, b) => a - b);
 }
 
-/** Subset construction; `null` above `limit` states. */
+/** Members of sets, times classes of bytes: a second of work or so. */
+const WORK_MAX = 8_000_000;
+
+/** Subset construction; `null` above `limit` states, or where their sets are too large to be worked through. */
 function determinise(nfa: Nfa, limit: number): Raw | null {
   const { classOf, first } = byteClasses(nfa);
   const isKept = Uint8Array.from(nfa.steps, ({ length }) => (length > 0 ? 1 : 0));
@@ -75,8 +78,10 @@ function determinise(nfa: Nfa, limit: number): Raw | null {
   numberOf([]);
   numberOf(closure(nfa, isKept, [nfa.start]));
   const rows: number[][] = [];
+  let members = 0;
   for (let state = 0; state < sets.length; state++) {
-    if (sets.length > limit) return null;
+    members += sets[state]?.length ?? 0;
+    if (sets.length > limit || members * first.length > WORK_MAX) return null;
     const targets: Set<number>[] = first.map(() => new Set());
     for (const member of sets[state] ?? []) {
       for (const { from, to, target } of nfa.steps[member] ?? []) {

@@ -2,9 +2,9 @@
  * A lane whose records are grouped: they wait for their window, and leave with the ranges of their groups.
  *
  * Pure but for the plugin: the lane hands the same records in until their window is final, so each is judged once and
- * kept. A window ends after `windowRecords` records, or where a committed cut says; a cut is made when a record has
- * waited long enough or the lane can hold no more, and is committed alone (invariant 9). So a retry groups the same
- * records in the same way.
+ * kept. A window ends when it has `windowRecords` records, when one has waited long enough, or when the lane can hold no
+ * more. Wherever it ends, that is committed first and alone (invariant 9): a retry, which may see fewer records at first,
+ * groups the same records in the same way.
  */
 import { SealstreamError } from "../../errors.ts";
 import type { ClusterOptions } from "../../spec/pipeline-spec.ts";
@@ -16,7 +16,7 @@ import type {
   StepResult,
   StreamRecord,
 } from "../../stream/contract.ts";
-import { fillsLane } from "../../stream/record-window.ts";
+import { sizeOf } from "../../stream/record-window.ts";
 import type { WindowQuality } from "./cluster/quality.ts";
 import {
   type DesensitizeState,
@@ -96,24 +96,47 @@ export function createClusterLane(lane: ClusterLaneOptions): LaneProcessor<Desen
     async process(records, state, nowMs) {
       const held = await read(records, nowMs);
       const waiting = { outputs: [], outcomes: [], state, consumedTo: null };
-      const end = state.cut === null ? options.windowRecords : endOfCut(held, state.cut);
-      if (end !== null && end <= held.length) return finish(end, nowMs, held.slice(end));
-      const [first] = held;
-      const last = held.at(-1);
-      if (state.cut !== null || first === undefined || last === undefined) {
-        return { ...waiting, wakeAtMs: null };
+      if (state.cut !== null) {
+        const end = endOfCut(held, state.cut);
+        if (end === null) return { ...waiting, wakeAtMs: null };
+        return finish(end, nowMs, held.slice(end));
       }
+      const [first] = held;
+      if (first === undefined) return { ...waiting, wakeAtMs: null };
+      const most = mostOfWindow(records, options.windowRecords, bounds);
       const ageMs = nowMs - first.seenMs;
       // A record of the future was seen before the clock was set back: how long ago, nobody knows.
       const due = ageMs >= options.maxDelayMs || ageMs < 0;
-      if (!due && !fillsLane(records, bounds)) {
+      if (!due && held.length < most) {
         return { ...waiting, wakeAtMs: first.seenMs + options.maxDelayMs };
       }
       // Alone in its transaction: no output may be written before the cut is committed (invariant 9).
-      const cut = { to: last.offset + 1, records: held.length };
+      const window = held.slice(0, most);
+      const cut = { to: (window.at(-1)?.offset ?? 0) + 1, records: window.length };
       return { ...waiting, state: { cut }, wakeAtMs: nowMs };
     },
   };
+}
+
+/**
+ * Most records of a window that begins here: as many as any lane can hold, since one that starts again must hold a
+ * committed window whole.
+ */
+function mostOfWindow(
+  records: readonly StreamRecord[],
+  windowRecords: number,
+  { maxBytes }: LaneBounds,
+): number {
+  let bytes = 0;
+  let most = 0;
+  while (most < windowRecords && bytes < maxBytes) {
+    const record = records[most];
+    // Not full yet.
+    if (record === undefined) return windowRecords;
+    bytes += sizeOf(record);
+    most += 1;
+  }
+  return most;
 }
 
 /**

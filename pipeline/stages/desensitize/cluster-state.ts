@@ -1,8 +1,8 @@
 /**
- * What a lane that groups records remembers across restarts: the end of a window that was cut by time.
+ * What a lane that groups records remembers across restarts: where its next window ends.
  *
- * A window of `windowRecords` records follows from the lane's position. Any other is committed before anything is
- * written of it (invariant 9): who reads aborted records never sees two groupings of the same people.
+ * That is committed before anything is written of the window (invariant 9): who reads aborted records never sees two
+ * groupings of the same people, unless the rules themselves were changed in between.
  *
  * Grammar, version 1, 13 bytes, integers big-endian:
  *   state   = version cutTo records
@@ -13,7 +13,7 @@
 import { SealstreamError } from "../../errors.ts";
 
 export interface WindowCut {
-  /** Offset after the last record of the window. */
+  /** Offset after the window's last record. */
   readonly to: number;
   readonly records: number;
 }

@@ -5,16 +5,22 @@
  * or Kafka.
  */
 import { MAX_VALUE_BYTES } from "../../../schemas/topics.ts";
-import type { ClusterOptions, PipelineSpec } from "../../spec/pipeline-spec.ts";
+import type { ClusterDomain, ClusterOptions, PipelineSpec } from "../../spec/pipeline-spec.ts";
 import type { Reason } from "../../stream/contract.ts";
 import { createDomain, type Domain } from "./cluster/domain.ts";
 import { type ClusterWindow, type Group, groupWindow } from "./cluster/group.ts";
 import { measureWindow, type WindowQuality } from "./cluster/quality.ts";
-import { listFields } from "./field-tree.ts";
+import { listFields, splitPath } from "./field-tree.ts";
 import { isRefusal, type Judged, type Passed } from "./judge-rows.ts";
 import { clusterOptions, clusterRules, type Note, observedFields, readNotes } from "./observed.ts";
 import { type RecordSchema, TYPE_BITS } from "./record-schema.ts";
 
+/** Rank of what is no value. */
+const NO_VALUE = 0;
+/** No value at all, and null. */
+const TYPES_OF_NOTHING = TYPE_BITS["null"] ?? 0;
+/** Bytes of the longest range of numbers, days, digits or texts, with room to spare. */
+const OTHER_TEXT_BYTES = 128;
 const TYPES_OF_NUMBERS = (TYPE_BITS["number"] ?? 0) | (TYPE_BITS["integer"] ?? 0);
 
 /** What is kept of a record until its window is final. */
@@ -22,9 +28,10 @@ export interface Waiting extends Passed {
   readonly codes: readonly number[];
   /** Where the clustered values are to stand, one a field. */
   readonly places: readonly number[];
-  /** Null: the record names no subject, so it is one of its own. */
+  /** Null: the pipeline names no subject, so each record is one of its own. */
   readonly subject: string | null;
-  readonly sensitive: { readonly text: string; readonly isNumber: boolean } | null;
+  /** Null: the record has no such value. */
+  readonly sensitive: string | null;
 }
 
 export interface Item {
@@ -68,20 +75,42 @@ function numberOff<T>(values: readonly (T | null)[]): Uint32Array {
   });
 }
 
-/** Sensitive values as ranks; numbers in their order, everything else in that of its text. */
-function rankSensitive(values: readonly Waiting["sensitive"][]): {
-  readonly ranks: Uint32Array;
-  readonly isOrdered: boolean;
-} {
-  const isOrdered = values.every((value) => value?.isNumber === true);
-  const identity = (value: Waiting["sensitive"]): string | number =>
-    value === null ? "" : isOrdered ? Number(value.text) : `${value.isNumber}${value.text}`;
-  const all = values.map(identity);
-  const distinct = [...new Set(all)].sort((a, b) =>
-    typeof a === "number" && typeof b === "number" ? a - b : `${a}` < `${b}` ? -1 : 1,
+/**
+ * Sensitive values as ranks from 1 on, numbers in their order, texts in theirs; NO_VALUE: there is none. A number and its text
+ * are the same value, however they are spelled.
+ */
+function rankSensitive(values: readonly (string | null)[], isOrdered: boolean): Uint32Array {
+  const distinct = [...new Set(values.filter((value) => value !== null))].sort((a, b) =>
+    isOrdered ? Number(a) - Number(b) : a < b ? -1 : 1,
   );
-  const ranks = new Map(distinct.map((value, rank) => [value, rank]));
-  return { ranks: Uint32Array.from(all, (value) => ranks.get(value) ?? 0), isOrdered };
+  const ranks = new Map(distinct.map((value, index) => [value, index + 1]));
+  return Uint32Array.from(values, (value) =>
+    value === null ? NO_VALUE : (ranks.get(value) ?? NO_VALUE),
+  );
+}
+
+/** Whether a field's values are numbers by the record schema, so that some are nearer to each other than others. */
+function isOrderedField(schema: Readonly<Record<string, unknown>>, field: string): boolean {
+  let here: unknown = schema;
+  for (const name of splitPath(field)) {
+    here = inside(inside(here, "properties"), name);
+  }
+  const type = inside(here, "type");
+  const types: readonly unknown[] = Array.isArray(type) ? type : [type];
+  return types.every((one) => one === "number" || one === "integer" || one === "null");
+}
+
+function inside(value: unknown, key: string): unknown {
+  if (typeof value !== "object" || value === null || !Object.hasOwn(value, key)) return undefined;
+  // Because the line above has found the key in it.
+  return (value as Record<string, unknown>)[key];
+}
+
+/** Most bytes that stand in a record for a group's range of a field. */
+function widestText(domain: ClusterDomain): number {
+  if (domain.kind !== "hierarchy") return OTHER_TEXT_BYTES;
+  const labels = domain.paths.flat().map((label) => encoder.encode(JSON.stringify(label)).length);
+  return labels.reduce((most, bytes) => Math.max(most, bytes), OTHER_TEXT_BYTES);
 }
 
 /** The bytes that stand in the records of a group, one a field. */
@@ -115,9 +144,10 @@ function fill(record: Waiting, texts: readonly Uint8Array[]): Uint8Array {
   return filled;
 }
 
-function readSensitive(note: Note | undefined): Waiting["sensitive"] {
-  if (note === undefined || note.type === 0) return null;
-  return { text: decoder.decode(note.text), isNumber: (note.type & TYPES_OF_NUMBERS) !== 0 };
+function readSensitive(note: Note | undefined): string | null {
+  if (note === undefined || (note.type & TYPES_OF_NOTHING) === note.type) return null;
+  const text = decoder.decode(note.text);
+  return (note.type & TYPES_OF_NUMBERS) === 0 ? text : String(Number(text));
 }
 
 /**
@@ -145,7 +175,16 @@ export function createWindowGrouper(
   const subjectSlot = spec.record.subject === null ? -1 : slots.indexOf(spec.record.subject);
   const sensitiveSlot = options.sensitive === null ? -1 : slots.indexOf(options.sensitive.field);
 
+  const isOrdered =
+    options.sensitive !== null && isOrderedField(spec.record.schema, options.sensitive.field);
+  const widest = clusterRules(spec.desensitize).reduce(
+    (sum, { domain }) => sum + widestText(domain),
+    0,
+  );
+
   function wait(passed: Passed): Reason | Waiting {
+    // Before anybody counts on it: a record that became too large after it was grouped would leave its group short.
+    if (passed.value.length + widest > MAX_VALUE_BYTES) return "too-large";
     const notes = readNotes(passed.notes ?? new Uint8Array(0), slots.length);
     const codes: number[] = [];
     const places: number[] = [];
@@ -158,11 +197,13 @@ export function createWindowGrouper(
       places.push(note.place);
     }
     const subject = notes[subjectSlot];
+    // Without a subject, nobody knows whether it is another person than the others.
+    if (subjectSlot !== -1 && (subject === undefined || subject.type === 0)) return "missing-field";
     return {
       ...passed,
       codes,
       places,
-      subject: subject === undefined || subject.type === 0 ? null : decoder.decode(subject.text),
+      subject: subject === undefined ? null : decoder.decode(subject.text),
       sensitive: readSensitive(notes[sensitiveSlot]),
     };
   }
@@ -175,13 +216,19 @@ export function createWindowGrouper(
     }),
     group(items) {
       const waiting = items.flatMap(({ record }) => (typeof record === "string" ? [] : [record]));
-      const sensitive = rankSensitive(waiting.map((record) => record.sensitive));
       const window: ClusterWindow = {
         rows: waiting.length,
         columns: fields.map((_, i) => Float64Array.from(waiting, ({ codes }) => codes[i] ?? 0)),
         subjects: numberOff(waiting.map(({ subject }) => subject)),
-        sensitive: options.sensitive === null ? null : sensitive.ranks,
-        sensitiveOrdered: sensitive.isOrdered,
+        sensitive:
+          options.sensitive === null
+            ? null
+            : rankSensitive(
+                waiting.map((record) => record.sensitive),
+                isOrdered,
+              ),
+        sensitiveNone: NO_VALUE,
+        sensitiveOrdered: isOrdered,
       };
       const domains = fields.map(({ domain }) => domain);
       const grouping = groupWindow(window, domains, options);
@@ -189,8 +236,7 @@ export function createWindowGrouper(
       const filled = waiting.map((record, row): Grouped => {
         const own = texts[grouping.group[row] ?? -1];
         if (own === undefined) return "suppressed";
-        const value = fill(record, own);
-        return value.length > MAX_VALUE_BYTES ? "too-large" : { key: record.key, value };
+        return { key: record.key, value: fill(record, own) };
       });
       const inOrder = filled.values();
       return {

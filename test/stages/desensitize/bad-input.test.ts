@@ -10,7 +10,7 @@ import { NO_CUT } from "../../../pipeline/stages/desensitize/cluster-state.ts";
 import { createDesensitizeStage } from "../../../pipeline/stages/desensitize/stage.ts";
 import { wasmPath } from "../../../pipeline/wasm/locate.ts";
 import { BAD_INPUTS, HEAD } from "./bad-input-cases.ts";
-import { KEY, recordsOf, secrets, specWith } from "./fixtures.ts";
+import { KEY, processAll, recordsOf, secrets, specWith } from "./fixtures.ts";
 
 const CLUSTER: ClusterOptions = {
   ...{ k: 2, windowRecords: 3, maxDelayMs: 1000, method: "mondrian", acrossWindows: "nested" },
@@ -75,11 +75,7 @@ describe.each(stages)("$kind", ({ rules, head }) => {
   test.each(BAD_INPUTS)("$name", async ({ record, becomes }) => {
     const lane = await stage.openLane(0);
     const good = `{${HEAD}}`;
-    const { outputs, outcomes, consumedTo } = await lane.process(
-      recordsOf(good, record, good),
-      NO_CUT,
-      0,
-    );
+    const { outputs, outcomes, consumedTo } = await processAll(lane, recordsOf(good, record, good));
     const texts = outputs.map(({ value }) => Buffer.from(value ?? []).toString());
     expect(consumedTo).toBe(103);
     if (typeof becomes === "string") {
@@ -113,7 +109,7 @@ describe.each(stages)("$kind", ({ rules, head }) => {
     const outcomes: unknown[] = [];
     let count = 0;
     while (records.length > 0) {
-      const result = await lane.process(records, NO_CUT, 0);
+      const result = await processAll(lane, records);
       outcomes.push(...result.outcomes.map(({ reason }) => reason));
       count += result.outputs.length;
       const to = result.consumedTo ?? Number.POSITIVE_INFINITY;
@@ -142,7 +138,7 @@ describe("grouped values", () => {
     const lane = await stage.openLane(0);
     const good = `{${HEAD}}`;
     const bad = `{"id":"x","zip":"10115",${members}}`;
-    const { outputs, outcomes } = await lane.process(recordsOf(bad, good, good), NO_CUT, 0);
+    const { outputs, outcomes } = await processAll(lane, recordsOf(bad, good, good));
     await stage.close?.();
     expect(outcomes).toEqual([{ offset: 100, kind: "dead-letter", reason }]);
     expect(outputs.length).toBe(2);

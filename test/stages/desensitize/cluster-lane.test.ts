@@ -11,8 +11,9 @@ import {
   NO_CUT,
 } from "../../../pipeline/stages/desensitize/cluster-state.ts";
 import { createDesensitizeStage } from "../../../pipeline/stages/desensitize/stage.ts";
-import type { StepResult, StreamRecord } from "../../../pipeline/stream/contract.ts";
+import type { LaneProcessor, StepResult, StreamRecord } from "../../../pipeline/stream/contract.ts";
 import { wasmPath } from "../../../pipeline/wasm/locate.ts";
+import { MAX_VALUE_BYTES } from "../../../schemas/topics.ts";
 import { recordsOf, type SpecParts, secrets, specWith } from "./fixtures.ts";
 
 const wasm = readFileSync(wasmPath("desensitize"));
@@ -74,6 +75,18 @@ async function laneWith(options: Partial<ClusterOptions> = {}, reports: WindowRe
   return stage.openLane(0);
 }
 
+/** A full window. */
+async function grouped(
+  lane: LaneProcessor<DesensitizeState>,
+  records: readonly StreamRecord[],
+  nowMs: number,
+): Promise<StepResult<DesensitizeState>> {
+  const cut = await lane.process(records, NO_CUT, nowMs);
+  expect(cut).toMatchObject({ outputs: [], outcomes: [], consumedTo: null, wakeAtMs: nowMs });
+  expect(cut.state.cut?.records).toBeGreaterThan(0);
+  return lane.process(records, cut.state, nowMs);
+}
+
 let next = 0;
 const person = (age: number | string, zip: string, more: object = {}): object => ({
   formId: `f${++next}`,
@@ -107,7 +120,7 @@ describe("a window of records", () => {
       consumedTo: null,
       wakeAtMs: 6000,
     });
-    const done = await lane.process(records, NO_CUT, 5400);
+    const done = await grouped(lane, records, 5400);
     expect(done).toMatchObject({ outcomes: [], state: NO_CUT, consumedTo: 104, wakeAtMs: null });
     const groups = left(done);
     expect(groups[0]).toEqual(groups[2]);
@@ -125,9 +138,9 @@ describe("a window of records", () => {
   test("counts people, not records", async () => {
     const lane = await laneWith();
     const same = { who: "one person" };
-    const done = await lane.process(
+    const done = await grouped(
+      lane,
       recordsOf(person(3, "11", same), person(3, "11", same), person(90, "98"), person(91, "98")),
-      NO_CUT,
       0,
     );
     const groups = left(done);
@@ -142,7 +155,7 @@ describe("a window of records", () => {
       String.raw`{"address":{"zip":"98"},"who":"r\n","age":100,"formId":"c"}`,
       `{"who":"s","age":1e2,"formId":"d","address":{"zip":"99"}}`,
     ];
-    const done = await lane.process(recordsOf(...texts), NO_CUT, 0);
+    const done = await grouped(lane, recordsOf(...texts), 0);
     expect(done.outcomes).toEqual([]);
     const groups = left(done);
     expect(groups[0]).toEqual(groups[1]);
@@ -151,7 +164,8 @@ describe("a window of records", () => {
 
   test("refuses what has no value or one outside its domain, and groups the others", async () => {
     const lane = await laneWith({ windowRecords: 7 });
-    const done = await lane.process(
+    const done = await grouped(
+      lane,
       recordsOf(
         person(1, "11"),
         { formId: "x", who: "x", age: 5 },
@@ -161,7 +175,6 @@ describe("a window of records", () => {
         "not json",
         person(3, "12"),
       ),
-      NO_CUT,
       0,
     );
     expect(done.outcomes.map(({ offset, reason }) => [offset, reason])).toEqual([
@@ -179,7 +192,7 @@ describe("a window of records", () => {
     const few = recordsOf(person(3, "11"));
     const suppressing = await laneWith({ windowRecords: 2, k: 2 });
     const twice = recordsOf(person(3, "11", { who: "p" }), person(4, "11", { who: "p" }));
-    expect((await suppressing.process(twice, NO_CUT, 0)).outcomes).toEqual([
+    expect((await grouped(suppressing, twice, 0)).outcomes).toEqual([
       { offset: 100, kind: "dead-letter", reason: "suppressed" },
       { offset: 101, kind: "dead-letter", reason: "suppressed" },
     ]);
@@ -194,19 +207,20 @@ describe("a window of records", () => {
     const reports: WindowReport[] = [];
     const sensitive = { field: "ill", lDiversity: 2, tCloseness: null };
     const lane = await laneWith({ sensitive }, reports);
-    const done = await lane.process(
+    const done = await grouped(
+      lane,
       recordsOf(
         person(3, "11", { ill: "flu" }),
         person(4, "11", { ill: "flu" }),
         person(90, "98", { ill: "gout" }),
         person(91, "98", { ill: null }),
       ),
-      NO_CUT,
       0,
     );
     // Halved by age, the young would all have the flu.
     expect(new Set(left(done).map(String)).size).toBe(1);
-    expect(reports[0]?.quality.distinctSensitive).toBe(3);
+    // Having none is no value among others.
+    expect(reports[0]?.quality.distinctSensitive).toBe(2);
     expect(Buffer.from(done.outputs[0]?.value ?? []).toString()).toContain('"ill":"f**"');
   });
 
@@ -216,15 +230,81 @@ describe("a window of records", () => {
     const stage = createDesensitizeStage({ spec: specWith({ ...spec, rules }), secrets, wasm });
     opened.push(stage);
     const lane = await stage.openLane(0);
-    const done = await lane.process(
+    const done = await grouped(
+      lane,
       recordsOf(person(10, "1"), person(13, "2"), person(90, "3"), person(91, "4")),
-      NO_CUT,
       0,
     );
     const ages = done.outputs.map(
       ({ value }) => JSON.parse(Buffer.from(value ?? []).toString()).age,
     );
     expect(ages).toEqual([11.5, 11.5, 90.5, 90.5]);
+  });
+});
+
+describe("what a group counts on", () => {
+  const values = async (field: object, records: readonly object[], lDiversity: number) => {
+    const schema = { ...SCHEMA, properties: { ...SCHEMA.properties, ill: field } };
+    const sensitive = { field: "ill", lDiversity, tCloseness: null };
+    const stage = createDesensitizeStage({
+      spec: specWith({ ...parts({ windowRecords: records.length, sensitive }), schema }),
+      secrets,
+      wasm,
+    });
+    opened.push(stage);
+    return grouped(await stage.openLane(0), recordsOf(...records), 0);
+  };
+
+  test("a record that has no subject may be of anybody: it is refused", async () => {
+    const lane = await laneWith({ windowRecords: 3 });
+    const nobody = { formId: "n", age: 41, address: { zip: "11" } };
+    const done = await grouped(lane, recordsOf(person(1, "11"), nobody, person(2, "11")), 0);
+    expect(done.outcomes).toEqual([{ offset: 101, kind: "dead-letter", reason: "missing-field" }]);
+    expect(done.outputs).toHaveLength(2);
+  });
+
+  test("no value, null and other spellings of a number are not further sensitive values", async () => {
+    const number = { type: ["number", "string", "null"] };
+    const ill = (...all: unknown[]) => all.map((value) => person(1, "11", { ill: value }));
+    const few = await values(number, [...ill("hiv", null), person(1, "11")], 2);
+    expect(few.outcomes.map(({ reason }) => reason)).toEqual(Array(3).fill("suppressed"));
+    const text = `{"formId":"x","who":"x","age":1,"address":{"zip":"11"},"ill":7.0}`;
+    const same = await values(number, [...ill(7, "7"), JSON.parse(text)], 2);
+    expect(same.outputs).toHaveLength(0);
+    expect((await values(number, ill(7, "8", null), 2)).outputs).toHaveLength(3);
+  });
+
+  test("a record that its range would make too large is refused before anybody counts on it", async () => {
+    const note = { type: "string" };
+    const schema = { ...SCHEMA, properties: { ...SCHEMA.properties, note } };
+    const { rules = [] } = parts({ windowRecords: 3 });
+    const spec = specWith({
+      ...parts(),
+      schema,
+      rules: [...rules, { field: "note", action: "keep" }],
+      maxBytes: 2 ** 21,
+    });
+    const stage = createDesensitizeStage({ spec, secrets, wasm });
+    opened.push(stage);
+    const big = person(1, "11", { note: "x".repeat(MAX_VALUE_BYTES - 150) });
+    const done = await grouped(
+      await stage.openLane(0),
+      recordsOf(big, person(1, "11"), person(2, "11")),
+      0,
+    );
+    expect(done.outcomes).toEqual([{ offset: 100, kind: "dead-letter", reason: "too-large" }]);
+    expect(new Set(left(done).map(String)).size).toBe(1);
+  });
+
+  test("a window never has more than a lane that starts again can hold", async () => {
+    const spec = { ...parts({ windowRecords: 1000, maxDelayMs: 60_000 }), maxBytes: 2 ** 21 };
+    const stage = createDesensitizeStage({ spec: specWith(spec), secrets, wasm });
+    opened.push(stage);
+    const { maxBytes } = stage.bounds;
+    const size = 2 ** 20;
+    const junk = recordsOf(...Array.from({ length: 20 }, () => "x".repeat(size)));
+    const cut = await (await stage.openLane(0)).process(junk, NO_CUT, 0);
+    expect(cut.state.cut?.records).toBe(maxBytes / size);
   });
 });
 
@@ -289,37 +369,12 @@ describe("a window that is cut by time", () => {
   });
 });
 
-describe("a lane's state", () => {
-  test.each([
-    ["none", null, NO_CUT],
-    ["of a pipeline that clustered nothing", new Uint8Array(0), NO_CUT],
-    ["without a cut", encodeState(NO_CUT), NO_CUT],
-    [
-      "with a cut",
-      Buffer.from("01000000000000006700000003", "hex"),
-      { cut: { to: 103, records: 3 } },
-    ],
-  ])("%s is restored", async (_, bytes, state) => {
-    expect((await laneWith()).restore(bytes, 100)).toEqual(state);
-  });
-
-  test.each([
-    ["of another version", "02000000000000006700000003"],
-    ["cut off", "0100000000000000670000"],
-    ["with a cut that has passed", "01000000000000006400000003"],
-    ["with a cut of nothing", "01000000000000006700000000"],
-  ])("%s is refused", async (_, hex) => {
-    const lane = await laneWith();
-    expect(() => lane.restore(Buffer.from(hex, "hex"), 100)).toThrow(/changelog of a desensitize/);
-  });
-});
-
 test("no record of a window leaves with its own values", async () => {
   const lane = await laneWith({ windowRecords: 40 });
   const people: StreamRecord[] = recordsOf(
     ...Array.from({ length: 40 }, (_, i) => person((i * 37) % 128, `${10 + ((i * 7) % 90)}`)),
   );
-  const done = await lane.process(people, NO_CUT, 0);
+  const done = await grouped(lane, people, 0);
   const counts = new Map<string, number>();
   for (const group of left(done)) {
     counts.set(String(group), (counts.get(String(group)) ?? 0) + 1);

@@ -6,10 +6,9 @@
 import { readFileSync } from "node:fs";
 import { afterEach, expect, test } from "vitest";
 import type { ClusterOptions } from "../../../pipeline/spec/pipeline-spec.ts";
-import { NO_CUT } from "../../../pipeline/stages/desensitize/cluster-state.ts";
 import { createDesensitizeStage } from "../../../pipeline/stages/desensitize/stage.ts";
 import { wasmPath } from "../../../pipeline/wasm/locate.ts";
-import { recordsOf, type SpecParts, secrets, specWith } from "./fixtures.ts";
+import { processAll, recordsOf, type SpecParts, secrets, specWith } from "./fixtures.ts";
 
 const wasm = readFileSync(wasmPath("desensitize"));
 
@@ -22,7 +21,7 @@ async function outOf(parts: SpecParts, ...records: readonly object[]) {
   const stage = createDesensitizeStage({ spec: specWith(parts), secrets, wasm });
   opened.push(stage);
   const lane = await stage.openLane(0);
-  const { outputs, outcomes } = await lane.process(recordsOf(...records), NO_CUT, 0);
+  const { outputs, outcomes } = await processAll(lane, recordsOf(...records));
   const values = outputs.map(({ value }) => JSON.parse(Buffer.from(value ?? []).toString()));
   return { values, outcomes };
 }

@@ -2,7 +2,11 @@
  * A small pipeline for the tests of the desensitize stage, and records for its lane.
  */
 import type { PipelineSpec } from "../../../pipeline/spec/pipeline-spec.ts";
-import type { StreamRecord } from "../../../pipeline/stream/contract.ts";
+import {
+  type DesensitizeState,
+  NO_CUT,
+} from "../../../pipeline/stages/desensitize/cluster-state.ts";
+import type { LaneProcessor, StepResult, StreamRecord } from "../../../pipeline/stream/contract.ts";
 
 export const KEY = Buffer.alloc(32, 0x5a);
 
@@ -68,4 +72,18 @@ export function recordsOf(...values: (string | Uint8Array | object | null)[]): S
 function bytesOf(value: string | Uint8Array | object | null): Uint8Array | null {
   if (value === null || value instanceof Uint8Array) return value;
   return Buffer.from(typeof value === "string" ? value : JSON.stringify(value));
+}
+
+/** What a lane makes of records that it has all of: a window's end is committed first, alone, then it is grouped. */
+export async function processAll(
+  lane: LaneProcessor<DesensitizeState>,
+  records: readonly StreamRecord[],
+  nowMs = 0,
+): Promise<StepResult<DesensitizeState>> {
+  const step = await lane.process(records, NO_CUT, nowMs);
+  if (step.state.cut === null) return step;
+  if (step.outputs.length > 0 || step.outcomes.length > 0 || step.consumedTo !== null) {
+    throw new Error("a cut is not alone in its transaction");
+  }
+  return lane.process(records, step.state, nowMs);
 }

@@ -106,9 +106,16 @@ function plantedValue(rule: DesensitizeRule, marker: string, random: Random): st
   return spelled(markedText(rule, marker) ?? fallback, random, random.pick([0, 0.3, 1]));
 }
 
-function recordText(rules: readonly DesensitizeRule[], marker: string, random: Random): string {
+/** @param isBroken what a detector finds may be broken too: then nothing is planted there */
+function recordText(
+  rules: readonly DesensitizeRule[],
+  marker: string,
+  random: Random,
+  isBroken: boolean,
+): string {
   const members = rules.map((rule) => {
-    const value = plantedValue(rule, marker, random);
+    const isLost = isBroken && rule.action === "redact";
+    const value = isLost ? '"of no interest"' : plantedValue(rule, marker, random);
     if (rule.field === "in.ner") return `"in":{"${marker}":${value},"ner":${value}}`;
     if (rule.field === "list[].v") return `"list":[{"v":${value},"${marker}":1},{"w":${value}}]`;
     return rule.field === "tags[]" ? `"tags":[${value}]` : `"${rule.field}":${value}`;
@@ -132,8 +139,9 @@ function plant(rules: readonly DesensitizeRule[], seed: number, salt: number): P
   const records = Array.from({ length: RECORDS }, (_, i): StreamRecord => {
     const marker = randomMarker(random.pick(MARKER_KINDS), others);
     markers.push(marker);
-    const whole = Buffer.from(recordText(rules, marker, random));
-    const value = random.chance(0.33) ? breakDocument(whole, random) : whole;
+    const isBroken = random.chance(0.33);
+    const whole = Buffer.from(recordText(rules, marker, random, isBroken));
+    const value = isBroken ? breakDocument(whole, random) : whole;
     const bytes = Buffer.from(marker);
     const headers = { trace: bytes, "sealstream-replays": bytes };
     return { offset: i, timestampMs: 1_700_000_000_000, key: bytes, value, headers };

@@ -20,6 +20,8 @@ export interface ClusterWindow {
   readonly subjects: Uint32Array;
   /** The number of each row's sensitive value, rising with the value where `sensitiveOrdered`; null: none asked for. */
   readonly sensitive: Uint32Array | null;
+  /** The number of rows without a sensitive value: it adds nothing to l-diversity. Default: every row has one. */
+  readonly sensitiveNone?: number;
   /** Whether sensitive values are numbers, so that t-closeness counts how far they are apart; default false. */
   readonly sensitiveOrdered?: boolean;
 }

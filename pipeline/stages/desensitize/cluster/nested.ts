@@ -8,7 +8,9 @@
  * its smallest member: published as it is, in a window where at least k distinct subjects had it. Rows that fit no side
  * of a cut are never published at the region above it, for that would say on which side they are: either all rows stay
  * at the region above, or those few are not published at all.
- * Not covered: who knows in which windows a person occurs and can follow a pseudonym needs no region at all.
+ * Not covered: what is published about the others. Who follows pseudonyms over windows may see another member of a group at a
+ * narrower region elsewhere and rule it out, so that fewer than k candidates are left; nor who knows when a person was seen,
+ * nor values that change from one window to the next.
  */
 import type { Domain } from "./domain.ts";
 import type { ClusterWindow, Found } from "./group.ts";

@@ -43,9 +43,17 @@ function membersOf({ group, groups }: Grouping): Uint32Array[] {
   return members;
 }
 
-/** Distinct values of a column in the group that has fewest; null without groups. */
-function leastDistinct(column: Uint32Array, groups: readonly Uint32Array[]): number | null {
-  const counts = groups.map((rows) => new Set(Array.from(rows, (row) => column[row])).size);
+/** Distinct values of a column in the group that has fewest, `none` not counted; null without groups. */
+function leastDistinct(
+  column: Uint32Array,
+  groups: readonly Uint32Array[],
+  none = -1,
+): number | null {
+  const counts = groups.map((rows) => {
+    const values = new Set(Array.from(rows, (row) => column[row]));
+    values.delete(none);
+    return values.size;
+  });
   return counts.length === 0 ? null : counts.reduce((least, count) => Math.min(least, count));
 }
 
@@ -75,7 +83,7 @@ export function measureWindow(
     smallestGroup: leastDistinct(window.subjects, kept),
     ncp: published === 0 ? 1 : penalty / published,
     discernibility: groups.reduce((sum, { rows }) => sum + rows * rows, suppressed * window.rows),
-    distinctSensitive: sensitive && leastDistinct(sensitive, kept),
+    distinctSensitive: sensitive && leastDistinct(sensitive, kept, window.sensitiveNone),
     tCloseness:
       distance && kept.reduce((max, rows) => Math.max(max, distance(rows, 0, rows.length)), 0),
   };

@@ -16,8 +16,8 @@ export interface Requirement {
   countSubjects(rows: Uint32Array, from: number, to: number, enough: number): number;
 }
 
-/** Counts distinct values of a column in slices of rows, without clearing anything between counts. */
-function createCounter(column: Uint32Array) {
+/** Counts distinct values of a column in slices of rows, without clearing anything between counts. @param none not counted */
+function createCounter(column: Uint32Array, none = -1) {
   const seen = new Uint32Array(column.reduce((max, value) => Math.max(max, value), 0) + 1);
   let stamp = 0;
   return (rows: Uint32Array, from: number, to: number, enough: number): number => {
@@ -25,7 +25,7 @@ function createCounter(column: Uint32Array) {
     let count = 0;
     for (let i = from; i < to && count < enough; i++) {
       const value = column[rows[i] as number] as number;
-      if (seen[value] === stamp) continue;
+      if (seen[value] === stamp || value === none) continue;
       seen[value] = stamp;
       count++;
     }
@@ -85,7 +85,7 @@ export function createRequirement(window: ClusterWindow, options: ClusterOptions
     }
     const { lDiversity, tCloseness } = asked;
     if (lDiversity !== null) {
-      const count = createCounter(window.sensitive);
+      const count = createCounter(window.sensitive, window.sensitiveNone);
       checks.push((rows, from, to) => count(rows, from, to, lDiversity) === lDiversity);
     }
     if (tCloseness !== null) {
