@@ -115,7 +115,7 @@ function readSchema(
   }
   const read = readRecordSchema(bytes, named);
   if (read.status === "ok") return { located: read, document: read.document, complaints: [] };
-  const message = `the record schema has ${read.complaints.length === 1 ? "a fault" : "faults"}, named below`;
+  const message = `the record schema has ${read.complaints.length === 1 ? "a fault" : "faults"}: see ${named}`;
   const here = tree.complain(["record", "schema"], message);
   return { located: null, document: {}, complaints: [here, ...read.complaints] };
 }

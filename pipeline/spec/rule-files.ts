@@ -34,7 +34,7 @@ export function readRuleFiles(
     if (table.status === "ok") use(table.rows);
     else
       complaints.push(
-        tree.complain(path, "the file has a fault, named below"),
+        tree.complain(path, `the file has a fault: see ${named}`),
         ...table.complaints,
       );
   };

@@ -46,7 +46,7 @@ export async function testCommand(
   context.print(`${verdict} of ${checks.length} checks`);
   context.print(`sha256 ${inputs.sha256}`);
   if (line !== null) {
-    context.print("for the pipeline file, with the path as seen from there:");
+    context.print("for the pipeline file; mend the path, which is relative to that file:");
     context.print("plugins:");
     context.print(line);
   }
