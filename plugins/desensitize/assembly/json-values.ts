@@ -194,7 +194,10 @@ export function skipFlatNumbers(p: usize, end: usize): usize {
     p = skipNumber(p, end);
     if (!p) return 0;
   } while (load<u8>(p) == 0x2c);
-  return p < end && load<u8>(p) == 0x5d ? p + 1 : 0;
+  if (p >= end || load<u8>(p) != 0x5d) return 0;
+  // Not that of its last number.
+  valueType = TYPE_ARRAY;
+  return p + 1;
 }
 
 /** Passes a number and, in an array, those that follow with nothing but a comma between. */

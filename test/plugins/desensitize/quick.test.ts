@@ -160,3 +160,27 @@ describe.each(BUILDS)("%s", (build) => {
     expect(say([first, record])[1]).toEqual({ key: "a", value: record });
   });
 });
+
+describe.each(BUILDS)("%s: an array of numbers", (build) => {
+  // Found by the fuzz: it was taken for its last number, by the id and by rules that want text or a number.
+  const properties = { id: {}, text: {}, list: {} };
+  const say = createGuest(build, {
+    id: "id",
+    schema: { type: "object", properties },
+    rules: [
+      { field: "id", action: "pseudonymize", key: { env: "A" } },
+      { field: "text", action: "generalize", to: { width: 10 } },
+      { field: "list", action: "keep" },
+    ],
+  });
+  const good = `{"id":"a","text":7,"list":[1]}`;
+
+  test.each([
+    [`{"id":[0],"text":7,"list":[1]}`, "record-id"],
+    [`{"id":"a","text":[7],"list":[1]}`, "wrong-type"],
+    [`{"id":"a","text":[1,7],"list":[1]}`, "wrong-type"],
+  ])("%s is refused where a number would not be", (record, status) => {
+    expect(say([good, good, record, good])[2]).toBe(status);
+    expect(say([` ${record}`])).toEqual([status]);
+  });
+});
