@@ -8,14 +8,7 @@
  */
 import { SealstreamError } from "../../errors.ts";
 import type { ClusterOptions } from "../../spec/pipeline-spec.ts";
-import type {
-  LaneBounds,
-  LaneProcessor,
-  Outcome,
-  OutputRecord,
-  StepResult,
-  StreamRecord,
-} from "../../stream/contract.ts";
+import type { LaneBounds, LaneProcessor, StepResult, StreamRecord } from "../../stream/contract.ts";
 import { sizeOf } from "../../stream/record-window.ts";
 import type { WindowQuality } from "./cluster/quality.ts";
 import {
@@ -27,7 +20,7 @@ import {
 } from "./cluster-state.ts";
 import type { Item, WindowGrouper } from "./cluster-window.ts";
 import { createJudgeAhead } from "./judge-ahead.ts";
-import { outcomeOf, type RowJudge } from "./judge-rows.ts";
+import { type RowJudge, settle } from "./judge-rows.ts";
 
 /** What is told of a window that was grouped; its transaction may still be thrown away. */
 export interface WindowReport {
@@ -64,16 +57,9 @@ export function createClusterLane(lane: ClusterLaneOptions): LaneProcessor<Desen
     return items;
   }
 
-  function finish(end: number, nowMs: number, rest: readonly Item[]): StepResult<DesensitizeState> {
+  function finish(end: number, nowMs: number): StepResult<DesensitizeState> {
     const window = items.slice(0, end);
     const grouped = grouper.group(window);
-    const outputs: OutputRecord[] = [];
-    const outcomes: Outcome[] = [];
-    for (const [i, { offset }] of window.entries()) {
-      const what = grouped.records[i] ?? "plugin-failed";
-      if (typeof what === "string") outcomes.push(outcomeOf(offset, what));
-      else outputs.push({ role: "desensitized", ...what, headers: {} });
-    }
     const [first] = window;
     lane.onWindow?.({
       lane: lane.lane,
@@ -81,11 +67,10 @@ export function createClusterLane(lane: ClusterLaneOptions): LaneProcessor<Desen
       delayMs: first === undefined ? 0 : Math.max(0, nowMs - first.seenMs),
     });
     return {
-      outputs,
-      outcomes,
+      ...settle(window, grouped.records),
       state: NO_CUT,
       consumedTo: (window.at(-1)?.offset ?? 0) + 1,
-      wakeAtMs: rest.length > 0 ? nowMs : null,
+      wakeAtMs: items.length > end ? nowMs : null,
     };
   }
 
@@ -99,7 +84,7 @@ export function createClusterLane(lane: ClusterLaneOptions): LaneProcessor<Desen
       if (state.cut !== null) {
         const end = endOfCut(held, state.cut);
         if (end === null) return { ...waiting, wakeAtMs: null };
-        return finish(end, nowMs, held.slice(end));
+        return finish(end, nowMs);
       }
       const [first] = held;
       if (first === undefined) return { ...waiting, wakeAtMs: null };

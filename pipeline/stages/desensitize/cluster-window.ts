@@ -6,11 +6,12 @@
  */
 import { MAX_VALUE_BYTES } from "../../../schemas/topics.ts";
 import type { ClusterDomain, ClusterOptions, PipelineSpec } from "../../spec/pipeline-spec.ts";
+import { splitPath } from "../../spec/rule-fields.ts";
 import type { Reason } from "../../stream/contract.ts";
 import { createDomain, type Domain } from "./cluster/domain.ts";
 import { type ClusterWindow, type Group, groupWindow } from "./cluster/group.ts";
 import { measureWindow, type WindowQuality } from "./cluster/quality.ts";
-import { listFields, splitPath } from "./field-tree.ts";
+import { listFields } from "./field-tree.ts";
 import { isRefusal, type Judged, type Passed } from "./judge-rows.ts";
 import { clusterOptions, clusterRules, type Note, observedFields, readNotes } from "./observed.ts";
 import { type RecordSchema, TYPE_BITS } from "./record-schema.ts";
@@ -165,7 +166,8 @@ export function createWindowGrouper(
   const slots = listFields(spec.desensitize, schema)
     .map(({ path }) => path)
     .filter((path) => observed.has(path));
-  const fields = clusterRules(spec.desensitize).map(
+  const rules = clusterRules(spec.desensitize);
+  const fields = rules.map(
     ({ field, domain }): ClusteredField => ({
       domain: createDomain(domain),
       isNumber: domain.kind === "number",
@@ -177,10 +179,7 @@ export function createWindowGrouper(
 
   const isOrdered =
     options.sensitive !== null && isOrderedField(spec.record.schema, options.sensitive.field);
-  const widest = clusterRules(spec.desensitize).reduce(
-    (sum, { domain }) => sum + widestText(domain),
-    0,
-  );
+  const widest = rules.reduce((sum, { domain }) => sum + widestText(domain), 0);
 
   function wait(passed: Passed): Reason | Waiting {
     // Before anybody counts on it: a record that became too large after it was grouped would leave its group short.
@@ -215,7 +214,7 @@ export function createWindowGrouper(
       record: isRefusal(judged) ? judged : wait(judged),
     }),
     group(items) {
-      const waiting = items.flatMap(({ record }) => (typeof record === "string" ? [] : [record]));
+      const waiting = items.flatMap(({ record }) => (isRefusal(record) ? [] : [record]));
       const window: ClusterWindow = {
         rows: waiting.length,
         columns: fields.map((_, i) => Float64Array.from(waiting, ({ codes }) => codes[i] ?? 0)),
@@ -241,7 +240,7 @@ export function createWindowGrouper(
       const inOrder = filled.values();
       return {
         records: items.map(({ record }) =>
-          typeof record === "string" ? record : (inOrder.next().value ?? "plugin-failed"),
+          isRefusal(record) ? record : (inOrder.next().value ?? "plugin-failed"),
         ),
         quality: measureWindow(window, domains, grouping, options),
       };

@@ -6,6 +6,7 @@
  */
 import { SealstreamError } from "../../errors.ts";
 import type { DesensitizeRule } from "../../spec/pipeline-spec.ts";
+import { splitPath } from "../../spec/rule-fields.ts";
 import { type RecordSchema, TYPE_BITS } from "./record-schema.ts";
 
 const ALL_TYPES = Object.values(TYPE_BITS).reduce((all, bit) => all | bit, 0);
@@ -22,14 +23,6 @@ export interface FieldNode {
   readonly isRequired: boolean;
   /** Where in the list its object or array stands; null: it is a field of the record. */
   readonly parent: number | null;
-}
-
-/** `a.b[].c` as `a`, `.b`, `[]`, `.c`: what is inside what, without the dots. */
-export function splitPath(path: string): string[] {
-  return path.split(".").flatMap((part) => {
-    const name = part.replace(/(?:\[\])+$/, "");
-    return [name, ...Array<string>((part.length - name.length) / 2).fill("[]")];
-  });
 }
 
 /** The path of a name inside what stands at `outer`. */

@@ -6,28 +6,12 @@
  */
 import { MAX_VALUE_BYTES } from "../../../schemas/topics.ts";
 import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
-import type { Outcome, Reason, StreamRecord } from "../../stream/contract.ts";
-import { type PluginStatus, STATUS_NAMES } from "../../wasm/abi.ts";
+import type { Outcome, OutputRecord, Reason, StreamRecord } from "../../stream/contract.ts";
 import { type PluginResult, valueAt } from "../../wasm/columns.ts";
 import type { PluginHost } from "../../wasm/host.ts";
-import type { PluginChain } from "./plugin-chain.ts";
+import { type PluginChain, reasonOf } from "./plugin-chain.ts";
 import { encodePosition, needsPositions } from "./positions.ts";
 import type { RecordSchema } from "./record-schema.ts";
-
-/** Why the stage refuses what the plugin refuses. `dropped` is not among them: this plugin drops no rows. */
-const REASONS: Readonly<Record<Exclude<PluginStatus, "ok" | "dropped">, Reason>> = {
-  tombstone: "tombstone",
-  "too-large": "too-large",
-  "not-utf8": "not-utf8",
-  "not-json": "not-json",
-  "duplicate-field": "duplicate-field",
-  "unknown-field": "unknown-field",
-  "missing-field": "missing-field",
-  "wrong-type": "wrong-type",
-  "record-id": "record-id",
-  schema: "schema",
-  "plugin-failed": "plugin-failed",
-};
 
 const utf8 = new TextDecoder();
 
@@ -42,13 +26,34 @@ export interface Passed {
 /** What became of a record: a reason why it is refused, or what leaves of it. */
 export type Judged = Reason | Passed;
 
-export function isRefusal(judged: Judged): judged is Reason {
-  return typeof judged === "string";
+export function isRefusal<T extends object>(what: Reason | T): what is Reason {
+  return typeof what === "string";
 }
 
-/** What the lane is told of a record that does not leave. */
-export function outcomeOf(offset: number, reason: Reason): Outcome {
-  return { offset, kind: reason === "dropped" ? "drop" : "dead-letter", reason };
+/** The headers that leave. */
+const NONE = {};
+
+/**
+ * What a step does with the first of the records that were judged: they leave with the plugin's key and value alone, or
+ * have an outcome.
+ */
+export function settle(
+  records: readonly { readonly offset: number }[],
+  judged: readonly (Reason | { readonly key: Uint8Array; readonly value: Uint8Array })[],
+): { outputs: OutputRecord[]; outcomes: Outcome[] } {
+  const outputs: OutputRecord[] = [];
+  const outcomes: Outcome[] = [];
+  // A plain loop, here and below: this runs for every record, beside what writes to Kafka.
+  for (let i = 0; i < judged.length; i++) {
+    const what = judged[i] ?? "plugin-failed";
+    if (!isRefusal(what)) {
+      outputs.push({ role: "desensitized", key: what.key, value: what.value, headers: NONE });
+      continue;
+    }
+    const kind = what === "dropped" ? "drop" : "dead-letter";
+    outcomes.push({ offset: records[i]?.offset ?? -1, kind, reason: what });
+  }
+  return { outputs, outcomes };
 }
 
 export interface RowJudge {
@@ -72,10 +77,10 @@ function fitsSchema(schema: RecordSchema, value: Uint8Array): boolean {
   return schema.validate(JSON.parse(utf8.decode(value)));
 }
 
-/** Why a row is refused that has no output. */
+/** Why a row is refused that has no output: this plugin drops no rows. */
 function refusalOf(code: number): Reason {
-  const name = STATUS_NAMES[code] ?? "plugin-failed";
-  return name === "ok" || name === "dropped" ? "plugin-failed" : REASONS[name];
+  const reason = reasonOf(code);
+  return reason === "dropped" ? "plugin-failed" : reason;
 }
 
 /** Pairs every row with its output or the reason why it has none. */
@@ -86,7 +91,6 @@ function pairRows(
 ): Judged[] {
   const [keys, outputs, notes] = result.columns;
   const { status, rowIndex } = result;
-  // Plain loops here and below: this runs for every record, beside what writes to Kafka.
   const judged: Judged[] = Array.from(status, refusalOf);
   for (let i = 0; i < rowIndex.length; i++) {
     const row = rowIndex[i] ?? 0;

@@ -8,7 +8,7 @@
 import { createHash } from "node:crypto";
 import { SealstreamError } from "../../errors.ts";
 import type { Reason } from "../../stream/contract.ts";
-import { type PluginStatus, STATUS_NAMES } from "../../wasm/abi.ts";
+import { STATUS_NAMES } from "../../wasm/abi.ts";
 import { type PluginResult, valueAt } from "../../wasm/columns.ts";
 import { createPluginHost, type PluginHost } from "../../wasm/host.ts";
 
@@ -39,21 +39,11 @@ export interface PluginChain {
 /** A batch of the lane's bounds is 4 MiB; a plugin that makes sixteen times as much of it is done in parts. */
 const MAX_OUTPUT_BYTES = 64 * 1024 * 1024;
 
-/** What each status of a row makes of its record; `ok` has a value. */
-const REASONS: Readonly<Record<Exclude<PluginStatus, "ok">, Reason>> = {
-  dropped: "dropped",
-  tombstone: "tombstone",
-  "too-large": "too-large",
-  "not-utf8": "not-utf8",
-  "not-json": "not-json",
-  "duplicate-field": "duplicate-field",
-  "unknown-field": "unknown-field",
-  "missing-field": "missing-field",
-  "wrong-type": "wrong-type",
-  "record-id": "record-id",
-  schema: "schema",
-  "plugin-failed": "plugin-failed",
-};
+/** Why a row has no value. Statuses are reasons by name; one that has a value cannot be without, nor is an unknown one. */
+export function reasonOf(code: number): Reason {
+  const name = STATUS_NAMES[code] ?? "plugin-failed";
+  return name === "ok" ? "plugin-failed" : name;
+}
 
 /** @throws plugin-invalid when the bytes are not those that are pinned */
 export function assertPinned(wasm: Uint8Array, sha256: string, what: string): void {
@@ -67,10 +57,7 @@ export function assertPinned(wasm: Uint8Array, sha256: string, what: string): vo
 
 /** What a plugin made of its rows: a value each, or why there is none. */
 function readRows({ status, rowIndex, columns }: PluginResult): ChainedValue[] {
-  const rows = Array.from(status, (code): ChainedValue => {
-    const name = STATUS_NAMES[code] ?? "plugin-failed";
-    return name === "ok" ? "plugin-failed" : REASONS[name];
-  });
+  const rows: ChainedValue[] = Array.from(status, reasonOf);
   const [column, ...more] = columns;
   // Without the one column that is asked for, no row has a value.
   if (column === undefined || more.length > 0) return rows;

@@ -7,21 +7,13 @@
  */
 import { SealstreamError } from "../../errors.ts";
 import type { ClusterOptions, PipelineSpec } from "../../spec/pipeline-spec.ts";
-import type {
-  LaneBounds,
-  Outcome,
-  OutputRecord,
-  Reason,
-  Stage,
-  StepResult,
-  StreamRecord,
-} from "../../stream/contract.ts";
+import type { LaneBounds, Reason, Stage, StepResult, StreamRecord } from "../../stream/contract.ts";
 import { createPluginHost, type PluginHost, type PluginLimits } from "../../wasm/host.ts";
 import { createClusterLane, type WindowReport } from "./cluster-lane.ts";
 import { type DesensitizeState, NO_CUT } from "./cluster-state.ts";
 import { createWindowGrouper } from "./cluster-window.ts";
 import { createJudgeAhead, type JudgeAhead } from "./judge-ahead.ts";
-import { isRefusal, judgeRecords, outcomeOf, type RowJudge } from "./judge-rows.ts";
+import { isRefusal, judgeRecords, type RowJudge, settle } from "./judge-rows.ts";
 import { clusterOptions } from "./observed.ts";
 import {
   assertPinned,
@@ -75,26 +67,15 @@ interface Running {
   readonly plugins: PluginChain;
 }
 
-/** The headers that leave. */
-const NONE = {};
-
 /** A lane whose records each stand for themselves: those that are judged by now are final. */
 async function processBatch(
   records: readonly StreamRecord[],
   ahead: JudgeAhead,
 ): Promise<StepResult<DesensitizeState>> {
-  const outputs: OutputRecord[] = [];
-  const outcomes: Outcome[] = [];
   const judged = await ahead.take(records);
-  for (let i = 0; i < judged.length; i++) {
-    const what = judged[i] ?? "plugin-failed";
-    if (isRefusal(what)) outcomes.push(outcomeOf(records[i]?.offset ?? -1, what));
-    else outputs.push({ role: "desensitized", key: what.key, value: what.value, headers: NONE });
-  }
   const last = records[judged.length - 1];
   return {
-    outputs,
-    outcomes,
+    ...settle(records, judged),
     state: NO_CUT,
     consumedTo: last === undefined ? null : last.offset + 1,
     wakeAtMs: null,
@@ -209,7 +190,7 @@ export function createRuleJudge(options: DesensitizeOptions): RuleJudge {
       const judged = await judgeRecords(records, { ...running, schema, spec, lane: 0 });
       return judged.map((what) => {
         const found = grouper === null ? what : grouper.itemOf(what, 0, 0).record;
-        return typeof found === "string" ? found : { id: found.key };
+        return isRefusal(found) ? found : { id: found.key };
       });
     },
     close: plugin.close,
