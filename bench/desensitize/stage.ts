@@ -97,7 +97,7 @@ export function measureStage(rounds: number, wanted: number): Promise<BenchRow[]
     tell(`filling 1 partition with ${records} records`);
     await fillRaw(lab, raw, records);
     const { brokers } = lab;
-    const about = { brokers, pipeline, transactionIntervalMs: COMMIT_MS };
+    const about = { brokers, pipeline, partitions: 1, transactionIntervalMs: COMMIT_MS };
     const ours: Measured[] = [];
     const identity: Measured[] = [];
     for (let round = 0; round < rounds; round++) {
