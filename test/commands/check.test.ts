@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { check } from "../../pipeline/commands/check.ts";
-import type { CommandContext } from "../../pipeline/commands/context.ts";
 import type { Options } from "../../pipeline/commands/options.ts";
+import { recordingContext } from "./recording-context.ts";
 
 const DIGITS = join(import.meta.dirname, "../../examples/digits");
 const folder = mkdtempSync(join(tmpdir(), "sealstream-check-"));
@@ -24,17 +24,7 @@ async function run(edit: (text: string) => string, options: Options = {}) {
   const text = `${readFileSync(join(DIGITS, "pipeline.yaml"), "utf8")}\nzones:\n${ZONES}`;
   const file = join(folder, "pipeline.yaml");
   writeFileSync(file, edit(text));
-  const printed: string[] = [];
-  const told: string[] = [];
-  const context: CommandContext = {
-    environment: {},
-    clock: () => 0,
-    print: (line) => printed.push(line),
-    tell: (line) => told.push(line),
-    signal: new AbortController().signal,
-    inputEnds: () => new AbortController().signal,
-    isTerminal: false,
-  };
+  const { context, printed, told } = recordingContext();
   return { code: await check(context, file, options), printed, told, file };
 }
 

@@ -7,13 +7,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { check } from "../../pipeline/commands/check.ts";
-import { type CommandContext, loadSpecFiles } from "../../pipeline/commands/context.ts";
+import { loadSpecFiles } from "../../pipeline/commands/context.ts";
 import { createJudge } from "../../pipeline/commands/dead-letters/judge.ts";
 import { linesOf } from "../../pipeline/commands/plugin/inputs.ts";
 import { pipelineLine } from "../../pipeline/commands/plugin/test.ts";
 import { plugin } from "../../pipeline/commands/plugin.ts";
 import { recordsOf } from "../stages/desensitize/fixtures.ts";
 import { changedGuest, hostileGuest, modeConfig } from "../wasm/hostile-guest.ts";
+import { recordingContext } from "./recording-context.ts";
 
 const DIGITS = join(import.meta.dirname, "..", "..", "examples", "digits");
 
@@ -29,26 +30,7 @@ beforeAll(async () => {
   writeFileSync(at("loops.txt"), "one\nL\n");
 }, 60_000);
 
-interface Said {
-  readonly printed: string[];
-  readonly told: string[];
-  readonly context: CommandContext;
-}
-
-function listen(): Said {
-  const printed: string[] = [];
-  const told: string[] = [];
-  const context: CommandContext = {
-    environment: { PSEUDONYM_KEY: "5a".repeat(32) },
-    clock: () => 0,
-    print: (line) => printed.push(line),
-    tell: (line) => told.push(line),
-    signal: new AbortController().signal,
-    inputEnds: () => new AbortController().signal,
-    isTerminal: false,
-  };
-  return { printed, told, context };
-}
+const listen = () => recordingContext({ environment: { PSEUDONYM_KEY: "5a".repeat(32) } });
 
 async function run(action: string, target: string, options: Record<string, unknown> = {}) {
   const { printed, told, context } = listen();

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import type { CommandContext } from "../../pipeline/commands/context.ts";
 import type { Options } from "../../pipeline/commands/options.ts";
 import { preview } from "../../pipeline/commands/preview.ts";
+import { recordingContext } from "./recording-context.ts";
 
 export const DIGITS = join(import.meta.dirname, "../../examples/digits");
 
@@ -56,18 +57,7 @@ export function previewWorld(rules?: string, schema?: object): World {
       return path;
     },
     async run(input, options = {}, more = {}) {
-      const printed: string[] = [];
-      const told: string[] = [];
-      const context: CommandContext = {
-        environment: {},
-        clock: () => 0,
-        print: (line) => printed.push(line),
-        tell: (line) => told.push(line),
-        signal: new AbortController().signal,
-        inputEnds: () => new AbortController().signal,
-        isTerminal: false,
-        ...more,
-      };
+      const { context, printed, told } = recordingContext(more);
       const code = await preview(context, file, input, options);
       return { code, out: printed.join("\n"), told };
     },

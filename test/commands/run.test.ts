@@ -1,8 +1,9 @@
 /** How a stage process ends: what may pass asks to be started again, everything else ends for good. */
 import { describe, expect, it } from "vitest";
-import { type CommandContext, EXIT } from "../../pipeline/commands/context.ts";
+import { EXIT } from "../../pipeline/commands/context.ts";
 import { orAgain, run } from "../../pipeline/commands/run.ts";
 import { ERROR_CODES, type ErrorCode, SealstreamError } from "../../pipeline/errors.ts";
+import { recordingContext } from "./recording-context.ts";
 
 // Because Object.keys of the list has exactly its codes.
 const CODES = Object.keys(ERROR_CODES) as ErrorCode[];
@@ -66,15 +67,7 @@ describe("a stage's exit code", () => {
 });
 
 it("does not ask for another start of a stage whose pipeline file is not valid", async () => {
-  const context: CommandContext = {
-    environment: {},
-    clock: () => 0,
-    print: () => undefined,
-    tell: () => undefined,
-    signal: new AbortController().signal,
-    inputEnds: () => new AbortController().signal,
-    isTerminal: false,
-  };
+  const { context } = recordingContext();
   // This very file: TypeScript, and no pipeline.
   const file = import.meta.filename;
   const options = { inProcess: true, stage: "encrypt" };

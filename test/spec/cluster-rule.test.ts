@@ -3,8 +3,7 @@
  */
 import { describe, expect, it } from "vitest";
 import { formatComplaint } from "../../pipeline/spec/complaint.ts";
-import { loadPipelineSpec } from "../../pipeline/spec/load.ts";
-import { edited, exampleSchema } from "./fixtures.ts";
+import { edited, exampleSchema, loadFiles, specOf } from "./fixtures.ts";
 
 const NOTE = '  - { field: note, action: replace, with: "(removed)" }\n';
 const FILES: Readonly<Record<string, string>> = {
@@ -31,19 +30,10 @@ function schemaWith(more: object = {}): string {
 }
 
 function load(rule: string, others = "", schema = schemaWith()) {
-  const content: Readonly<Record<string, string>> = {
+  return loadFiles({
     "pipeline.yaml": edited(NOTE, `${NOTE}  - { ${rule} }\n${others}`),
     "form.schema.json": schema,
     ...FILES,
-  };
-  return loadPipelineSpec({
-    path: "/p/pipeline.yaml",
-    env: {},
-    readFile: (path) => {
-      const text = content[path.replace("/p/", "")];
-      if (text === undefined) throw new Error("ENOENT");
-      return Buffer.from(text);
-    },
   });
 }
 
@@ -54,10 +44,7 @@ function said(rule: string, others = "", schema = schemaWith()): string {
 }
 
 function clustered(rule: string, schema = schemaWith()) {
-  const loaded = load(rule, "", schema);
-  if (loaded.status === "invalid")
-    throw new Error(loaded.complaints.map(formatComplaint).join("\n"));
-  return loaded.spec.desensitize.filter(({ action }) => action === "cluster");
+  return specOf(load(rule, "", schema)).desensitize.filter(({ action }) => action === "cluster");
 }
 
 describe("a cluster rule becomes", () => {
@@ -239,14 +226,11 @@ describe("check warns", () => {
   });
 
   it("that k counts records where there is no subject", () => {
-    const loaded = (text: string) =>
-      loadPipelineSpec({
-        path: "/p/pipeline.yaml",
-        env: {},
-        readFile: (path) => Buffer.from(path === "/p/pipeline.yaml" ? text : schemaWith()),
-      });
     const rule = `${NOTE}  - { field: age, action: cluster, k: 5 }\n`;
-    const without = loaded(edited("  subject: email\n", "", edited(NOTE, rule)));
+    const without = loadFiles({
+      "pipeline.yaml": edited("  subject: email\n", "", edited(NOTE, rule)),
+      "form.schema.json": schemaWith(),
+    });
     expect(without.status === "ok" && without.warnings.map(({ message }) => message)).toContain(
       "no record.subject, so k counts records: a person with several records counts several times",
     );

@@ -13,28 +13,40 @@ export const exampleText = readFileSync(new URL("pipeline.yaml", folder), "utf8"
 /** Text of the example's record schema. */
 export const exampleSchema = readFileSync(new URL("form.schema.json", folder), "utf8");
 
+/** Loads `pipeline.yaml` out of files by name, as if they lay in one folder. */
+export function loadFiles(
+  files: Readonly<Record<string, string | Uint8Array>>,
+  env: Record<string, string> = {},
+): LoadedPipeline {
+  return loadPipelineSpec({
+    path: "/p/pipeline.yaml",
+    env,
+    readFile: (path) => {
+      const content = files[path.replace("/p/", "")];
+      if (content === undefined) throw new Error("ENOENT");
+      return typeof content === "string" ? Buffer.from(content) : content;
+    },
+  });
+}
+
+/** The spec of what must have loaded. */
+export function specOf(loaded: LoadedPipeline): PipelineSpec {
+  if (loaded.status === "ok") return loaded.spec;
+  throw new Error(loaded.complaints.map(formatComplaint).join("\n"));
+}
+
 /** Loads a text as if it stood beside the example's record schema. */
 export function load(
   text: string | Uint8Array,
   env: Record<string, string> = {},
   schema: string = exampleSchema,
 ): LoadedPipeline {
-  return loadPipelineSpec({
-    path: "/p/pipeline.yaml",
-    env,
-    readFile: (path) => {
-      if (path === "/p/pipeline.yaml") return typeof text === "string" ? Buffer.from(text) : text;
-      if (path === "/p/form.schema.json") return Buffer.from(schema);
-      throw new Error("ENOENT");
-    },
-  });
+  return loadFiles({ "pipeline.yaml": text, "form.schema.json": schema }, env);
 }
 
 /** The spec of a text that must load. */
 export function loadGood(text: string, env: Record<string, string> = {}): PipelineSpec {
-  const loaded = load(text, env);
-  if (loaded.status === "ok") return loaded.spec;
-  throw new Error(loaded.complaints.map(formatComplaint).join("\n"));
+  return specOf(load(text, env));
 }
 
 /** The complaints of a text that must not load. */

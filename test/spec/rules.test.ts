@@ -4,9 +4,8 @@
 import { describe, expect, it } from "vitest";
 import { formatComplaint } from "../../pipeline/spec/complaint.ts";
 import { collisionBound } from "../../pipeline/spec/lint/weak-rules.ts";
-import { loadPipelineSpec } from "../../pipeline/spec/load.ts";
 import { DETECT_TYPES } from "../../schemas/desensitize-rules.ts";
-import { edited, exampleSchema } from "./fixtures.ts";
+import { edited, exampleSchema, loadFiles } from "./fixtures.ts";
 
 const NOTE = '  - { field: note, action: replace, with: "(removed)" }\n';
 
@@ -23,19 +22,10 @@ const FILES: Readonly<Record<string, string>> = {
 };
 
 function loadWith(rule: string, schema = exampleSchema) {
-  const content: Readonly<Record<string, string>> = {
+  return loadFiles({
     "pipeline.yaml": edited(NOTE, `${rule}\n`),
     "form.schema.json": schema,
     ...FILES,
-  };
-  return loadPipelineSpec({
-    path: "/p/pipeline.yaml",
-    env: {},
-    readFile: (path) => {
-      const text = content[path.replace("/p/", "")];
-      if (text === undefined) throw new Error("ENOENT");
-      return Buffer.from(text);
-    },
   });
 }
 

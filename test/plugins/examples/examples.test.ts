@@ -7,7 +7,6 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { CommandContext } from "../../../pipeline/commands/context.ts";
 import { plugin } from "../../../pipeline/commands/plugin.ts";
 import { desensitizeOptions } from "../../../pipeline/commands/stages/desensitize.ts";
 import { formatComplaint } from "../../../pipeline/spec/complaint.ts";
@@ -16,6 +15,7 @@ import { createDesensitizeStage } from "../../../pipeline/stages/desensitize/sta
 import { packBatch, valueAt } from "../../../pipeline/wasm/columns.ts";
 import { createInstance } from "../../../pipeline/wasm/instance.ts";
 import { compilePlugin } from "../../../pipeline/wasm/module-check.ts";
+import { recordingContext } from "../../commands/recording-context.ts";
 import { recordsOf } from "../../stages/desensitize/fixtures.ts";
 import { createRandom } from "../desensitize/random.ts";
 import { toolchains } from "./build.ts";
@@ -27,22 +27,12 @@ const DIGITS = join(import.meta.dirname, "..", "..", "..", "examples", "digits")
 const folder = mkdtempSync(join(tmpdir(), "sealstream-examples-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-function contextOf(printed: string[] = []): CommandContext {
-  return {
-    environment: { PSEUDONYM_KEY: KEY },
-    clock: () => 0,
-    print: (line) => printed.push(line),
-    tell: () => undefined,
-    signal: new AbortController().signal,
-    inputEnds: () => new AbortController().signal,
-    isTerminal: false,
-  };
-}
+const listen = () => recordingContext({ environment: { PSEUDONYM_KEY: KEY } });
 
 /** `plugin ...`: its exit code and what it printed. */
 async function command(action: string, target: string, options: Record<string, unknown> = {}) {
-  const printed: string[] = [];
-  const code = await plugin(contextOf(printed), action, target, options);
+  const { context, printed } = listen();
+  const code = await plugin(context, action, target, options);
   return { code, printed };
 }
 
@@ -128,7 +118,7 @@ for (const { language, example, missing, build } of toolchains()) {
       const loaded = loadPipelineSpec({ path: file, readFile: readFileSync, env: {} });
       if (loaded.status === "invalid")
         throw new Error(loaded.complaints.map(formatComplaint).join());
-      const stage = createDesensitizeStage(await desensitizeOptions(contextOf(), loaded.spec));
+      const stage = createDesensitizeStage(await desensitizeOptions(listen().context, loaded.spec));
       try {
         const lane = await stage.openLane(0);
         const { outputs, outcomes, consumedTo } = await lane.process(

@@ -3,18 +3,16 @@
  */
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { formatComplaint } from "../../../pipeline/spec/complaint.ts";
-import { loadPipelineSpec } from "../../../pipeline/spec/load.ts";
-import type { PipelineSpec } from "../../../pipeline/spec/pipeline-spec.ts";
 import { readRecordSchema } from "../../../pipeline/stages/desensitize/record-schema.ts";
 import { createDesensitizeStage } from "../../../pipeline/stages/desensitize/stage.ts";
 import { syntheticRecord } from "../../../pipeline/stages/desensitize/synthetic-record.ts";
 import { wasmPath } from "../../../pipeline/wasm/locate.ts";
+import { loadFiles, specOf } from "../../spec/fixtures.ts";
 import { recordsOf } from "./fixtures.ts";
 
 const TEXT = { type: ["string", "number", "null"] };
 const FILES: Readonly<Record<string, string>> = {
-  "/p/record.json": JSON.stringify({
+  "record.json": JSON.stringify({
     type: "object",
     properties: {
       id: { type: "string" },
@@ -28,7 +26,7 @@ const FILES: Readonly<Record<string, string>> = {
     },
     required: ["id"],
   }),
-  "/p/pipeline.yaml": `
+  "pipeline.yaml": `
 name: redaction
 kafka: { partitions: 1 }
 record: { schema: record.json, id: id, maxBytes: 921600 }
@@ -50,18 +48,7 @@ privacy: { epsilon: 1, delta: 1e-5 }
 `,
 };
 
-function loadSpec(): PipelineSpec {
-  const readFile = (path: string) => {
-    const text = FILES[path];
-    if (text === undefined) throw new Error("ENOENT");
-    return Buffer.from(text);
-  };
-  const loaded = loadPipelineSpec({ path: "/p/pipeline.yaml", env: {}, readFile });
-  if (loaded.status === "ok") return loaded.spec;
-  throw new Error(loaded.complaints.map(formatComplaint).join("\n"));
-}
-
-const spec = loadSpec();
+const spec = specOf(loadFiles(FILES));
 const wasm = readFileSync(wasmPath("desensitize"));
 const stage = createDesensitizeStage({ spec, secrets: () => Buffer.alloc(32), wasm });
 beforeAll(() => stage.warmUp?.());

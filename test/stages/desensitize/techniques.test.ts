@@ -5,19 +5,17 @@ import { createHash, createHmac } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { FF1 } from "@noble/ciphers/ff1.js";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { formatComplaint } from "../../../pipeline/spec/complaint.ts";
-import { loadPipelineSpec } from "../../../pipeline/spec/load.ts";
-import type { PipelineSpec } from "../../../pipeline/spec/pipeline-spec.ts";
 import { readRecordSchema } from "../../../pipeline/stages/desensitize/record-schema.ts";
 import { createDesensitizeStage } from "../../../pipeline/stages/desensitize/stage.ts";
 import { syntheticRecord } from "../../../pipeline/stages/desensitize/synthetic-record.ts";
 import { wasmPath } from "../../../pipeline/wasm/locate.ts";
+import { loadFiles, specOf } from "../../spec/fixtures.ts";
 import { recordsOf } from "./fixtures.ts";
 
 const SECRET = Buffer.alloc(32, 0x5a);
 const FILES: Readonly<Record<string, string>> = {
-  "/p/places.csv": "10115;Berlin;Germany\n20095;Hamburg;Germany\n",
-  "/p/record.json": JSON.stringify({
+  "places.csv": "10115;Berlin;Germany\n20095;Hamburg;Germany\n",
+  "record.json": JSON.stringify({
     type: "object",
     properties: {
       id: { type: "string" },
@@ -54,7 +52,7 @@ const FILES: Readonly<Record<string, string>> = {
     },
     required: ["id"],
   }),
-  "/p/pipeline.yaml": `
+  "pipeline.yaml": `
 name: techniques
 kafka: { partitions: 1 }
 record: { schema: record.json, id: id }
@@ -79,18 +77,7 @@ privacy: { epsilon: 1, delta: 1e-5 }
 `,
 };
 
-function loadSpec(): PipelineSpec {
-  const readFile = (path: string) => {
-    const text = FILES[path];
-    if (text === undefined) throw new Error("ENOENT");
-    return Buffer.from(text);
-  };
-  const loaded = loadPipelineSpec({ path: "/p/pipeline.yaml", env: {}, readFile });
-  if (loaded.status === "ok") return loaded.spec;
-  throw new Error(loaded.complaints.map(formatComplaint).join("\n"));
-}
-
-const spec = loadSpec();
+const spec = specOf(loadFiles(FILES));
 const wasm = readFileSync(wasmPath("desensitize"));
 const stage = createDesensitizeStage({ spec, secrets: () => SECRET, wasm });
 beforeAll(() => stage.warmUp?.());
