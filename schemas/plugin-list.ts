@@ -9,7 +9,7 @@ import { z } from "zod";
 /** SHA-256 in lowercase hexadecimal digits. */
 const SHA256 = /^[0-9a-f]{64}$/;
 
-export const pluginEntry = z.strictObject({
+const pluginEntry = z.strictObject({
   module: z
     .string()
     .min(1)

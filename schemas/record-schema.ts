@@ -50,8 +50,6 @@ const constraints = {
   const: scalar.optional(),
   minLength: count.optional(),
   maxLength: count.optional(),
-  /** An annotation (draft 2020-12, section 7.2.1): it refuses nothing, and says what kind of text this is. */
-  format: z.string().max(64).optional(),
   pattern: z
     .string()
     .max(1024)

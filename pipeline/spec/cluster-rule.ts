@@ -10,7 +10,7 @@ import type { Complaint, KeyPath } from "./complaint.ts";
 import type { LocatedTree } from "./located-tree.ts";
 import type { ClusterDomain, ClusterOptions } from "./pipeline-spec.ts";
 import { typesOf } from "./read-record-schema.ts";
-import { notInSchema, type PlacedRule, propertyAt } from "./rule-fields.ts";
+import { notInSchema, type PlacedRule, propertyOf } from "./rule-fields.ts";
 
 type ClusterFileRule = Extract<PipelineFile["desensitize"][number], { action: "cluster" }>;
 type Paths = ReadonlyMap<string, readonly (readonly [string, ...string[]])[]>;
@@ -49,11 +49,6 @@ export function toClusterOptions(rule: ClusterFileRule): ClusterOptions {
             tCloseness: rule.tCloseness ?? null,
           },
   };
-}
-
-function propertyOf(schema: RecordSchema, field: string): RecordProperty | null {
-  const property = propertyAt(schema, field);
-  return property === "open" || property === "absent" ? null : property;
 }
 
 function numbers(range: readonly [number | string, number | string] | undefined) {

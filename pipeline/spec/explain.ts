@@ -8,7 +8,7 @@ import { z } from "zod";
 import type { Complaint, KeyPath } from "./complaint.ts";
 import { isLaterKey, isLaterValue } from "./later.ts";
 import type { LocatedTree } from "./located-tree.ts";
-import { nearest } from "./suggest.ts";
+import { didYouMean } from "./suggest.ts";
 
 type Issue = z.core.$ZodIssue;
 
@@ -115,8 +115,7 @@ function explain(issue: Issue, tree: LocatedTree, schema: z.ZodType): Complaint[
 
 function unknownKey(path: KeyPath, key: string, known: readonly string[]): string {
   if (isLaterKey(path, key)) return `option '${key}' is not in this version`;
-  const guess = nearest(key, known);
-  const hint = guess === null ? "" : `; did you mean '${guess}'?`;
+  const hint = didYouMean(key, known);
   const choices = known.length === 0 ? "" : ` (known here: ${known.join(", ")})`;
   return `unknown key '${key.slice(0, QUOTED_CHARACTERS)}'${hint}${choices}`;
 }
@@ -194,8 +193,7 @@ function found(issue: Issue, value: unknown, fromEnvironment: boolean): string {
 /** `; did you mean ...?` for a word that is nearly one of those expected. */
 function meant(issue: Issue, value: unknown, fromEnvironment: boolean): string {
   if (issue.code !== "invalid_value" || typeof value !== "string" || fromEnvironment) return "";
-  const guess = nearest(value, issue.values.map(String));
-  return guess === null ? "" : `; did you mean '${guess}'?`;
+  return didYouMean(value, issue.values.map(String));
 }
 
 /** Keys that the schema knows for the object at a path. */

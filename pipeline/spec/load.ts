@@ -14,7 +14,7 @@ import type { Environment } from "./interpolate.ts";
 import { type LocatedTree, readTree } from "./located-tree.ts";
 import type { PipelineSpec, SaslSpec, TlsSpec, ZoneName } from "./pipeline-spec.ts";
 import { checkPlugins, toBuiltIns, toPlugins } from "./plugin-list.ts";
-import { readRecordSchema } from "./read-record-schema.ts";
+import { type ReadRecordSchema, readRecordSchema } from "./read-record-schema.ts";
 import { placeRules } from "./rule-fields.ts";
 import { readRuleFiles } from "./rule-files.ts";
 import { type LocatedSchema, warnAboutRules } from "./rule-warnings.ts";
@@ -34,10 +34,11 @@ export type LoadedPipeline =
   | { readonly status: "ok"; readonly spec: PipelineSpec; readonly warnings: readonly Complaint[] }
   | { readonly status: "invalid"; readonly complaints: readonly Complaint[] };
 
+type LocatedDocument = Extract<ReadRecordSchema, { readonly status: "ok" }>;
+
 interface ReadSchema {
   /** Null when it could not be read. */
-  readonly located: LocatedSchema | null;
-  readonly document: Readonly<Record<string, unknown>>;
+  readonly located: LocatedDocument | null;
   readonly complaints: readonly Complaint[];
 }
 
@@ -66,16 +67,15 @@ export function loadPipelineSpec(options: LoadOptions): LoadedPipeline {
     }),
     ...crossCheck(checked.value, record.located?.schema ?? null, read.tree),
   ];
-  if (complaints.length > 0 || record.located === null) return invalid(complaints);
+  const { located } = record;
+  if (complaints.length > 0 || located === null) return invalid(complaints);
   return {
     status: "ok",
-    spec: toSpec(
-      checked.value,
-      { schema: record.located.schema, document: record.document },
-      rules,
-      path,
-    ),
-    warnings: inFileOrder(warn(checked.value, record.located, rules, read.tree)),
+    spec: toSpec(checked.value, located, rules, path),
+    // Only `check` asks, and every process loads the file.
+    get warnings() {
+      return inFileOrder(warn(checked.value, located, rules, read.tree));
+    },
   };
 }
 
@@ -109,20 +109,19 @@ function readSchema(
     const message = `expected a readable file relative to ${basename(path)}, found none`;
     return {
       located: null,
-      document: {},
       complaints: [tree.complain(["record", "schema"], message)],
     };
   }
   const read = readRecordSchema(bytes, named);
-  if (read.status === "ok") return { located: read, document: read.document, complaints: [] };
+  if (read.status === "ok") return { located: read, complaints: [] };
   const message = `the record schema has ${read.complaints.length === 1 ? "a fault" : "faults"}: see ${named}`;
   const here = tree.complain(["record", "schema"], message);
-  return { located: null, document: {}, complaints: [here, ...read.complaints] };
+  return { located: null, complaints: [here, ...read.complaints] };
 }
 
 function toSpec(
   file: PipelineFile,
-  record: Pick<LocatedSchema, "schema"> & Pick<ReadSchema, "document">,
+  record: LocatedDocument,
   files: RuleFiles,
   path: string,
 ): PipelineSpec {

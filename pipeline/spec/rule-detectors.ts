@@ -10,8 +10,16 @@ import type { Complaint } from "./complaint.ts";
 import type { LocatedTree } from "./located-tree.ts";
 import { compilePattern } from "./patterns/compile-pattern.ts";
 import { shortestMatch } from "./patterns/dfa.ts";
+import type { DetectionReplacement } from "./pipeline-spec.ts";
 
 type RedactRule = Extract<PipelineFile["desensitize"][number], { action: "redact" }>;
+
+/** What stands in place of a find. */
+export function replacementOf({ mask, with: token }: RedactRule): DetectionReplacement {
+  return mask === undefined
+    ? { kind: "token", with: token ?? "[{type}]" }
+    : { kind: "mask", with: mask };
+}
 
 /** Most bytes that one byte of text may become: a record is at most 1 MB, and the plugin's memory has a maximum. */
 const GROWTH_MAX = 32;
@@ -50,7 +58,8 @@ export function checkDetectors(rule: RedactRule, index: number, tree: LocatedTre
   if (rule.with !== undefined && rule.mask !== undefined) {
     complaints.push(tree.complain(["desensitize", index], "expected either with or mask"));
   }
-  const token = rule.mask === undefined ? (rule.with ?? "[{type}]") : null;
+  const replacement = replacementOf(rule);
+  const token = replacement.kind === "token" ? replacement.with : null;
   const seen = new Set<string>();
   for (const [position, type] of (detect ?? []).entries()) {
     if (seen.has(type)) {

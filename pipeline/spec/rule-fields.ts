@@ -5,7 +5,7 @@ import type { PipelineFile } from "../../schemas/pipeline-file.ts";
 import type { RecordProperty, RecordSchema } from "../../schemas/record-schema.ts";
 import type { KeyPath } from "./complaint.ts";
 import { typesOf } from "./read-record-schema.ts";
-import { nearest } from "./suggest.ts";
+import { didYouMean } from "./suggest.ts";
 
 /** One field's rule and where the file names the field. */
 export interface PlacedRule {
@@ -30,9 +30,7 @@ export function placeRules(file: PipelineFile): PlacedRule[] {
 
 /** What to say about a field that the record schema does not have. */
 export function notInSchema(field: string, schema: RecordSchema): string {
-  const guess = nearest(field, Object.keys(schema.properties));
-  const hint = guess === null ? "" : `; did you mean '${guess}'?`;
-  return `'${field}' is not in the record schema${hint}`;
+  return `'${field}' is not in the record schema${didYouMean(field, Object.keys(schema.properties))}`;
 }
 
 /** `a.b[].c` as `a`, `b`, `[]`, `c`. */
@@ -56,4 +54,10 @@ export function propertyAt(schema: RecordSchema, path: string): RecordProperty |
     here = next;
   }
   return here;
+}
+
+/** The property at a path, or null when the schema says nothing of it or has no such path. */
+export function propertyOf(schema: RecordSchema, path: string): RecordProperty | null {
+  const property = propertyAt(schema, path);
+  return typeof property === "string" ? null : property;
 }

@@ -11,6 +11,7 @@ import type {
   Generalization,
   SecretReference,
 } from "./pipeline-spec.ts";
+import { replacementOf } from "./rule-detectors.ts";
 
 type FileRule = PipelineFile["desensitize"][number];
 
@@ -78,11 +79,8 @@ function toRedaction(
 ): DesensitizeRule {
   const wanted: readonly string[] = rule.detect ?? DETECT_TYPES;
   const types = DETECT_TYPES.filter((type) => wanted.includes(type));
-  const replacement =
-    rule.mask === undefined
-      ? ({ kind: "token", with: rule.with ?? "[{type}]" } as const)
-      : ({ kind: "mask", with: rule.mask } as const);
-  return { field, action: "redact", detectors: [...types, ...rule.patterns], replacement };
+  const detectors = [...types, ...rule.patterns];
+  return { field, action: "redact", detectors, replacement: replacementOf(rule) };
 }
 
 /** The rule of one of the fields that a rule of the file is about; `index` is its place in the list. */

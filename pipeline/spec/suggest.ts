@@ -26,6 +26,12 @@ function distance(a: string, b: string): number {
   return last[b.length] ?? 0;
 }
 
+/** `; did you mean ...?` for a name that is nearly one of those known, else nothing. */
+export function didYouMean(name: string, known: readonly string[]): string {
+  const guess = nearest(name, known);
+  return guess === null ? "" : `; did you mean '${guess}'?`;
+}
+
 /** The known name within a third of the length (one typing error at least), or null. Ties: the first. */
 export function nearest(name: string, known: readonly string[]): string | null {
   if (name.length > LONGEST) return null;

@@ -2,12 +2,12 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { SealstreamError } from "../../errors.ts";
-import type { Options } from "../options.ts";
+import { countOption, type Options } from "../options.ts";
 
 const MIB = 1024 * 1024;
 const NEWLINE = 0x0a;
-const MAX_MEMORY_MB = 1024;
-const MAX_DEADLINE_MS = 600_000;
+const MEMORY_MB = { least: 1, fallback: 64, most: 1024 };
+const DEADLINE_MS = { least: 1, fallback: 2000, most: 600_000 };
 
 export interface PluginInputs {
   readonly module: Uint8Array;
@@ -39,12 +39,6 @@ export function linesOf(bytes: Uint8Array): Uint8Array[] {
   return lines;
 }
 
-function numberOption(value: unknown, name: string, fallback: number, most: number): number {
-  const number = value === undefined ? fallback : Number(value);
-  if (Number.isInteger(number) && number >= 1 && number <= most) return number;
-  throw new SealstreamError("usage", `--${name} must be a whole number from 1 to ${most}.`);
-}
-
 /** Reads everything. @throws SealstreamError `usage` */
 export function readInputs(path: string, options: Options): PluginInputs {
   const module = read(path, "The module");
@@ -54,7 +48,7 @@ export function readInputs(path: string, options: Options): PluginInputs {
     sha256: createHash("sha256").update(module).digest("hex"),
     config: config === undefined ? new Uint8Array(0) : read(String(config), "The configuration"),
     rows: input === undefined ? [] : linesOf(read(String(input), "The input")),
-    memoryMaxBytes: numberOption(options["memoryMaxMb"], "memory-max-mb", 64, MAX_MEMORY_MB) * MIB,
-    deadlineMs: numberOption(options["deadlineMs"], "deadline-ms", 2000, MAX_DEADLINE_MS),
+    memoryMaxBytes: countOption(options["memoryMaxMb"], "memory-max-mb", MEMORY_MB) * MIB,
+    deadlineMs: countOption(options["deadlineMs"], "deadline-ms", DEADLINE_MS),
   };
 }

@@ -18,6 +18,10 @@ export type Result =
   | (Numbered & { readonly status: "waiting" });
 
 type Passed = { readonly key: Uint8Array; readonly value: Uint8Array };
+type Outcome =
+  | ({ readonly status: "passes" } & Passed)
+  | { readonly status: "refused"; readonly reason: Reason }
+  | { readonly status: "dropped" };
 
 /** One result a line, in order. @throws SealstreamError `spec-invalid`, `key-invalid`, `plugin-invalid` */
 export async function runRules(
@@ -70,15 +74,7 @@ export async function runLane<State>(
       const base = { record: offset + 1, raw: value ?? new Uint8Array() };
       const reason = reasons.get(offset);
       const output = reason === undefined ? passed.next().value : undefined;
-      if (reason === "dropped") {
-        results.push({ ...base, status: "dropped" });
-        continue;
-      }
-      results.push(
-        output === undefined
-          ? { ...base, status: "refused", reason: reason ?? "plugin-failed" }
-          : { ...base, status: "passes", ...output },
-      );
+      results.push({ ...base, ...outcomeOf(reason, output) });
     }
     if (results.length > from) continue;
     // A window that waits is closed by letting its time pass; then its end is committed, and it is grouped.
@@ -89,4 +85,12 @@ export async function runLane<State>(
     return { record: offset + 1, raw: value ?? new Uint8Array(), status: "waiting" };
   });
   return [...results, ...waiting];
+}
+
+/** What became of one record, given its reason not to pass, or what passed. */
+function outcomeOf(reason: Reason | "dropped" | undefined, output: Passed | undefined): Outcome {
+  if (reason === "dropped") return { status: "dropped" };
+  return output === undefined
+    ? { status: "refused", reason: reason ?? "plugin-failed" }
+    : { status: "passes", ...output };
 }

@@ -4,7 +4,7 @@
 import type { RecordProperty, RecordSchema } from "../../../schemas/record-schema.ts";
 import type { KeyPath } from "../complaint.ts";
 import { typesOf } from "../read-record-schema.ts";
-import { type PlacedRule, propertyAt, splitPath } from "../rule-fields.ts";
+import { type PlacedRule, propertyOf, splitPath } from "../rule-fields.ts";
 import { FREE_TEXT, IDENTIFIERS, type Kind, kindOf, QUASI_IDENTIFIERS } from "./names.ts";
 
 export interface Leaf {
@@ -39,9 +39,7 @@ function leavesOf(path: string, property: RecordProperty | null): Leaf[] {
 }
 
 export function withLeaves(placed: PlacedRule, schema: RecordSchema): Subject {
-  const property = propertyAt(schema, placed.field);
-  const known = typeof property === "string" ? null : property;
-  return { ...placed, leaves: leavesOf(placed.field, known) };
+  return { ...placed, leaves: leavesOf(placed.field, propertyOf(schema, placed.field)) };
 }
 
 /** A field's own name and the one around it. */

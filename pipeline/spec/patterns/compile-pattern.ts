@@ -10,7 +10,7 @@ import { buildNfa } from "./nfa.ts";
 import { type PatternNode, readPattern } from "./pattern-syntax.ts";
 
 /** Most states of the automaton of one pattern, before it is made as small as it can be. */
-export const PATTERN_STATES_MAX = 4096;
+const PATTERN_STATES_MAX = 4096;
 
 const FAULTS = {
   "too-large": `needs over ${PATTERN_STATES_MAX} states: make its counts smaller or its alternatives fewer`,

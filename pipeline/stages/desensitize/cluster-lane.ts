@@ -18,7 +18,7 @@ import {
   restoreState,
   type WindowCut,
 } from "./cluster-state.ts";
-import type { Item, WindowGrouper } from "./cluster-window.ts";
+import type { WindowGrouper } from "./cluster-window.ts";
 import { createJudgeAhead } from "./judge-ahead.ts";
 import { type RowJudge, settle } from "./judge-rows.ts";
 
@@ -37,6 +37,12 @@ export interface ClusterLaneOptions extends RowJudge {
   readonly onWindow?: ((report: WindowReport) => void) | undefined;
 }
 
+interface Item {
+  readonly offset: number;
+  readonly seenMs: number;
+  readonly record: ReturnType<WindowGrouper["waitingOf"]>;
+}
+
 export function createClusterLane(lane: ClusterLaneOptions): LaneProcessor<DesensitizeState> {
   const { options, bounds, grouper } = lane;
   const ahead = createJudgeAhead(lane);
@@ -52,7 +58,8 @@ export function createClusterLane(lane: ClusterLaneOptions): LaneProcessor<Desen
     const fresh = records.slice(items.length);
     const judged = await ahead.take(fresh, true);
     for (const [i, what] of judged.entries()) {
-      items.push(grouper.itemOf(what, fresh[i]?.offset ?? -1, nowMs));
+      const offset = fresh[i]?.offset ?? -1;
+      items.push({ offset, seenMs: nowMs, record: grouper.waitingOf(what) });
     }
     return items;
   }

@@ -35,19 +35,14 @@ export interface Waiting extends Passed {
   readonly sensitive: string | null;
 }
 
-export interface Item {
-  readonly offset: number;
-  readonly seenMs: number;
-  readonly record: Reason | Waiting;
-}
-
 /** What leaves of a record of a window, or why it does not. */
 export type Grouped = Reason | { readonly key: Uint8Array; readonly value: Uint8Array };
 
 export interface WindowGrouper {
-  itemOf(judged: Judged, offset: number, seenMs: number): Item;
+  /** What of a record waits for its window, or why it is refused. */
+  waitingOf(judged: Judged): Reason | Waiting;
   /** One answer a record, in order. */
-  group(items: readonly Item[]): {
+  group(items: readonly { readonly record: Reason | Waiting }[]): {
     readonly records: readonly Grouped[];
     readonly quality: WindowQuality;
   };
@@ -208,11 +203,7 @@ export function createWindowGrouper(
   }
 
   return {
-    itemOf: (judged, offset, seenMs) => ({
-      offset,
-      seenMs,
-      record: isRefusal(judged) ? judged : wait(judged),
-    }),
+    waitingOf: (judged) => (isRefusal(judged) ? judged : wait(judged)),
     group(items) {
       const waiting = items.flatMap(({ record }) => (isRefusal(record) ? [] : [record]));
       const window: ClusterWindow = {

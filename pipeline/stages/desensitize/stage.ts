@@ -189,7 +189,7 @@ export function createRuleJudge(options: DesensitizeOptions): RuleJudge {
       const running = await plugin.start();
       const judged = await judgeRecords(records, { ...running, schema, spec, lane: 0 });
       return judged.map((what) => {
-        const found = grouper === null ? what : grouper.itemOf(what, 0, 0).record;
+        const found = grouper === null ? what : grouper.waitingOf(what);
         return isRefusal(found) ? found : { id: found.key };
       });
     },

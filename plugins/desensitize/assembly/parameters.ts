@@ -13,10 +13,10 @@ import { ENCODING_BASE64URL, formBytes, formOf } from "./digest-text";
 import { FF1_MOST_TWEAK } from "./ff1";
 import {
   ACTION_BOUNDS, ACTION_CLUSTER, ACTION_DATE, ACTION_FAKE, ACTION_FPE, ACTION_HASH, ACTION_KEEP, ACTION_LOOK_UP, ACTION_MASK,
-  ACTION_OBJECT, ACTION_PERTURB, ACTION_PICK, ACTION_PREFIX, ACTION_PSEUDONYMIZE, ACTION_REDACT,
+  ACTION_PERTURB, ACTION_PICK, ACTION_PREFIX, ACTION_PSEUDONYMIZE, ACTION_REDACT,
   ACTION_REPLACE, ACTION_WIDTH,
   FIELD_DATA, FIELD_FACTOR, FIELD_FIRST, FIELD_KEY, FIELD_PREFIX_BYTES, FIELD_ROOM, FIELD_SECOND, FIELD_TEXT,
-  FIELD_TEXT_BYTES,
+  FIELD_TEXT_BYTES, isMade,
 } from "./fields";
 import { DATE_DECADE } from "./generalize";
 import { isPlain, writeEscaped } from "./json-strings";
@@ -277,7 +277,7 @@ export function readParameters(field: usize, action: u32, block: usize, bytes: u
     case ACTION_REDACT:
       return readRedact(field, block, bytes);
   }
-  if (action > ACTION_HASH && action < ACTION_OBJECT) return readMadeParameters(field, action, block, bytes);
+  if (isMade(action)) return readMadeParameters(field, action, block, bytes);
   // What is left has no parameters: a field that is dropped, an object or array that is rebuilt.
   return !bytes;
 }
