@@ -32,6 +32,8 @@ export const ERROR_CODES = {
   "key-invalid": { retriable: false },
   /** A nonce or use limit of a key is spent. */
   "key-spent": { retriable: false },
+  /** A key management service did not answer within its limit, or throttles. */
+  "kms-unavailable": { retriable: true },
   /** A signature does not verify or its signer is not pinned. */
   "signature-invalid": { retriable: false },
   /** An authenticated envelope does not open. */
