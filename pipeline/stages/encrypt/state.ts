@@ -16,8 +16,8 @@ import { SealstreamError } from "../../errors.ts";
 /** The data key in use. It lives in the state, so that a result that was thrown away takes its key with it. */
 export interface ExampleKey {
   readonly dataKey: DataKey;
-  /** kid of the recipient that can open it. */
-  readonly recipientKid: Uint8Array;
+  /** Who can open it (recipientNames). */
+  readonly recipients: string;
   readonly sealed: number;
 }
 
