@@ -5,11 +5,11 @@
  * COSE_recipient = [ protected: bstr, unprotected, ciphertext: bstr ]
  *   x25519        h'{1: -31}'              {4: kid, -1: {1: 1, -1: 4, -2: ephemeral (32)}}               40 bytes
  *   p-256         h'{1: -31}'              {4: kid, -1: {1: 2, -1: 1, -2: x (32), -3: y (32)}}           40 bytes
- *   rsa-oaep-256  h'{1: -41}'              {4: kid}                                                      256 to 1024 bytes
+ *   rsa-oaep-256  h''                      {1: -41, 4: kid}                                              256 to 1024 bytes
  *   kms           h'{1: "sealstream-kms"}' {4: kid}                                                      1 to 1024 bytes
  * kid = first 16 bytes of SHA-256 of the recipient's public key (types.ts says how each is spelled)
  * ```
- * Each has exactly one accepted spelling; another algorithm, header or curve is refused before a key is asked for.
+ * Key transport has no protected header (RFC 9052 section 8.5.3). Each has exactly one accepted spelling; another algorithm, header or curve is refused before a key is asked for.
  * Must not: let raw content keys out. Sources: RFC 9052 section 5.1, RFC 9053 sections 6.4 and 7.1, RFC 8230 section 3.
  */
 import type { KeyObject } from "node:crypto";
@@ -50,12 +50,13 @@ const LOCAL: Readonly<Record<LocalWrapAlgorithm, LocalWrap>> = {
   "rsa-oaep-256": rsaOaep,
 };
 
-const RSA_PROTECTED = encodeCbor(new Map([[1, -41]]));
+const COSE_RSAES_OAEP_SHA256 = -41;
 const KMS_PROTECTED = encodeCbor(new Map([[1, "sealstream-kms"]]));
 const EMPTY = new Uint8Array(0);
 const UNCOMPRESSED = 0x04;
 
-/** COSE labels: kid, ephemeral key; kty, crv, x, y of a COSE_Key. */
+/** COSE labels: algorithm, kid, ephemeral key; kty, crv, x, y of a COSE_Key. */
+const ALG = 1;
 const KID = 4;
 const EPHEMERAL = -1;
 const [KTY, CRV, X, Y] = [1, -1, -2, -3];
@@ -202,33 +203,37 @@ export function recipientsFromCbor(value: CborValue | undefined): WrappedKey[] |
 }
 
 function recipientToCbor({ algorithm, kid, ephemeral, ciphertext }: WrappedKey): CborValue {
-  const coseKey = coseKeyOf(algorithm, ephemeral);
   const header = new Map<CborValue, CborValue>([[KID, kid]]);
-  if (coseKey !== null) {
-    header.set(EPHEMERAL, coseKey);
-    return [ECDH_PROTECTED, header, ciphertext];
-  }
-  return [algorithm === "kms" ? KMS_PROTECTED : RSA_PROTECTED, header, ciphertext];
-}
-
-function coseKeyOf(algorithm: WrapAlgorithm, ephemeral: Uint8Array): CborValue | null {
   switch (algorithm) {
     case "x25519":
-      return new Map<CborValue, CborValue>([
-        [KTY, OKP],
-        [CRV, CRV_X25519],
-        [X, ephemeral],
-      ]);
+      header.set(EPHEMERAL, okpKey(ephemeral));
+      return [ECDH_PROTECTED, header, ciphertext];
     case "p-256":
-      return new Map<CborValue, CborValue>([
-        [KTY, EC2],
-        [CRV, CRV_P256],
-        [X, ephemeral.subarray(1, 1 + P256_COORDINATE_BYTES)],
-        [Y, ephemeral.subarray(1 + P256_COORDINATE_BYTES)],
-      ]);
-    default:
-      return null;
+      header.set(EPHEMERAL, ec2Key(ephemeral));
+      return [ECDH_PROTECTED, header, ciphertext];
+    case "rsa-oaep-256":
+      header.set(ALG, COSE_RSAES_OAEP_SHA256);
+      return [EMPTY, header, ciphertext];
+    case "kms":
+      return [KMS_PROTECTED, header, ciphertext];
   }
+}
+
+function okpKey(publicKey: Uint8Array): CborValue {
+  return new Map<CborValue, CborValue>([
+    [KTY, OKP],
+    [CRV, CRV_X25519],
+    [X, publicKey],
+  ]);
+}
+
+function ec2Key(point: Uint8Array): CborValue {
+  return new Map<CborValue, CborValue>([
+    [KTY, EC2],
+    [CRV, CRV_P256],
+    [X, point.subarray(1, 1 + P256_COORDINATE_BYTES)],
+    [Y, point.subarray(1 + P256_COORDINATE_BYTES)],
+  ]);
 }
 
 function recipientFromCbor(item: CborValue): WrappedKey | null {
@@ -242,13 +247,16 @@ function recipientFromCbor(item: CborValue): WrappedKey | null {
     const sender = unprotected.size === 2 ? ephemeralOf(unprotected.get(EPHEMERAL)) : null;
     return sender && ciphertext.length === KW_BYTES ? { ...sender, kid, ciphertext } : null;
   }
-  if (unprotected.size !== 1) return null;
-  if (Buffer.compare(header, RSA_PROTECTED) === 0) {
+  if (header.length === 0) {
     const fits = ciphertext.length * 8 >= RSA_MIN_BITS && ciphertext.length * 8 <= RSA_MAX_BITS;
-    return fits ? { algorithm: "rsa-oaep-256", kid, ephemeral: EMPTY, ciphertext } : null;
+    const alg: CborValue | undefined = unprotected.get(ALG);
+    if (!fits || unprotected.size !== 2 || alg !== COSE_RSAES_OAEP_SHA256) return null;
+    return { algorithm: "rsa-oaep-256", kid, ephemeral: EMPTY, ciphertext };
   }
-  if (Buffer.compare(header, KMS_PROTECTED) !== 0 || !isKmsCiphertext(ciphertext)) return null;
-  return { algorithm: "kms", kid, ephemeral: EMPTY, ciphertext };
+  if (Buffer.compare(header, KMS_PROTECTED) !== 0 || unprotected.size !== 1) return null;
+  return isKmsCiphertext(ciphertext)
+    ? { algorithm: "kms", kid, ephemeral: EMPTY, ciphertext }
+    : null;
 }
 
 /** Curve and public key of a COSE_Key in one of its two spellings. */
