@@ -25,6 +25,8 @@ export interface AuthenticPredictions {
   /** Records of the pack. */
   readonly rows: number;
   readonly parameters: CkksParameters;
+  /** Of the consumer's keys under which they are. */
+  readonly keyGeneration: number;
   /** Sealed to the consumer. */
   readonly recordIds: Uint8Array;
   readonly runId: string;
@@ -212,13 +214,13 @@ function judge(
     typeof ledgerEntryHash === "string" &&
     recordIds instanceof Uint8Array;
   if (!isComplete) return "manifest";
-  const published = directory.blob("ckks-public");
-  if (published === null) return "key-unknown";
-  const isOurs =
-    fields["consumerKeyId"] === published.id && fields["parameters"] === published.parameters;
-  if (!isOurs) return "other-key";
+  const keyId = fields["consumerKeyId"];
+  if (directory.blob("ckks-public") === null) return "key-unknown";
+  const published = typeof keyId === "string" ? directory.consumerKey(keyId) : null;
+  if (published === null || fields["parameters"] !== published.parameters) return "other-key";
   const parameters = parseParameters(published.parameters);
   if (parameters === null) return "manifest";
+  const keyGeneration = published.generation;
   const named = { sequence, rows, parameters, recordIds, runId, modelVersion, ledgerEntryHash };
-  return { bundleId, fromOffset, parts, ...named };
+  return { bundleId, fromOffset, parts, keyGeneration, ...named };
 }

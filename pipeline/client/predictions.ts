@@ -6,7 +6,6 @@
  */
 import { topicName } from "../../schemas/topics.ts";
 import { createPredictionDecryptor, type PredictionDecryptor } from "../ckks/decrypt.ts";
-import type { CkksParameters } from "../ckks/parameters.ts";
 import { createKeyDirectory, type KeyDirectory } from "../crypto/directory.ts";
 import type { KeyStore } from "../crypto/key-store.ts";
 import { openRecordIds } from "../crypto/record-ids.ts";
@@ -58,7 +57,7 @@ export interface PredictionReaderOptions {
 }
 
 interface LaneOptions extends PredictionReaderOptions {
-  readonly decryptorFor: (parameters: CkksParameters) => Promise<PredictionDecryptor>;
+  readonly decryptorFor: (bundle: AuthenticPredictions) => Promise<PredictionDecryptor>;
 }
 
 const FETCH = { maxBytes: 8 * 1024 * 1024, maxWaitMs: 200 };
@@ -74,12 +73,12 @@ async function openBundle(
     pipeline,
     bundleId: bundle.bundleId,
     message: bundle.recordIds,
-    unwrapKey: keys.unwrap("consumer-unwrap"),
+    unwrapKeys: keys.unwrapAll("consumer-unwrap"),
   });
   if (ids === null || ids.length !== rows) {
     return "record-ids";
   }
-  const decryptor = await options.decryptorFor(bundle.parameters);
+  const decryptor = await options.decryptorFor(bundle);
   const decrypted = decryptor.decrypt(parts, rows);
   if (decrypted.status === "refused") {
     return decrypted.fault;
@@ -140,15 +139,19 @@ export async function readConsumerDirectory(
   return directory;
 }
 
-/** Loads the secret key once per parameter set; a pipeline has one. */
+/** Loads each secret key once: the present one, and those from before its rotations. */
 function createDecryptors(keys: KeyStore) {
-  const opened = new Map<string, Promise<PredictionDecryptor>>();
+  const opened = new Map<number, Promise<PredictionDecryptor>>();
   return {
-    decryptorFor(parameters: CkksParameters): Promise<PredictionDecryptor> {
-      let decryptor = opened.get(parameters.id);
+    decryptorFor({
+      parameters,
+      keyGeneration,
+    }: AuthenticPredictions): Promise<PredictionDecryptor> {
+      let decryptor = opened.get(keyGeneration);
       if (decryptor === undefined) {
-        decryptor = createPredictionDecryptor({ secretKey: keys.blob("ckks-secret"), parameters });
-        opened.set(parameters.id, decryptor);
+        const secretKey = keys.blob("ckks-secret", keyGeneration);
+        decryptor = createPredictionDecryptor({ secretKey, parameters });
+        opened.set(keyGeneration, decryptor);
       }
       return decryptor;
     },

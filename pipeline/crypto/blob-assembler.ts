@@ -43,8 +43,14 @@ interface Wanted {
   readonly names: ReadonlySet<string>;
 }
 
-/** Generations of a blob that are kept: packs under the last key are still predicted while a new one is taken up. */
-const KEPT_GENERATIONS = 2;
+/**
+ * Generations that are kept: packs under the last key are still predicted while a new one is taken up, and predictions
+ * are read for as long as their topic keeps them. Evaluation keys are large, public keys small.
+ */
+const KEPT_GENERATIONS: Readonly<Record<BlobPurpose, number>> = {
+  "ckks-evaluation": 2,
+  "ckks-public": 16,
+};
 
 /** @param options `maxBytes`: chunks held at once, default 64 MiB (the largest blob) */
 export function createBlobAssembler(options: {
@@ -135,7 +141,7 @@ function createKeptBlobs() {
   const put = (purpose: BlobPurpose, blob: PublicBlob) => {
     const others = all(purpose).filter(({ generation }) => generation !== blob.generation);
     const sorted = [blob, ...others].sort((a, b) => b.generation - a.generation);
-    kept.set(purpose, sorted.slice(0, KEPT_GENERATIONS));
+    kept.set(purpose, sorted.slice(0, KEPT_GENERATIONS[purpose]));
   };
   return {
     all,

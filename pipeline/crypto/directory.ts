@@ -96,6 +96,8 @@ export interface KeyDirectory {
   findDataKey(kid: Uint8Array, topic: SealedTopic): DataKey | null;
   /** The newest. */
   blob(purpose: BlobPurpose): PublicBlob | null;
+  /** The consumer's public key of this id (hex). */
+  consumerKey(id: string): PublicBlob | null;
   /** The consumer's public key of this id (hex) and the evaluation keys that were made with it. */
   consumerKeys(
     id: string,
@@ -188,6 +190,7 @@ export function createKeyDirectory(options: DirectoryOptions): KeyDirectory {
       return by !== null && trust.isTrusted(by) ? state.dataKeys.find(name, topic) : null;
     },
     blob: (purpose) => trustedBlob(state.blobs.blob(purpose)),
+    consumerKey: (id) => trustedBlob(state.blobs.byId("ckks-public", id)),
     consumerKeys(id) {
       const publicKey = trustedBlob(state.blobs.byId("ckks-public", id));
       if (publicKey === null) return null;

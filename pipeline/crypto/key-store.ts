@@ -66,10 +66,8 @@ export interface KeyStore {
   unwrapAll(purpose: UnwrapPurpose): readonly (UnwrapKey | RemoteUnwrapKey)[];
   /** The newest. */
   secret(purpose: SecretPurpose): SecretKey;
-  /** A copy of the newest material, which another library parses; the caller wipes it. */
-  blob(purpose: BlobKeyPurpose): Uint8Array;
-  /** As {@link KeyStore.blob}, of all generations, newest first. */
-  blobs(purpose: BlobKeyPurpose): readonly Uint8Array[];
+  /** A copy of the material, which another library parses; the caller wipes it. @param generation default the newest */
+  blob(purpose: BlobKeyPurpose, generation?: number): Uint8Array;
   /** Of the newest key. */
   generation(purpose: Purpose): number;
   /**
@@ -242,10 +240,6 @@ function storeOf(given: {
     if (handle?.type !== "signing") throw missing(purpose);
     return handle.key;
   };
-  const blobs = (purpose: BlobKeyPurpose) =>
-    ring(purpose).flatMap(({ handle }) =>
-      handle.type === "blob" ? [new Uint8Array(handle.key)] : [],
-    );
   return Object.freeze({
     holder,
     signing: (purpose: SigningPurpose) => {
@@ -266,12 +260,12 @@ function storeOf(given: {
       if (handle?.type !== "secret") throw missing(purpose);
       return handle.key;
     },
-    blob(purpose: BlobKeyPurpose) {
-      const [newest] = blobs(purpose);
-      if (newest === undefined) throw missing(purpose);
-      return newest;
+    blob(purpose: BlobKeyPurpose, generation?: number) {
+      const found = ring(purpose).find((key) => key.generation === (generation ?? key.generation));
+      if (found === undefined) throw missing(purpose, `key of generation ${generation}`);
+      if (found.handle.type !== "blob") throw missing(purpose);
+      return new Uint8Array(found.handle.key);
     },
-    blobs,
     generation: (purpose: Purpose) => ring(purpose)[0]?.generation ?? 0,
     refresh,
   });

@@ -6,7 +6,7 @@
  */
 import { decodeCbor, encodeCbor } from "./cbor.ts";
 import { openSealed, sealTo } from "./sealed-box.ts";
-import type { Recipient, UnwrapKey } from "./wrap/types.ts";
+import type { AnyUnwrapKey, Recipient } from "./wrap/types.ts";
 
 function aadOf(pipeline: string, bundleId: Uint8Array): Uint8Array {
   return Buffer.concat([Buffer.from(`sealstream/record-ids/v1|${pipeline}|`), bundleId]);
@@ -31,11 +31,11 @@ export function openRecordIds(options: {
   readonly pipeline: string;
   readonly bundleId: Uint8Array;
   readonly message: Uint8Array;
-  readonly unwrapKey: UnwrapKey;
+  readonly unwrapKeys: readonly AnyUnwrapKey[];
 }): readonly string[] | null {
   const opened = openSealed({
     message: options.message,
-    unwrapKey: options.unwrapKey,
+    unwrapKeys: options.unwrapKeys,
     aad: aadOf(options.pipeline, options.bundleId),
   });
   const ids: unknown = opened.status === "ok" ? decodeCbor(opened.plaintext) : null;

@@ -23,7 +23,7 @@ import {
   recipientsToCbor,
   wrapContentKey,
 } from "./wrap/key-wrap.ts";
-import type { Recipient, UnwrapKey } from "./wrap/types.ts";
+import type { AnyUnwrapKey, Recipient, WrappedKey } from "./wrap/types.ts";
 
 /** Tag 96 (COSE_Encrypt). */
 const TAG = Buffer.from("d860", "hex");
@@ -78,10 +78,11 @@ function freshContentKey(recipients: readonly Recipient[]): {
 /** Opens a message of {@link sealTo}; never throws on bad input. */
 export function openSealed(options: {
   readonly message: Uint8Array;
-  readonly unwrapKey: UnwrapKey;
+  /** Ours; those in a service are passed over. */
+  readonly unwrapKeys: readonly AnyUnwrapKey[];
   readonly aad: Uint8Array;
 }): { readonly status: "ok"; readonly plaintext: Uint8Array } | { readonly status: "refused" } {
-  const { message, unwrapKey } = options;
+  const { message, unwrapKeys } = options;
   const refused = { status: "refused" } as const;
   if (message.length < TAG.length || message[0] !== TAG[0] || message[1] !== TAG[1]) return refused;
   const body = decodeCbor(message.subarray(TAG.length));
@@ -93,12 +94,23 @@ export function openSealed(options: {
   if (!isBytes(iv, IV_BYTES)) return refused;
   if (!(sealed instanceof Uint8Array) || sealed.length < TAG_BYTES) return refused;
   const wrapped = recipientsFromCbor(recipients);
-  const ours = wrapped?.find((one) => Buffer.compare(one.kid, unwrapKey.kid) === 0);
-  if (recipients === undefined || ours === undefined) return refused;
-  const key = unwrapKey.unwrap(ours, BINDING);
+  if (recipients === undefined || wrapped === null) return refused;
+  const key = contentKeyOf(wrapped, unwrapKeys);
   if (key === null) return refused;
   const plaintext = openGcm(key, iv, aadOf(options.aad, recipients), sealed);
   return plaintext === null ? refused : { status: "ok", plaintext };
+}
+
+/** What the first of our keys makes of the wrap that is for it. */
+function contentKeyOf(
+  wrapped: readonly WrappedKey[],
+  unwrapKeys: readonly AnyUnwrapKey[],
+): KeyObject | null {
+  for (const unwrapKey of unwrapKeys) {
+    const ours = wrapped.find((one) => Buffer.compare(one.kid, unwrapKey.kid) === 0);
+    if (ours !== undefined && unwrapKey.algorithm !== "kms") return unwrapKey.unwrap(ours, BINDING);
+  }
+  return null;
 }
 
 /** The Enc_structure. */

@@ -51,7 +51,7 @@ function sealed(record: Partial<StreamRecord> = {}): Uint8Array {
 
 describe("opening a letter", () => {
   const open = (value: Uint8Array | null, more: Partial<LetterHeaders> = {}, with_ = key) =>
-    openLetter({ pipeline: "digits", headers: { ...headers, ...more }, value, key: with_ });
+    openLetter({ pipeline: "digits", headers: { ...headers, ...more }, value, keys: [with_] });
 
   it("gives the record back, byte for byte", () => {
     expect(open(sealed())).toEqual({
@@ -92,7 +92,9 @@ describe("opening a letter", () => {
     expect(open(message, { topic: "digits.raw" })).toEqual(refused);
     expect(open(message, { reason: "tombstone" })).toEqual(refused);
     expect(open(message, {}, stranger)).toEqual(refused);
-    expect(openLetter({ pipeline: "other", headers, value: message, key })).toEqual(refused);
+    expect(openLetter({ pipeline: "other", headers, value: message, keys: [key] })).toEqual(
+      refused,
+    );
     expect(open(null)).toEqual(refused);
     for (let at = 0; at < message.length; at += 1) {
       const flipped = Uint8Array.from(message);

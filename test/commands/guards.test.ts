@@ -32,7 +32,7 @@ describe("dead letters", () => {
   function open(message: Uint8Array): unknown {
     const opened = openSealed({
       message,
-      unwrapKey: zoneKey,
+      unwrapKeys: [zoneKey],
       aad: deadLetterAad("p", "p.desensitized", 2, 9),
     });
     return opened.status === "ok" ? decodeCbor(opened.plaintext) : null;

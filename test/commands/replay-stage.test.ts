@@ -124,7 +124,7 @@ async function replay(partitions = 1): Promise<string[]> {
     unverified: false,
     producer: recorder(),
     guard: { protect: (payload) => payload, open: (value) => value },
-    ownerKey,
+    ownerKeys: [ownerKey],
     judge: {
       judge: async (records) =>
         records.map(({ key }) => ({ status: "passes", id: key ?? bytes("") })),

@@ -78,7 +78,7 @@ describe("sealed boxes", () => {
   const recipients = [world.recipient("consumer-unwrap"), world.recipient("owner-dead-letter")];
   const message = sealTo({ recipients, plaintext, aad });
   const open = (bytes: Uint8Array, unwrapKey = consumer, label = aad) =>
-    openSealed({ message: bytes, unwrapKey, aad: label });
+    openSealed({ message: bytes, unwrapKeys: [unwrapKey], aad: label });
 
   test("open for each recipient and for nobody else", () => {
     expect(open(message)).toEqual({ status: "ok", plaintext });

@@ -13,19 +13,26 @@ describe("record ids", () => {
   const message = sealRecordIds({ pipeline: "p", bundleId, ids, recipient: consumer });
 
   it("come back as they were", () => {
-    expect(openRecordIds({ pipeline: "p", bundleId, message, unwrapKey: consumer })).toEqual(ids);
+    expect(openRecordIds({ pipeline: "p", bundleId, message, unwrapKeys: [consumer] })).toEqual(
+      ids,
+    );
   });
 
   it("are refused for another key, pipeline or pack, and when a byte is changed", () => {
-    expect(openRecordIds({ pipeline: "p", bundleId, message, unwrapKey: other })).toBeNull();
-    expect(openRecordIds({ pipeline: "q", bundleId, message, unwrapKey: consumer })).toBeNull();
+    expect(openRecordIds({ pipeline: "p", bundleId, message, unwrapKeys: [other] })).toBeNull();
+    expect(openRecordIds({ pipeline: "q", bundleId, message, unwrapKeys: [consumer] })).toBeNull();
     expect(
-      openRecordIds({ pipeline: "p", bundleId: new Uint8Array(16), message, unwrapKey: consumer }),
+      openRecordIds({
+        pipeline: "p",
+        bundleId: new Uint8Array(16),
+        message,
+        unwrapKeys: [consumer],
+      }),
     ).toBeNull();
     const changed = Uint8Array.from(message);
     changed[changed.length - 1] = (changed[changed.length - 1] ?? 0) ^ 1;
     expect(
-      openRecordIds({ pipeline: "p", bundleId, message: changed, unwrapKey: consumer }),
+      openRecordIds({ pipeline: "p", bundleId, message: changed, unwrapKeys: [consumer] }),
     ).toBeNull();
   });
 });

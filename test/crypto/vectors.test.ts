@@ -227,7 +227,7 @@ describe("against pycose (test/vectors/crypto/make.py)", () => {
       for (const privateKey of one.privateKeys) {
         const opened = openSealed({
           message: bytesOf(one.message),
-          unwrapKey: createUnwrapKey("consumer-unwrap", bytesOf(privateKey)),
+          unwrapKeys: [createUnwrapKey("consumer-unwrap", bytesOf(privateKey))],
           aad: bytesOf(one.aad),
         });
         expect(opened).toEqual({ status: "ok", plaintext: bytesOf(one.plaintext) });

@@ -222,7 +222,7 @@ it("makes dead letters of records up to any size, and goes on behind them", asyn
     const offset = Number(text.decode(headers["__connect.errors.offset"]));
     const opened = openSealed({
       message: value ?? new Uint8Array(),
-      unwrapKey: keys.unwrap("owner-dead-letter"),
+      unwrapKeys: [keys.unwrap("owner-dead-letter")],
       aad: deadLetterAad(pipeline.name, topic, 0, offset),
     });
     // Because the grammar of a letter's plaintext says so.

@@ -167,12 +167,12 @@ describe("the main job", () => {
       );
       const opened = openSealed({
         message: letter.value!,
-        unwrapKey: keys.unwrap("owner-dead-letter"),
+        unwrapKeys: [keys.unwrap("owner-dead-letter")],
         aad,
       });
       const wrong = openSealed({
         message: letter.value!,
-        unwrapKey: keys.unwrap("training-dead-letter"),
+        unwrapKeys: [keys.unwrap("training-dead-letter")],
         aad,
       });
       expect(wrong.status).toBe("refused");

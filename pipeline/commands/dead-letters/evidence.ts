@@ -11,7 +11,7 @@
 import { createHash } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { stageGroup, topicName } from "../../../schemas/topics.ts";
-import type { UnwrapKey } from "../../crypto/wrap/types.ts";
+import type { AnyUnwrapKey } from "../../crypto/wrap/types.ts";
 import { SealstreamError } from "../../errors.ts";
 import { readLetterHeaders } from "../../stream/dead-letter.ts";
 import { deadNames, isReceipt, readThrough } from "../../stream/dead-letter-replay.ts";
@@ -103,7 +103,7 @@ async function holdsRecords(
 export async function collectEvidence(
   options: EvidenceOptions,
   ids: ReadonlySet<string>,
-  ownerKey: UnwrapKey,
+  ownerKeys: readonly AnyUnwrapKey[],
 ): Promise<Evidence> {
   const found = new Map<string, Place[]>();
   const inExamples = new Set<string>();
@@ -117,7 +117,7 @@ export async function collectEvidence(
     });
     completeSinceMs = Math.max(completeSinceMs, sinceMs);
   }
-  const refused = await refusedByEncrypt(options, [...found.values()].flat(), ownerKey);
+  const refused = await refusedByEncrypt(options, [...found.values()].flat(), ownerKeys);
   return {
     completeSinceMs,
     cameThrough(id, own) {
@@ -164,7 +164,7 @@ async function scan(
 async function refusedByEncrypt(
   { client, pipeline, patienceMs }: EvidenceOptions,
   places: readonly Place[],
-  key: UnwrapKey,
+  keys: readonly AnyUnwrapKey[],
 ): Promise<ReadonlySet<string>> {
   const wanted = new Set(places.map(nameOf));
   const refused = new Set<string>();
@@ -181,7 +181,7 @@ async function refusedByEncrypt(
         if (headers === null || !wanted.has(nameOf({ partition, offset: headers.offset }))) {
           return undefined;
         }
-        const opened = openLetter({ pipeline, headers, value: record.value, key });
+        const opened = openLetter({ pipeline, headers, value: record.value, keys });
         if (opened.status !== "refused") refused.add(nameOf({ partition, offset: headers.offset }));
         return undefined;
       },

@@ -10,7 +10,7 @@ import type { StageName } from "../../../schemas/topics.ts";
 import { type CborValue, decodeCbor, isBytes, isTextMap, isUnsigned } from "../../crypto/cbor.ts";
 import { PURPOSES } from "../../crypto/key-purposes.ts";
 import { openSealed } from "../../crypto/sealed-box.ts";
-import type { UnwrapKey } from "../../crypto/wrap/types.ts";
+import type { AnyUnwrapKey } from "../../crypto/wrap/types.ts";
 import { isSealstreamError, SealstreamError } from "../../errors.ts";
 import type { Headers, StreamRecord } from "../../stream/contract.ts";
 import type { LetterHeaders } from "../../stream/dead-letter.ts";
@@ -35,16 +35,16 @@ export type OpenedLetter =
     }
   | { readonly status: "refused" };
 
-/** The key that opens a stage's letters. @throws SealstreamError `key-missing` in one sentence */
-export async function deadLetterKey(
+/** The keys that open a stage's letters, the newest first. @throws SealstreamError `key-missing` in one sentence */
+export async function deadLetterKeys(
   context: CommandContext,
   keysRoot: string,
   stage: StageName,
-): Promise<UnwrapKey> {
+): Promise<readonly AnyUnwrapKey[]> {
   const purpose = DEAD_LETTER_PURPOSE[stage];
   const folder = join(keysRoot, "dead-letters");
   try {
-    return (await openHolderKeys(context, folder, "dead-letters")).unwrap(purpose);
+    return (await openHolderKeys(context, folder, "dead-letters")).unwrapAll(purpose);
   } catch (error) {
     if (!isSealstreamError(error, "key-missing")) {
       throw error;
@@ -62,13 +62,13 @@ export function openLetter(given: {
   readonly pipeline: string;
   readonly headers: LetterHeaders;
   readonly value: Uint8Array | null;
-  readonly key: UnwrapKey;
+  readonly keys: readonly AnyUnwrapKey[];
 }): OpenedLetter {
-  const { pipeline, headers, value, key } = given;
+  const { pipeline, headers, value, keys } = given;
   const refused = { status: "refused" } as const;
   if (value === null) return refused;
   const aad = deadLetterAad(pipeline, headers.topic, headers.partition, headers.offset);
-  const opened = openSealed({ message: value, unwrapKey: key, aad });
+  const opened = openSealed({ message: value, unwrapKeys: keys, aad });
   if (opened.status === "refused") return refused;
   const letter = decodePlaintext(opened.plaintext, headers.offset);
   // The header's reason is not authenticated: it must be the sealed one.

@@ -7,7 +7,7 @@
  * replay writes between them and the transactions; what is judged is opened again when it is written, not held.
  */
 
-import type { UnwrapKey } from "../../crypto/wrap/types.ts";
+import type { AnyUnwrapKey } from "../../crypto/wrap/types.ts";
 import type { Reason, StreamRecord } from "../../stream/contract.ts";
 import {
   type LetterHeaders,
@@ -52,7 +52,7 @@ export interface ReplayStageOptions extends EvidenceOptions {
   /** Null: nothing is written. */
   readonly producer: LaneProducer | null;
   readonly guard: ReceiptGuard;
-  readonly ownerKey: UnwrapKey;
+  readonly ownerKeys: readonly AnyUnwrapKey[];
   readonly judge: Judge;
   /** Hashes of the ids that this command has replayed; added to. */
   readonly replayedIds: Set<string>;
@@ -142,7 +142,7 @@ async function openLanes(options: ReplayStageOptions): Promise<Lane[]> {
 async function writeLanes(options: ReplayStageOptions, lanes: readonly Lane[]): Promise<void> {
   const ids = new Set(lanes.flatMap(({ candidates }) => candidates.map(({ id }) => id)));
   if (ids.size === 0) return;
-  const evidence = await collectEvidence(options, ids, options.ownerKey);
+  const evidence = await collectEvidence(options, ids, options.ownerKeys);
   for (const lane of lanes) {
     const chosen = lane.candidates.filter((one) => mayReturn(options, lane, one, evidence));
     await writeLane(options, lane, chosen);
@@ -275,8 +275,8 @@ async function openOne(
     tell(options, lane.partition, letter.offset, "already-replayed");
     return null;
   }
-  const { pipeline, ownerKey: key } = options;
-  const opened = openLetter({ pipeline, headers, value: letter.value, key });
+  const { pipeline, ownerKeys: keys } = options;
+  const opened = openLetter({ pipeline, headers, value: letter.value, keys });
   if (opened.status === "refused") return refuse("edited");
   if (lane.replayed.sources.has(headers.offset)) {
     tell(options, lane.partition, letter.offset, "already-replayed");
@@ -318,7 +318,7 @@ async function writeLane(
   lane: Lane,
   chosen: readonly Candidate[],
 ): Promise<void> {
-  const { client, pipeline, stage, producer, patienceMs, ownerKey: key } = options;
+  const { client, pipeline, stage, producer, patienceMs, ownerKeys: keys } = options;
   const { partition } = lane;
   const [first] = chosen;
   const last = chosen.at(-1);
@@ -362,7 +362,7 @@ async function writeLane(
       next += 1;
       const headers = readLetterHeaders(letter.headers, { stage, topic: input, partition });
       const opened =
-        headers === null ? null : openLetter({ pipeline, headers, value: letter.value, key });
+        headers === null ? null : openLetter({ pipeline, headers, value: letter.value, keys });
       if (opened?.status !== "whole") {
         tell(options, partition, letter.offset, "edited");
         return undefined;

@@ -26,7 +26,7 @@ import { adviseStage } from "./advise.ts";
 import { awaitCaughtUp, type EvidenceOptions } from "./evidence.ts";
 import { createJudge } from "./judge.ts";
 import { attemptsOption, patienceOf, selectionOption } from "./letter-options.ts";
-import { deadLetterKey } from "./open-letter.ts";
+import { deadLetterKeys } from "./open-letter.ts";
 import { createReceiptGuard } from "./receipts.ts";
 import { type JudgedLetter, replayStage } from "./replay-stage.ts";
 import { type Shown, safeJson } from "./text.ts";
@@ -116,7 +116,7 @@ function isReplayable(stage: StageName): stage is ReplayableStage {
 
 async function replayOwner(run: Run, stages: readonly ReplayableStage[]): Promise<void> {
   const { context, spec, client, keysRoot, options } = run;
-  const ownerKey = await deadLetterKey(context, keysRoot, "encrypt");
+  const ownerKeys = await deadLetterKeys(context, keysRoot, "encrypt");
   const ownerFolder = join(keysRoot, "encrypt");
   const owner = await openHolderKeys(context, ownerFolder, "encrypt");
   const signer = owner.signing("owner-signing");
@@ -143,7 +143,7 @@ async function replayOwner(run: Run, stages: readonly ReplayableStage[]): Promis
           unverified: options["unverified"] === true,
           producer,
           guard,
-          ownerKey,
+          ownerKeys,
           judge,
           replayedIds,
           onVerdict: run.report.add,

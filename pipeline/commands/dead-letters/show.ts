@@ -14,7 +14,7 @@ import { type CommandContext, EXIT, loadSpec, openKafka, openLogger } from "../c
 import { keysFolder, type Options } from "../options.ts";
 import { deadPartitions } from "./advise.ts";
 import { type LetterName, letterName, patienceOf } from "./letter-options.ts";
-import { deadLetterKey, type OpenedLetter, openLetter, type PartDigest } from "./open-letter.ts";
+import { deadLetterKeys, type OpenedLetter, openLetter, type PartDigest } from "./open-letter.ts";
 import { isoTime, safeJson, shown } from "./text.ts";
 
 export async function show(
@@ -29,7 +29,7 @@ export async function show(
   if (partition >= deadPartitions(stage, spec.kafka.partitions)) {
     throw new SealstreamError("usage", `${stage} has no partition ${partition}.`);
   }
-  const key = await deadLetterKey(context, keysFolder(file, options), stage);
+  const keys = await deadLetterKeys(context, keysFolder(file, options), stage);
   const { input } = deadNames({ pipeline: spec.name, stage });
   const client = await openKafka(context, spec, openLogger(context, { command: "dead-letters" }));
   try {
@@ -44,7 +44,7 @@ export async function show(
     const opened =
       headers === null
         ? null
-        : openLetter({ pipeline: spec.name, headers, value: letter.value, key });
+        : openLetter({ pipeline: spec.name, headers, value: letter.value, keys });
     if (headers === null || opened === null || opened.status === "refused") {
       throw new SealstreamError(
         "envelope-refused",

@@ -115,7 +115,7 @@ export function openDirectory(spec: PipelineSpec, keys: KeyStore, stage: StageNa
   return createKeyDirectory({
     pipeline: spec.name,
     ...trustRoot(spec),
-    unwrapKeys: () => unwrap.map((purpose) => keys.unwrap(purpose)),
+    unwrapKeys: () => unwrap.flatMap((purpose) => keys.unwrapAll(purpose)),
     blobPurposes: blobs,
   });
 }

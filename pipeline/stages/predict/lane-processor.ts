@@ -195,10 +195,10 @@ function judge(
   if (pack === null || pack.features !== features) return "pack-refused";
   const parameters = parseParameters(pack.parameters);
   if (parameters === null || pack.rows > slotCount(parameters)) return "pack-refused";
+  const keys = directory.consumerKeys(pack.consumerKeyId);
   const published =
-    directory.blob("ckks-public")?.id === pack.consumerKeyId &&
-    directory.blob("ckks-public")?.parameters === pack.parameters &&
-    directory.blob("ckks-evaluation")?.parameters === pack.parameters;
+    keys?.publicKey.parameters === pack.parameters &&
+    keys.evaluation.parameters === pack.parameters;
   if (!published) return "key-unknown";
   const bytes = inputCiphertextBytes(parameters);
   return pack.ciphertexts.every(({ length }) => length === bytes)
@@ -272,12 +272,12 @@ function evaluationRequest(
   pack: Pack,
   model: PredictModel,
 ): PoolRequest {
-  const publicKey = options.directory.blob("ckks-public");
-  const evaluation = options.directory.blob("ckks-evaluation");
+  const keys = options.directory.consumerKeys(pack.consumerKeyId);
   const parameters = parseParameters(pack.parameters);
-  if (publicKey === null || evaluation === null || parameters === null) {
+  if (keys === null || parameters === null) {
     throw new SealstreamError("internal", "A pack was accepted without its keys.");
   }
+  const { publicKey, evaluation } = keys;
   return {
     parameters,
     keyId: `${publicKey.id}/${evaluation.id}`,

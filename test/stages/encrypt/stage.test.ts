@@ -97,7 +97,7 @@ function openPacks(outputs: readonly OutputRecord[], context = packContext("digi
       pipeline: "digits",
       bundleId,
       message: fields["recordIds"] as Uint8Array,
-      unwrapKey: zones.consumerUnwrap,
+      unwrapKeys: [zones.consumerUnwrap],
     }),
   }));
 }

@@ -121,7 +121,7 @@ test("end to end: what the consumer decrypts is the model's output, signed and n
     pipeline: PIPELINE,
     bundleId: bundle!.bundleId,
     message: bundle!.fields["recordIds"] as Uint8Array,
-    unwrapKey: world.unwrap("consumer-unwrap"),
+    unwrapKeys: [world.unwrap("consumer-unwrap")],
   });
   expect(ids).toEqual(["r-0-0", "r-0-1", "r-0-2", "r-0-3", "r-0-4"]);
   const { secretKey } = world.consumer;
