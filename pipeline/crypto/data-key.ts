@@ -11,9 +11,11 @@ import { createSecretKey, type KeyObject, randomBytes } from "node:crypto";
 import { SealstreamError } from "../errors.ts";
 import { AES_KEY_BYTES, IV_BYTES, openGcm, sealGcm } from "./aes-gcm.ts";
 import { dataKeyBinding, type KeyEntry, signEntry } from "./key-entries.ts";
-import { KID_BYTES, type Recipient, type SigningKey } from "./key-handles.ts";
+import { KID_BYTES, type SigningKey } from "./key-handles.ts";
 import { SEALED_TOPICS, type SealedTopic } from "./key-purposes.ts";
-import { wrapContentKey } from "./key-wrap.ts";
+import type { Kms } from "./kms/kms.ts";
+import { wrapContentKeyFor } from "./wrap/key-wrap.ts";
+import type { Recipient, WrappedKey } from "./wrap/types.ts";
 
 /** An AES-256-GCM key behind a handle. Only the handle that {@link createDataKey} made can seal. */
 export interface DataKey {
@@ -56,18 +58,20 @@ const NONCE_PREFIX_BYTES = 4;
  * A fresh data key and the record that gives it to its recipients. Write the record before anything sealed with it,
  * or in the same transaction.
  * @param options `signer` must be the topic's (owner-signing for examples, train-signing for contributions,
- * model-signing for models); `limit` is for tests and early rotation
- * @throws `key-forbidden` when the signer or a recipient is not one of the topic's
+ * model-signing for models); `limit` is for tests and early rotation; `kms` wraps for recipients in a service
+ * @throws `key-forbidden` when the signer or a recipient is not one of the topic's, `key-missing` for a recipient in a
+ * service without `kms`, and what `Kms.wrap` throws: then there is no key
  */
-export function createDataKey(options: {
+export async function createDataKey(options: {
   readonly pipeline: string;
   readonly topic: SealedTopic;
   readonly lane: number;
   readonly recipients: readonly Recipient[];
   readonly signer: SigningKey;
   readonly limit?: number | undefined;
-}): { dataKey: DataKey; entry: KeyEntry } {
-  const { pipeline, topic, lane, recipients, signer } = options;
+  readonly kms?: Kms | undefined;
+}): Promise<{ dataKey: DataKey; entry: KeyEntry }> {
+  const { pipeline, topic, lane, recipients, signer, kms } = options;
   const limit = options.limit ?? DATA_KEY_LIMIT;
   if (!Number.isSafeInteger(lane) || lane < 0 || recipients.length === 0) {
     throw new SealstreamError("internal", "A data key needs a lane and at least one recipient.");
@@ -76,23 +80,41 @@ export function createDataKey(options: {
     throw new SealstreamError("internal", "The use limit of a data key is 1 to 2^32.");
   }
   assertAllowed(topic, signer, recipients);
-  const raw = randomBytes(AES_KEY_BYTES);
   const scope: DataKeyScope = {
     pipeline,
     topic,
     lane,
     kid: new Uint8Array(randomBytes(KID_BYTES)),
   };
-  const binding = dataKeyBinding(scope);
-  const wrapped = recipients.map((recipient) => wrapContentKey(raw, recipient, binding));
-  const key = createSecretKey(raw);
-  raw.fill(0);
+  const { key, wrapped } = await freshContentKey(recipients, dataKeyBinding(scope), kms);
   const entry = signEntry({
     pipeline,
     payload: { type: "data-key", generation: 1, topic, lane, kid: scope.kid, recipients: wrapped },
     signer,
   });
   return { dataKey: handleOf(key, scope, limit), entry };
+}
+
+/** A new content key, and what it is wrapped to for each recipient, in their order. */
+async function freshContentKey(
+  recipients: readonly Recipient[],
+  binding: Uint8Array,
+  kms: Kms | undefined,
+): Promise<{ key: KeyObject; wrapped: readonly WrappedKey[] }> {
+  const contentKey = randomBytes(AES_KEY_BYTES);
+  try {
+    // All are waited for, also after a failure: a service that is still being asked must not read a wiped key.
+    const settled = await Promise.allSettled(
+      recipients.map((recipient) => wrapContentKeyFor({ contentKey, recipient, binding, kms })),
+    );
+    const wrapped = settled.map((one) => {
+      if (one.status === "rejected") throw one.reason;
+      return one.value;
+    });
+    return { key: createSecretKey(contentKey), wrapped };
+  } finally {
+    contentKey.fill(0);
+  }
 }
 
 /** A handle that only opens, of a key that was unwrapped. */

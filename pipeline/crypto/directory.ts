@@ -22,7 +22,7 @@ import {
   keyNameOf,
   keysContext,
 } from "./key-entries.ts";
-import { createRecipient, hex, keyIdOf, type Recipient } from "./key-handles.ts";
+import { hex, keyIdOf } from "./key-handles.ts";
 import {
   BLOB_PURPOSES,
   BLOB_ZONE,
@@ -36,7 +36,8 @@ import {
   ZONES,
   type ZoneName,
 } from "./key-purposes.ts";
-import type { UnwrapKey, WrappedKey } from "./key-wrap.ts";
+import { createRecipient } from "./wrap/key-wrap.ts";
+import type { Recipient, UnwrapKey, WrappedKey } from "./wrap/types.ts";
 
 export type { BlobPurpose } from "./key-purposes.ts";
 
@@ -240,6 +241,7 @@ function acceptDataKey(state: State, payload: DataKeyPayload): Applied {
 
 function copyOf(wrap: WrappedKey): WrappedKey {
   return {
+    algorithm: wrap.algorithm,
     kid: new Uint8Array(wrap.kid),
     ephemeral: new Uint8Array(wrap.ephemeral),
     ciphertext: new Uint8Array(wrap.ciphertext),

@@ -38,7 +38,8 @@ import {
   type StageSigningPurpose,
   type UnwrapPurpose,
 } from "./key-purposes.ts";
-import { recipientsFromCbor, recipientsToCbor, type WrappedKey } from "./key-wrap.ts";
+import { publicKeyComplaint, recipientsFromCbor, recipientsToCbor } from "./wrap/key-wrap.ts";
+import type { WrappedKey } from "./wrap/types.ts";
 
 /** A record to write to the `keys` topic. */
 export interface KeyEntry {
@@ -213,6 +214,7 @@ function decodeRecipient(map: TextMap, generation: number): RecipientPayload | n
   const { zone, purpose, publicKey } = map;
   if (!hasExactly(map, 3) || typeof purpose !== "string" || !isUnwrap(purpose)) return null;
   if (zone !== PURPOSES[purpose].zone || !isBytes(publicKey, PUBLIC_KEY_BYTES)) return null;
+  if (publicKeyComplaint("x25519", publicKey) !== null) return null;
   return { type: "recipient", generation, purpose, publicKey };
 }
 

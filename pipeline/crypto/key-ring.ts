@@ -19,12 +19,8 @@ import { openMaterial, type Unlock } from "./key-seal.ts";
 import type { SourcedKey } from "./key-source.ts";
 import { assertFit, openPem } from "./key-source-pem.ts";
 import type { Kms } from "./kms/kms.ts";
-import {
-  createRemoteUnwrapKey,
-  createUnwrapKeyOf,
-  type RemoteUnwrapKey,
-  type UnwrapKey,
-} from "./wrap-stand-in.ts";
+import { createRemoteUnwrapKey, createUnwrapKeyOf } from "./wrap/key-wrap.ts";
+import type { RemoteUnwrapKey, UnwrapKey } from "./wrap/types.ts";
 
 /** What is made of a key file. */
 export type KeyHandle =

@@ -53,7 +53,7 @@ import {
 import { sealedToJson } from "./key-seal-form.ts";
 import { environmentSource, folderSource, type KeySource } from "./key-source.ts";
 import type { Kms } from "./kms/kms.ts";
-import type { RemoteUnwrapKey, UnwrapKey } from "./wrap-stand-in.ts";
+import type { RemoteUnwrapKey, UnwrapKey } from "./wrap/types.ts";
 
 /** Opened keys of one holder. Each method throws `key-missing` when the holder has no such key. */
 export interface KeyStore {

@@ -25,7 +25,7 @@ beforeAll(async () => {
   topics = createTopics(zones);
   const lane = await startLane(zones, topics);
   await lane.run();
-  const trainer = createTrainer(zones, topics);
+  const trainer = await createTrainer(zones, topics);
   for (let i = 0; i < 8; i += 1) trainer.send(trainer.next(lane.state().run.runId));
   await lane.run();
 });
@@ -156,7 +156,7 @@ describe("refuses", () => {
     const name = { pipeline: PIPELINE, runId: "ab".repeat(16), modelVersion: 3 };
     const recipient = directory.recipient("model-unwrap");
     if (recipient === null) throw new Error("no recipient");
-    const { dataKey } = createDataKey({
+    const { dataKey } = await createDataKey({
       pipeline: PIPELINE,
       topic: "models",
       lane: 0,
