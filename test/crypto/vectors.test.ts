@@ -9,6 +9,7 @@ import {
 } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import { openGcm, sealGcm } from "../../pipeline/crypto/aes-gcm.ts";
+import { sha256 } from "../../pipeline/crypto/chunks.ts";
 import { sign1, verify1 } from "../../pipeline/crypto/cose-sign1.ts";
 import { openingDataKey } from "../../pipeline/crypto/data-key.ts";
 import { createKeyDirectory } from "../../pipeline/crypto/directory.ts";
@@ -84,6 +85,28 @@ describe("primitives", () => {
     expect(hexOf(padded.hmac(utf8("Hi There")))).toBe(
       "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7",
     );
+  });
+
+  test("HMAC-SHA-256 of the secret handle, RFC 4231", () => {
+    const text = vectorFile("../sha256/rfc-4231-sha256.txt");
+    const cases = [...text.matchAll(/Key = (\w+)\n(?:#.*\n)*Msg = (\w+)\nMD = (\w{64})\n/g)];
+    expect(cases).toHaveLength(6);
+    for (const [, keyText, message, digest] of cases) {
+      const key = bytesOf(keyText!);
+      // What HMAC does with a key longer than a block, and the zeros that it adds to a shorter one.
+      const raw = new Uint8Array(32);
+      raw.set(key.length > 64 ? sha256(key) : key);
+      expect(hexOf(createSecretHandle("split", raw).hmac(bytesOf(message!)))).toBe(digest);
+    }
+  });
+
+  test("SHA-256, NIST CAVP short messages", () => {
+    const text = vectorFile("../sha256/SHA256ShortMsg.rsp");
+    const cases = [...text.matchAll(/Len = (\d+)\s+Msg = (\w+)\s+MD = (\w+)/g)];
+    expect(cases).toHaveLength(65);
+    for (const [, bits, message, digest] of cases) {
+      expect(hexOf(sha256(bytesOf(message!).slice(0, Number(bits) / 8)))).toBe(digest);
+    }
   });
 
   test("A256KW, RFC 3394 section 4.6", () => {

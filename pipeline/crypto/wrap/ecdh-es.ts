@@ -7,6 +7,8 @@
  * protected = {1: -31}
  * ```
  * The binding says what the wrapped key is for, so that a wrap moved elsewhere yields another KEK and is refused.
+ * The ephemeral key is no input of the KDF (RFC 9053), so one of the few other points with the same shared secret (-y on
+ * P-256, a point of low order added on X25519) opens too: the signature or AAD around every wrapped key refuses that.
  * Must not: let the shared secret, the KEK or raw content keys out of this file; it wipes what it is handed.
  * Sources: RFC 9053 sections 5.2, 6.3.1 and 6.4, RFC 3394, NIST SP 800-56A section 5.7.1.2.
  */
