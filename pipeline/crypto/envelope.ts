@@ -3,18 +3,19 @@
  *
  * ```
  * envelope     = 16([ protected: bstr, unprotected: {5: iv (12 bytes)}, ciphertext: bstr (plaintext + 16) ])
- * protected    = {1: 3 (A256GCM), 4: kid (16 bytes), -70001: sequence (unsigned, < 2^53)}
+ * protected    = {1: 3 (A256GCM) or 24 (ChaCha20/Poly1305), 4: kid (16 bytes), -70001: sequence (unsigned, < 2^53)}
  * AAD          = ["Encrypt0", protected, external_aad: bstr]
  * external_aad = [ "sealstream/envelope/v1", pipeline, topic, lane, recordId: bstr, schemaVersion, {* tstr => tstr} ]
  * ```
  * Nothing of external_aad is transmitted: opening an envelope in another record, lane, topic or pipeline fails. There
  * is one accepted spelling of each envelope; another algorithm, header or length form is refused before a key is
- * asked for. The sequence is visible and authenticated; that it rises is the reader's check.
+ * asked for. The algorithm must be the key's own, which the key's signed entry says: an envelope cannot choose it.
+ * The sequence is visible and authenticated; that it rises is the reader's check.
  * Written by hand instead of through cbor2 because this runs once a record.
- * Must not: choose nonces, keep keys. Sources: RFC 9052 sections 5.2 and 5.3, RFC 9053 section 4.1.
+ * Must not: choose nonces, keep keys. Sources: RFC 9052 sections 5.2 and 5.3, RFC 9053 sections 4.1 and 4.3.
  */
 import { SealstreamError } from "../errors.ts";
-import { IV_BYTES, TAG_BYTES } from "./aes-gcm.ts";
+import { type CipherName, IV_BYTES, TAG_BYTES } from "./aead.ts";
 import {
   CBOR_ARRAY,
   CBOR_BYTES,
@@ -55,17 +56,17 @@ export type OpenedEnvelope =
 
 /** Tag 16, array of 3, bstr with a one-byte length ... */
 const HEAD = Buffer.from("d08358", "hex");
-/** ... of {1: 3, 4: bstr of 16 bytes ... */
-const PROTECTED_HEAD = Buffer.from("a301030450", "hex");
+/** ... of {1: algorithm, 4: bstr of 16 bytes ... */
+const PROTECTED_HEAD: Readonly<Record<CipherName, Buffer>> = {
+  "aes-256-gcm": Buffer.from("a301030450", "hex"),
+  "chacha20-poly1305": Buffer.from("a30118180450", "hex"),
+};
 /** ... -70001: the sequence follows}. */
 const SEQUENCE_LABEL = Buffer.from("3a00011170", "hex");
 /** {5: bstr of 12 bytes ... */
 const UNPROTECTED_HEAD = Buffer.from("a1054c", "hex");
 
 const PROTECTED_AT = HEAD.length + 1;
-const KID_AT = PROTECTED_AT + PROTECTED_HEAD.length;
-const LABEL_AT = KID_AT + KID_BYTES;
-const SEQUENCE_AT = LABEL_AT + SEQUENCE_LABEL.length;
 
 /** Array head, text head, "Encrypt0", bstr head with one length byte. */
 const AAD_HEAD = Buffer.from("8368456e63727970743058", "hex");
@@ -92,16 +93,19 @@ export function sealEnvelope(options: {
     throw new SealstreamError("internal", "The data key or sequence does not fit the context.");
   }
   const sealedBytes = plaintext.length + TAG_BYTES;
-  const sequenceEnd = SEQUENCE_AT + headBytes(sequence);
+  const protectedHead = PROTECTED_HEAD[dataKey.cipher];
+  const kidAt = PROTECTED_AT + protectedHead.length;
+  const sequenceAt = kidAt + KID_BYTES + SEQUENCE_LABEL.length;
+  const sequenceEnd = sequenceAt + headBytes(sequence);
   const sealedHeadAt = sequenceEnd + UNPROTECTED_HEAD.length + IV_BYTES;
   const sealedAt = sealedHeadAt + headBytes(sealedBytes);
   const out = Buffer.allocUnsafeSlow(sealedAt + sealedBytes);
   out.set(HEAD, 0);
   out[HEAD.length] = sequenceEnd - PROTECTED_AT;
-  out.set(PROTECTED_HEAD, PROTECTED_AT);
-  out.set(dataKey.kid, KID_AT);
-  out.set(SEQUENCE_LABEL, LABEL_AT);
-  writeHead(out, SEQUENCE_AT, CBOR_UNSIGNED, sequence);
+  out.set(protectedHead, PROTECTED_AT);
+  out.set(dataKey.kid, kidAt);
+  out.set(SEQUENCE_LABEL, kidAt + KID_BYTES);
+  writeHead(out, sequenceAt, CBOR_UNSIGNED, sequence);
   out.set(UNPROTECTED_HEAD, sequenceEnd);
   writeHead(out, sealedHeadAt, CBOR_BYTES, sealedBytes);
   const aad = aadOf(out.subarray(PROTECTED_AT, sequenceEnd), context);
@@ -122,10 +126,10 @@ export function openEnvelope(options: {
   const bytes = plainBytes(options.envelope);
   const layout = layoutOf(bytes);
   if (layout === null) return { status: "refused" };
-  const kid = bytes.subarray(KID_AT, LABEL_AT);
+  const kid = bytes.subarray(layout.kidAt, layout.kidAt + KID_BYTES);
   const dataKey = options.findKey(kid);
   if (dataKey === null) return { status: "unknown-key", kid };
-  if (!isFor(dataKey, context)) return { status: "refused" };
+  if (dataKey.cipher !== layout.cipher || !isFor(dataKey, context)) return { status: "refused" };
   const aad = aadOf(bytes.subarray(PROTECTED_AT, layout.protectedEnd), context);
   const iv = bytes.subarray(layout.ivAt, layout.ivAt + IV_BYTES);
   const plaintext = dataKey.open(iv, bytes.subarray(layout.sealedAt), aad);
@@ -135,6 +139,8 @@ export function openEnvelope(options: {
 }
 
 interface Layout {
+  readonly cipher: CipherName;
+  readonly kidAt: number;
   readonly protectedEnd: number;
   readonly ivAt: number;
   readonly sealedAt: number;
@@ -143,11 +149,14 @@ interface Layout {
 
 /** Positions within an envelope that has exactly our form, else null. */
 function layoutOf(bytes: Uint8Array): Layout | null {
-  if (!startsWith(bytes, HEAD, 0) || !startsWith(bytes, PROTECTED_HEAD, PROTECTED_AT)) return null;
-  if (!startsWith(bytes, SEQUENCE_LABEL, LABEL_AT)) return null;
-  const sequence = readHead(bytes, SEQUENCE_AT, CBOR_UNSIGNED);
+  const cipher = cipherNamedIn(bytes);
+  if (cipher === null || !startsWith(bytes, HEAD, 0)) return null;
+  const kidAt = PROTECTED_AT + PROTECTED_HEAD[cipher].length;
+  const sequenceAt = kidAt + KID_BYTES + SEQUENCE_LABEL.length;
+  if (!startsWith(bytes, SEQUENCE_LABEL, kidAt + KID_BYTES)) return null;
+  const sequence = readHead(bytes, sequenceAt, CBOR_UNSIGNED);
   if (sequence < 0) return null;
-  const protectedEnd = SEQUENCE_AT + headBytes(sequence);
+  const protectedEnd = sequenceAt + headBytes(sequence);
   if (bytes[HEAD.length] !== protectedEnd - PROTECTED_AT) return null;
   if (!startsWith(bytes, UNPROTECTED_HEAD, protectedEnd)) return null;
   const ivAt = protectedEnd + UNPROTECTED_HEAD.length;
@@ -155,8 +164,17 @@ function layoutOf(bytes: Uint8Array): Layout | null {
   if (sealedBytes < TAG_BYTES) return null;
   const sealedAt = ivAt + IV_BYTES + headBytes(sealedBytes);
   return bytes.length === sealedAt + sealedBytes
-    ? { protectedEnd, ivAt, sealedAt, sequence }
+    ? { cipher, kidAt, protectedEnd, ivAt, sealedAt, sequence }
     : null;
+}
+
+/** The cipher that the protected header begins with, or null. */
+function cipherNamedIn(bytes: Uint8Array): CipherName | null {
+  if (startsWith(bytes, PROTECTED_HEAD["aes-256-gcm"], PROTECTED_AT)) return "aes-256-gcm";
+  if (startsWith(bytes, PROTECTED_HEAD["chacha20-poly1305"], PROTECTED_AT)) {
+    return "chacha20-poly1305";
+  }
+  return null;
 }
 
 function startsWith(bytes: Uint8Array, wanted: Buffer, at: number): boolean {

@@ -1,6 +1,7 @@
 /** Shared parts of the crypto tests: fresh zones, certified directories, and mutations. Must not: be a test. */
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
+import type { CipherName } from "../../pipeline/crypto/aead.ts";
 import { createDataKey, type DataKey } from "../../pipeline/crypto/data-key.ts";
 import { createKeyDirectory, type KeyDirectory } from "../../pipeline/crypto/directory.ts";
 import { createZoneKeys, publicEntries } from "../../pipeline/crypto/key-ceremony.ts";
@@ -80,7 +81,13 @@ export function createWorld(pipeline = PIPELINE): World {
 /** A sealing data key of a topic, straight from its allowed signer and recipients. */
 export function dataKeyFor(
   world: World,
-  options: { topic?: SealedTopic; lane?: number; limit?: number; pipeline?: string } = {},
+  options: {
+    topic?: SealedTopic;
+    lane?: number;
+    limit?: number;
+    pipeline?: string;
+    cipher?: CipherName;
+  } = {},
 ): { dataKey: DataKey; entry: KeyEntry } {
   const topic = options.topic ?? "examples";
   const shape = {
@@ -98,6 +105,7 @@ export function dataKeyFor(
     recipients: shape[topic].recipients.map((purpose) => world.recipient(purpose)),
     signer: world.signing(shape[topic].signer),
     limit: options.limit,
+    cipher: options.cipher,
   });
 }
 

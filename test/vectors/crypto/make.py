@@ -1,10 +1,10 @@
 """Makes the committed vectors of this folder. Run outside the repository's own toolchain:
 
-    python3 -m venv venv && venv/bin/pip install pycose==1.1.0 cbor2==5.9.0 cryptography==50.0.2
+    python3 -m venv venv && venv/bin/pip install pycose==1.1.0 cbor2==5.9.0 cryptography==50.0.2 cwt==3.3.0
     venv/bin/python make.py [FOLDER WITH gcmEncryptExtIV256.rsp.gz AND gcmDecrypt256.rsp.gz]
 
-cose.json: messages made by an independent implementation. COSE_Encrypt0 and COSE_Sign1 are made by pycose. pycose 1.1.0
-has no X25519 for key agreement with key wrap, so the COSE_Encrypt message is put together from pycose's KDF context and
+cose.json: messages made by an independent implementation. COSE_Encrypt0 and COSE_Sign1 are made by pycose, which has
+no ChaCha20/Poly1305: those messages are made by python-cwt. pycose 1.1.0 has no X25519 for key agreement with key wrap, so the COSE_Encrypt message is put together from pycose's KDF context and
 the primitives of pyca/cryptography (X25519, HKDF, AES key wrap, AES-GCM). All inputs are fixed: it is deterministic.
 gcm256.json: the subset of NIST CAVP that Sealstream uses (96-bit IV, 128-bit tag).
 """
@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cwt import COSE, COSEKey
 from pycose.algorithms import A256GCM, A256KW, EdDSA
 from pycose.headers import IV, KID, Algorithm
 from pycose.keys import OKPKey, SymmetricKey
@@ -51,32 +52,47 @@ def canonical(value):
     return cbor2.dumps(value, canonical=True)
 
 
+def encrypt0_chacha(key, kid, iv, sequence, plaintext, external):
+    """By python-cwt, because pycose has no ChaCha20/Poly1305."""
+    return COSE.new().encode(
+        plaintext,
+        COSEKey.from_symmetric_key(key, alg="ChaCha20/Poly1305", kid=kid),
+        protected={1: 24, 4: kid, SEQUENCE: sequence},
+        unprotected={5: iv},
+        external_aad=external,
+    )
+
+
 def encrypt0():
     cases = []
-    for number, (plaintext, attributes, sequence, lane) in enumerate(
-        [
-            (b"", {}, 0, 0),
-            (b"one", {"split": "train"}, 23, 3),
-            (bytes(range(256)), {"split": "validate", "a": "\u00e9", "zz": ""}, 24, 255),
-            (b"x" * 70000, {}, 2**32, 65536),
-            (b"last", {}, 2**53 - 1, 2**32),
-        ]
-    ):
+    shapes = [
+        (b"", {}, 0, 0),
+        (b"one", {"split": "train"}, 23, 3),
+        (bytes(range(256)), {"split": "validate", "a": "\u00e9", "zz": ""}, 24, 255),
+        (b"x" * 70000, {}, 2**32, 65536),
+        (b"last", {}, 2**53 - 1, 2**32),
+    ]
+    ciphers = ["aes-256-gcm"] * len(shapes) + ["chacha20-poly1305"] * len(shapes)
+    for number, (cipher, shape) in enumerate(zip(ciphers, shapes * 2)):
+        plaintext, attributes, sequence, lane = shape
         key, kid = fixed(f"cek {number}"), fixed(f"kid {number}")[:16]
         iv = fixed(f"iv {number}")[:12]
         record_id = f"record \u00e9 {number}".encode()
         external = canonical(
             ["sealstream/envelope/v1", "digits", "examples", lane, record_id, 1, attributes]
         )
-        message = Enc0Message(
-            phdr={Algorithm: A256GCM, KID: kid, SEQUENCE: sequence},
-            uhdr={IV: iv},
-            payload=plaintext,
-            external_aad=external,
-            key=SymmetricKey(k=key),
-        )
-        encoded = message.encode()
+        if cipher == "aes-256-gcm":
+            encoded = Enc0Message(
+                phdr={Algorithm: A256GCM, KID: kid, SEQUENCE: sequence},
+                uhdr={IV: iv},
+                payload=plaintext,
+                external_aad=external,
+                key=SymmetricKey(k=key),
+            ).encode()
+        else:
+            encoded = encrypt0_chacha(key, kid, iv, sequence, plaintext, external)
         case = {
+            "cipher": cipher,
             "key": key.hex(),
             "kid": kid.hex(),
             "iv": iv.hex(),
@@ -232,7 +248,7 @@ def write(name, value):
 write(
     "cose.json",
     {
-        "madeBy": "pycose 1.1.0, cbor2 5.9.0, cryptography 50.0.2 (make.py)",
+        "madeBy": "pycose 1.1.0, python-cwt 3.3.0, cbor2 5.9.0, cryptography 50.0.2 (make.py)",
         "encrypt0": encrypt0(),
         "sign1": sign1(),
         "encrypt": encrypt(),
