@@ -5,6 +5,7 @@
  * and in the authenticated context, so that it can be read without a key and not be changed.
  * Must not decide what is sealed, nor reuse a data key of another lane or start.
  */
+import type { CipherName } from "../../crypto/aead.ts";
 import { encodeCbor } from "../../crypto/cbor.ts";
 import { createDataKey } from "../../crypto/data-key.ts";
 import { sealEnvelope } from "../../crypto/envelope.ts";
@@ -27,6 +28,9 @@ export interface SealOptions {
   /** The training zone's unwrapping key. */
   readonly recipient: Recipient;
   readonly rotateAfterRecords: number;
+  readonly rotateAfterMs: number;
+  readonly cipher: CipherName;
+  readonly nowMs: number;
 }
 
 export interface Sealed {
@@ -59,12 +63,19 @@ export function sealExamples(
   return { outputs, state: { ...state, exampleSequence: sequence, key } };
 }
 
-function isSpent(key: ExampleKey, { rotateAfterRecords, recipient }: SealOptions): boolean {
-  return key.sealed >= rotateAfterRecords || Buffer.compare(key.recipientKid, recipient.kid) !== 0;
+function isSpent(key: ExampleKey, options: SealOptions): boolean {
+  const ageMs = options.nowMs - key.madeAtMs;
+  return (
+    key.sealed >= options.rotateAfterRecords ||
+    ageMs >= options.rotateAfterMs ||
+    // A key of the future was made before the clock was set back: how old it is, nobody knows.
+    ageMs < 0 ||
+    Buffer.compare(key.recipientKid, options.recipient.kid) !== 0
+  );
 }
 
 function makeKey(options: SealOptions): { key: ExampleKey; announcement: OutputRecord } {
-  const { pipeline, lane, signer, recipient } = options;
+  const { pipeline, lane, signer, recipient, cipher, nowMs } = options;
   const recipients = [recipient];
   const { dataKey, entry } = createDataKey({
     pipeline,
@@ -72,9 +83,10 @@ function makeKey(options: SealOptions): { key: ExampleKey; announcement: OutputR
     lane,
     recipients,
     signer,
+    cipher,
   });
   return {
-    key: { dataKey, recipientKid: recipient.kid, sealed: 0 },
+    key: { dataKey, recipientKid: recipient.kid, sealed: 0, madeAtMs: nowMs },
     announcement: { role: "keys", key: entry.key, value: entry.value },
   };
 }

@@ -19,6 +19,8 @@ export interface ExampleKey {
   /** kid of the recipient that can open it. */
   readonly recipientKid: Uint8Array;
   readonly sealed: number;
+  /** By the clock of the step that made it. */
+  readonly madeAtMs: number;
 }
 
 export interface EncryptState {
