@@ -10,6 +10,7 @@
 import { createSecretKey, type KeyObject, randomBytes } from "node:crypto";
 import { SealstreamError } from "../errors.ts";
 import { AES_KEY_BYTES, type CipherName, createAead, IV_BYTES } from "./aead.ts";
+import { copySmall } from "./cbor.ts";
 import { dataKeyBinding, type KeyEntry, signEntry } from "./key-entries.ts";
 import { KID_BYTES, type Recipient, type SigningKey } from "./key-handles.ts";
 import { SEALED_TOPICS, type SealedTopic } from "./key-purposes.ts";
@@ -170,9 +171,13 @@ function handleOf(
 
 /** prefix (4 bytes) followed by the counter (8 bytes, big-endian). */
 function nonceOf(prefix: Buffer, counter: number): Uint8Array {
-  const iv = Buffer.allocUnsafe(IV_BYTES);
-  iv.set(prefix, 0);
-  iv.writeUInt32BE(Math.floor(counter / 0x1_0000_0000), NONCE_PREFIX_BYTES);
-  iv.writeUInt32BE(counter % 0x1_0000_0000, NONCE_PREFIX_BYTES + 4);
+  const iv = new Uint8Array(IV_BYTES);
+  copySmall(iv, 0, prefix);
+  const high = Math.floor(counter / 0x1_0000_0000);
+  for (let i = 0; i < 4; i++) {
+    iv[NONCE_PREFIX_BYTES + i] = high >>> (24 - 8 * i);
+    // The shift takes the low 32 bits.
+    iv[NONCE_PREFIX_BYTES + 4 + i] = counter >>> (24 - 8 * i);
+  }
   return iv;
 }

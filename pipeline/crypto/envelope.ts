@@ -17,30 +17,20 @@
 import { SealstreamError } from "../errors.ts";
 import { type CipherName, IV_BYTES, TAG_BYTES } from "./aead.ts";
 import {
-  CBOR_ARRAY,
   CBOR_BYTES,
-  CBOR_MAP,
-  CBOR_TEXT,
   CBOR_UNSIGNED,
+  copySmall,
   headBytes,
   plainBytes,
   readHead,
   writeHead,
 } from "./cbor.ts";
 import type { DataKey } from "./data-key.ts";
+import { type EnvelopeContext, encryptStructure } from "./envelope-aad.ts";
 import { KID_BYTES } from "./key-handles.ts";
-import type { SealedTopic } from "./key-purposes.ts";
+import { createSlabs } from "./slabs.ts";
 
-/** Where a sealed value belongs; all of it is authenticated. */
-export interface EnvelopeContext {
-  readonly pipeline: string;
-  /** Logical role of the topic, not its name in one cluster. */
-  readonly topic: SealedTopic;
-  readonly lane: number;
-  readonly recordId: Uint8Array;
-  readonly schemaVersion: number;
-  readonly attributes?: Readonly<Record<string, string>> | undefined;
-}
+export type { EnvelopeContext };
 
 export type OpenedEnvelope =
   | {
@@ -68,18 +58,13 @@ const UNPROTECTED_HEAD = Buffer.from("a1054c", "hex");
 
 const PROTECTED_AT = HEAD.length + 1;
 
-/** Array head, text head, "Encrypt0", bstr head with one length byte. */
-const AAD_HEAD = Buffer.from("8368456e63727970743058", "hex");
-/** Array of 7 and the text "sealstream/envelope/v1". */
-const CONTEXT_HEAD = Buffer.concat([
-  Buffer.from([CBOR_ARRAY | 7, CBOR_TEXT | 22]),
-  Buffer.from("sealstream/envelope/v1", "latin1"),
-]);
+const slabs = createSlabs();
 
 /**
  * Seals `plaintext` for `context`.
  * @param options `sequence` rises within a lane, 0..2^53-1
- * @returns the envelope, in a buffer of its own: plaintext + 62..81 bytes
+ * @returns the envelope: plaintext + 62..82 bytes. A small one is a view of a slab that it shares with other
+ * envelopes and nothing else: do not transfer its buffer
  * @throws `key-spent` at the key's use limit; `internal` when the key is not for this context
  */
 export function sealEnvelope(options: {
@@ -92,28 +77,29 @@ export function sealEnvelope(options: {
   if (!isFor(dataKey, context) || !Number.isSafeInteger(sequence) || sequence < 0) {
     throw new SealstreamError("internal", "The data key or sequence does not fit the context.");
   }
-  const sealedBytes = plaintext.length + TAG_BYTES;
   const protectedHead = PROTECTED_HEAD[dataKey.cipher];
+  const sealedBytes = plaintext.length + TAG_BYTES;
   const kidAt = PROTECTED_AT + protectedHead.length;
-  const sequenceAt = kidAt + KID_BYTES + SEQUENCE_LABEL.length;
+  const labelAt = kidAt + KID_BYTES;
+  const sequenceAt = labelAt + SEQUENCE_LABEL.length;
   const sequenceEnd = sequenceAt + headBytes(sequence);
-  const sealedHeadAt = sequenceEnd + UNPROTECTED_HEAD.length + IV_BYTES;
-  const sealedAt = sealedHeadAt + headBytes(sealedBytes);
-  const out = Buffer.allocUnsafeSlow(sealedAt + sealedBytes);
-  out.set(HEAD, 0);
+  const ivAt = sequenceEnd + UNPROTECTED_HEAD.length;
+  const sealedAt = ivAt + IV_BYTES + headBytes(sealedBytes);
+  const out = slabs.take(sealedAt + sealedBytes);
+  copySmall(out, 0, HEAD);
   out[HEAD.length] = sequenceEnd - PROTECTED_AT;
-  out.set(protectedHead, PROTECTED_AT);
-  out.set(dataKey.kid, kidAt);
-  out.set(SEQUENCE_LABEL, kidAt + KID_BYTES);
+  copySmall(out, PROTECTED_AT, protectedHead);
+  copySmall(out, kidAt, dataKey.kid);
+  copySmall(out, labelAt, SEQUENCE_LABEL);
   writeHead(out, sequenceAt, CBOR_UNSIGNED, sequence);
-  out.set(UNPROTECTED_HEAD, sequenceEnd);
-  writeHead(out, sealedHeadAt, CBOR_BYTES, sealedBytes);
-  const aad = aadOf(out.subarray(PROTECTED_AT, sequenceEnd), context);
+  copySmall(out, sequenceEnd, UNPROTECTED_HEAD);
+  writeHead(out, ivAt + IV_BYTES, CBOR_BYTES, sealedBytes);
+  const aad = encryptStructure(out, PROTECTED_AT, sequenceEnd, context);
   const { iv, ciphertext, tag } = dataKey.seal(plaintext, aad);
-  out.set(iv, sequenceEnd + UNPROTECTED_HEAD.length);
+  copySmall(out, ivAt, iv);
   out.set(ciphertext, sealedAt);
-  out.set(tag, sealedAt + plaintext.length);
-  return plainBytes(out);
+  copySmall(out, sealedAt + plaintext.length, tag);
+  return out;
 }
 
 /** Opens an envelope of {@link sealEnvelope} in the place it was sealed for; never throws on bad input. */
@@ -130,7 +116,7 @@ export function openEnvelope(options: {
   const dataKey = options.findKey(kid);
   if (dataKey === null) return { status: "unknown-key", kid };
   if (dataKey.cipher !== layout.cipher || !isFor(dataKey, context)) return { status: "refused" };
-  const aad = aadOf(bytes.subarray(PROTECTED_AT, layout.protectedEnd), context);
+  const aad = encryptStructure(bytes, PROTECTED_AT, layout.protectedEnd, context);
   const iv = bytes.subarray(layout.ivAt, layout.ivAt + IV_BYTES);
   const plaintext = dataKey.open(iv, bytes.subarray(layout.sealedAt), aad);
   return plaintext === null
@@ -190,62 +176,4 @@ function isFor(dataKey: DataKey, context: EnvelopeContext): boolean {
     dataKey.lane === context.lane &&
     dataKey.pipeline === context.pipeline
   );
-}
-
-/** The Enc_structure. */
-function aadOf(header: Uint8Array, context: EnvelopeContext): Uint8Array {
-  const { pipeline, topic, lane, recordId, schemaVersion } = context;
-  if (!Number.isSafeInteger(schemaVersion) || schemaVersion < 0) {
-    throw new SealstreamError("internal", "A schema version is an unsigned integer.");
-  }
-  const attributes = attributesOf(context.attributes);
-  const pipelineBytes = Buffer.byteLength(pipeline);
-  const externalBytes =
-    CONTEXT_HEAD.length +
-    headBytes(pipelineBytes) +
-    pipelineBytes +
-    headBytes(topic.length) +
-    topic.length +
-    headBytes(lane) +
-    headBytes(recordId.length) +
-    recordId.length +
-    headBytes(schemaVersion) +
-    attributes.length;
-  const headerEnd = AAD_HEAD.length + 1 + header.length;
-  const out = Buffer.allocUnsafe(headerEnd + headBytes(externalBytes) + externalBytes);
-  out.set(AAD_HEAD, 0);
-  out[AAD_HEAD.length] = header.length;
-  out.set(header, AAD_HEAD.length + 1);
-  let at = writeHead(out, headerEnd, CBOR_BYTES, externalBytes);
-  out.set(CONTEXT_HEAD, at);
-  at = writeHead(out, at + CONTEXT_HEAD.length, CBOR_TEXT, pipelineBytes);
-  at += out.write(pipeline, at, "utf8");
-  at = writeHead(out, at, CBOR_TEXT, topic.length);
-  at += out.write(topic, at, "latin1");
-  at = writeHead(out, at, CBOR_UNSIGNED, lane);
-  at = writeHead(out, at, CBOR_BYTES, recordId.length);
-  out.set(recordId, at);
-  at = writeHead(out, at + recordId.length, CBOR_UNSIGNED, schemaVersion);
-  out.set(attributes, at);
-  return out;
-}
-
-const NO_ATTRIBUTES = Buffer.from([CBOR_MAP]);
-
-/** Map of text to text, keys in the order of RFC 8949 section 4.2.1: the shorter first, then bytewise. */
-function attributesOf(attributes: Readonly<Record<string, string>> | undefined): Buffer {
-  if (attributes === undefined) return NO_ATTRIBUTES;
-  const encoded = Object.entries(attributes).map(([key, value]) => [textOf(key), textOf(value)]);
-  if (encoded.length > 1)
-    encoded.sort((a, b) => Buffer.compare(a[0] ?? NO_ATTRIBUTES, b[0] ?? NO_ATTRIBUTES));
-  const head = Buffer.allocUnsafe(headBytes(encoded.length));
-  writeHead(head, 0, CBOR_MAP, encoded.length);
-  return Buffer.concat([head, ...encoded.flat()]);
-}
-
-function textOf(text: string): Buffer {
-  const length = Buffer.byteLength(text);
-  const out = Buffer.allocUnsafe(headBytes(length) + length);
-  out.write(text, writeHead(out, 0, CBOR_TEXT, length), "utf8");
-  return out;
 }
