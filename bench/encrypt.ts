@@ -7,6 +7,7 @@
  * process, on the embedded broker on the same machine.
  */
 import { inProcessRows } from "./encrypt/in-process.ts";
+import { kafkaRows } from "./encrypt/kafka.ts";
 import { NPM_PEERS, openNpmCodecs } from "./encrypt/npm-contenders.ts";
 import { openTink, TINK_VERSION } from "./encrypt/tink-peer.ts";
 import { tell } from "./lib/kafka-lab.ts";
@@ -21,6 +22,9 @@ export async function bench({ quick }: BenchOptions): Promise<BenchOutcome> {
     codecs: typeof codecs === "string" ? [] : codecs,
     tink: typeof tink === "string" ? null : tink,
   });
+  rows.push(
+    ...(await kafkaRows(quick ? { rounds: 3, records: 20_000 } : { rounds: 9, records: 60_000 })),
+  );
   const missing = ["Kroxylicious record encryption: not run here"];
   if (typeof tink === "string") missing.push(`Tink: ${tink}`);
   else tink.close();

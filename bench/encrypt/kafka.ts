@@ -1,0 +1,95 @@
+/**
+ * Rows of writing sealed records to Kafka and reading them open, beside the same records in the clear: one broker, one
+ * run, rounds in turn. All work is done by one process (kafka-worker.ts), so that nobody has a warmer one.
+ */
+import { join } from "node:path";
+import type { Child } from "../lib/child.ts";
+import { type KafkaLab, withKafkaLab } from "../lib/kafka-lab.ts";
+import { type BenchRow, rowOf } from "../lib/report.ts";
+import { measure } from "../lib/rounds.ts";
+import type { KafkaHow, KafkaJob, KafkaWorkerSettings } from "./kafka-worker.ts";
+
+const WORKER = join(import.meta.dirname, "kafka-worker.ts");
+/** As in bench/lane/contenders.ts. */
+const NODE_FLAGS = ["--max-semi-space-size=64"];
+const JOB_TIMEOUT_MS = 120_000;
+const PLAIN = "the same in the clear";
+
+export interface KafkaPlan {
+  readonly rounds: number;
+  /** Records of one turn. */
+  readonly records: number;
+}
+
+type Ask = (job: KafkaJob) => Promise<number>;
+
+/** Starts the worker; a job at a time. */
+async function startWorker(lab: KafkaLab, settings: KafkaWorkerSettings): Promise<Ask> {
+  const args = [...NODE_FLAGS, WORKER, JSON.stringify(settings)];
+  const child: Child = lab.start(process.execPath, args, true);
+  let waiting = Promise.withResolvers<number>();
+  child.onMessage((message) => {
+    // Because the worker sends nothing else.
+    const { rate, fault } = message as { rate?: number; fault?: string };
+    if (fault === undefined) waiting.resolve(rate ?? 0);
+    else waiting.reject(new Error(`the worker says: ${fault}`));
+  });
+  const answer = async (): Promise<number> => {
+    const late = setTimeout(
+      () => waiting.reject(new Error(`no answer: ${child.failure() ?? "still running"}`)),
+      JOB_TIMEOUT_MS,
+    );
+    try {
+      return await waiting.promise;
+    } finally {
+      clearTimeout(late);
+    }
+  };
+  await answer();
+  return (job) => {
+    waiting = Promise.withResolvers<number>();
+    child.send(job);
+    return answer();
+  };
+}
+
+async function rowFor(
+  ask: Ask,
+  about: { readonly what: KafkaJob["what"]; readonly how: KafkaHow; readonly title: string },
+  { rounds, records }: KafkaPlan,
+): Promise<BenchRow> {
+  const turnOf = (how: KafkaHow) => () => ask({ what: about.what, how, records });
+  const speeds = await measure(
+    [
+      { name: "ours", turn: turnOf(about.how) },
+      { name: PLAIN, turn: turnOf("plain") },
+    ],
+    { unitsPerRun: records, rounds, turnMs: 0 },
+  );
+  return rowOf({ case: about.title, unit: "records/s", rounds }, speeds.get("ours")!, {
+    [PLAIN]: speeds.get(PLAIN)!,
+  });
+}
+
+const ABOUT = [
+  { what: "produce", how: "sealed", title: "produce 1 KiB sealed, one partition" },
+  {
+    what: "produce",
+    how: "overlapped",
+    title: "produce 1 KiB sealed while the batch before is under way, one partition",
+  },
+  { what: "consume", how: "sealed", title: "consume 1 KiB and open, one partition" },
+] as const;
+
+export function kafkaRows(plan: KafkaPlan): Promise<BenchRow[]> {
+  return withKafkaLab(async (lab) => {
+    const plainTopic = `${lab.prefix}-plain`;
+    const sealedTopic = `${lab.prefix}-sealed`;
+    await lab.createTopics([plainTopic, sealedTopic], 1);
+    const { brokers, prefix } = lab;
+    const ask = await startWorker(lab, { brokers, prefix, plainTopic, sealedTopic });
+    const rows: BenchRow[] = [];
+    for (const about of ABOUT) rows.push(await rowFor(ask, about, plan));
+    return rows;
+  });
+}
