@@ -50,12 +50,16 @@ const CHACHA: readonly Shape[] = (["seal", "open"] as const).map((what) => ({
 }));
 
 /** A data key of examples that can seal and open. */
-export async function benchDataKey(pipeline: string, cipher?: CipherName): Promise<DataKey> {
+export async function benchDataKey(
+  pipeline: string,
+  lane: number,
+  cipher?: CipherName,
+): Promise<DataKey> {
   const { publicKey } = createUnwrapKey("training-unwrap", randomBytes(32));
   const { dataKey } = await createDataKey({
     pipeline,
     topic: "examples",
-    lane: 0,
+    lane,
     recipients: [createRecipient("training-unwrap", publicKey)],
     signer: createSigningKey("owner-signing", randomBytes(32)),
     cipher,
@@ -75,7 +79,7 @@ function contextOf(recordId: Uint8Array): EnvelopeContext {
 }
 
 async function ours({ what, size, cipher }: Shape): Promise<Contender> {
-  const dataKey = await benchDataKey(PIPELINE, cipher);
+  const dataKey = await benchDataKey(PIPELINE, 0, cipher);
   const records = Array.from({ length: RECORDS }, (_, i) => ({
     id: Buffer.from(`record-${i}`),
     plaintext: new Uint8Array(randomBytes(size)),

@@ -13,7 +13,7 @@ import {
   sealEnvelope,
 } from "../../pipeline/crypto/envelope.ts";
 import { createKafkajsClient } from "../../pipeline/stream/kafkajs-client.ts";
-import type { KafkaClient, LaneProducer, ProducerRecord } from "../../pipeline/stream/port.ts";
+import type { LaneProducer, ProducerRecord } from "../../pipeline/stream/port.ts";
 import { benchDataKey } from "./in-process.ts";
 
 export interface KafkaWorkerSettings {
@@ -22,16 +22,17 @@ export interface KafkaWorkerSettings {
   readonly prefix: string;
   readonly plainTopic: string;
   readonly sealedTopic: string;
+  readonly lanes: number;
 }
 
 export interface KafkaJob {
   readonly what: "produce" | "consume";
-  readonly how: KafkaHow;
+  readonly sealed: boolean;
+  /** Partitions at once, from the first on: each is a lane of its own, as in a stage. */
+  readonly lanes: number;
+  /** Of every lane. */
   readonly records: number;
 }
-
-/** In the clear; sealed before it is sent; sealed while the batch before it is under way. */
-export type KafkaHow = "plain" | "sealed" | "overlapped";
 
 const VALUE_BYTES = 1024;
 /** Records of one transaction, and of the send in it. */
@@ -50,72 +51,65 @@ const sources: readonly Source[] = Array.from({ length: DISTINCT }, (_, i) => ({
   value: new Uint8Array(randomBytes(VALUE_BYTES)),
 }));
 
-function contextOf(recordId: Uint8Array): EnvelopeContext {
-  return { pipeline: PIPELINE, topic: "examples", lane: 0, recordId, schemaVersion: 1 };
+/** One partition: its producer, and the data key of what is sealed for it. */
+interface Lane {
+  readonly lane: number;
+  readonly producer: LaneProducer;
+  readonly dataKey: DataKey;
+  sequence: number;
 }
 
-const dataKey: DataKey = await benchDataKey(PIPELINE);
-let sequence = 0;
+function contextOf(lane: number, recordId: Uint8Array): EnvelopeContext {
+  return { pipeline: PIPELINE, topic: "examples", lane, recordId, schemaVersion: 1 };
+}
 
-function batchFrom(first: number, count: number, sealed: boolean): ProducerRecord[] {
+function batchFrom(lane: Lane, first: number, count: number, sealed: boolean): ProducerRecord[] {
   return Array.from({ length: count }, (_, i) => {
     const { key, value } = sources[(first + i) % DISTINCT]!;
     if (!sealed) return { key, value };
-    const context = contextOf(key);
-    return {
-      key,
-      value: sealEnvelope({ dataKey, plaintext: value, context, sequence: sequence++ }),
-    };
+    const { dataKey } = lane;
+    const context = contextOf(lane.lane, key);
+    const sequence = lane.sequence++;
+    return { key, value: sealEnvelope({ dataKey, plaintext: value, context, sequence }) };
   });
 }
 
-async function sendBatch(producer: LaneProducer, topic: string, records: ProducerRecord[]) {
-  await producer.begin();
-  await producer.send(topic, 0, records);
-  await producer.commit();
-}
-
-async function produce(producer: LaneProducer, topic: string, job: KafkaJob): Promise<number> {
-  const sealed = job.how !== "plain";
-  const start = performance.now();
-  let underWay: Promise<void> = Promise.resolve();
-  for (let first = 0; first < job.records; first += BATCH) {
-    const records = batchFrom(first, Math.min(BATCH, job.records - first), sealed);
-    await underWay;
-    underWay = sendBatch(producer, topic, records);
-    if (job.how !== "overlapped") await underWay;
+async function produce(lane: Lane, topic: string, { records, sealed }: KafkaJob): Promise<void> {
+  for (let first = 0; first < records; first += BATCH) {
+    const batch = batchFrom(lane, first, Math.min(BATCH, records - first), sealed);
+    await lane.producer.begin();
+    await lane.producer.send(topic, lane.lane, batch);
+    await lane.producer.commit();
   }
-  await underWay;
-  return (job.records * 1000) / (performance.now() - start);
 }
 
-function readValue(key: Uint8Array | null, value: Uint8Array | null, sealed: boolean): number {
+function readValue(
+  { lane, dataKey }: Lane,
+  { key, value }: { readonly key: Uint8Array | null; readonly value: Uint8Array | null },
+  sealed: boolean,
+): number {
   if (key === null || value === null) throw new Error("a record has no key or value");
   if (!sealed) return value.length;
-  const opened = openEnvelope({ envelope: value, context: contextOf(key), findKey: () => dataKey });
+  const context = contextOf(lane, key);
+  const opened = openEnvelope({ envelope: value, context, findKey: () => dataKey });
   if (opened.status !== "ok") throw new Error(`an envelope is ${opened.status}`);
   return opened.plaintext.length;
 }
 
-async function consume(client: KafkaClient, topic: string, job: KafkaJob): Promise<number> {
-  const reader = await client.createReader(topic, 0, 0);
-  const start = performance.now();
+async function consume(lane: Lane, topic: string, job: KafkaJob): Promise<void> {
+  const reader = await client.createReader(topic, lane.lane, 0);
   let [records, bytes] = [0, 0];
   let next = reader.fetch(FETCH);
   while (records < job.records) {
     const fetched = await next;
-    // Always, as a stage does: the next fetch is under way while this one is worked on.
+    // For both: the next fetch is under way while this one is worked on.
     next = reader.fetch(FETCH);
-    for (const { key, value } of fetched.records) {
-      bytes += readValue(key, value, job.how !== "plain");
-    }
+    for (const record of fetched.records) bytes += readValue(lane, record, job.sealed);
     records += fetched.records.length;
   }
-  const elapsedMs = performance.now() - start;
   await next;
   await reader.close();
   if (bytes !== records * VALUE_BYTES) throw new Error("bytes are missing");
-  return (records * 1000) / elapsedMs;
 }
 
 // Because the parent is ours and hands in exactly this.
@@ -134,11 +128,22 @@ const client = await createKafkajsClient({
   transactionTimeoutMs: 60_000,
   logger: silent,
 });
-const producer = await client.createLaneProducer(`${settings.prefix}-lane`);
+const lanes: readonly Lane[] = await Promise.all(
+  Array.from({ length: settings.lanes }, async (_, lane) => ({
+    lane,
+    producer: await client.createLaneProducer(`${settings.prefix}-lane-${lane}`),
+    dataKey: await benchDataKey(PIPELINE, lane),
+    sequence: 0,
+  })),
+);
 
 async function work(job: KafkaJob): Promise<number> {
-  const topic = job.how === "plain" ? settings.plainTopic : settings.sealedTopic;
-  return job.what === "produce" ? produce(producer, topic, job) : consume(client, topic, job);
+  const topic = job.sealed ? settings.sealedTopic : settings.plainTopic;
+  const run = job.what === "produce" ? produce : consume;
+  const used = lanes.slice(0, job.lanes);
+  const start = performance.now();
+  await Promise.all(used.map((lane) => run(lane, topic, job)));
+  return (job.lanes * job.records * 1000) / (performance.now() - start);
 }
 
 process.on("message", (message) => {

@@ -7,12 +7,14 @@ import type { Child } from "../lib/child.ts";
 import { type KafkaLab, withKafkaLab } from "../lib/kafka-lab.ts";
 import { type BenchRow, rowOf } from "../lib/report.ts";
 import { measure } from "../lib/rounds.ts";
-import type { KafkaHow, KafkaJob, KafkaWorkerSettings } from "./kafka-worker.ts";
+import type { KafkaJob, KafkaWorkerSettings } from "./kafka-worker.ts";
 
 const WORKER = join(import.meta.dirname, "kafka-worker.ts");
 /** As in bench/lane/contenders.ts. */
 const NODE_FLAGS = ["--max-semi-space-size=64"];
 const JOB_TIMEOUT_MS = 120_000;
+/** Lanes of one process: while one waits for the broker, another seals. */
+const LANES = 4;
 const PLAIN = "the same in the clear";
 
 export interface KafkaPlan {
@@ -55,41 +57,47 @@ async function startWorker(lab: KafkaLab, settings: KafkaWorkerSettings): Promis
 
 async function rowFor(
   ask: Ask,
-  about: { readonly what: KafkaJob["what"]; readonly how: KafkaHow; readonly title: string },
-  { rounds, records }: KafkaPlan,
+  { what, lanes }: Pick<KafkaJob, "what" | "lanes">,
+  plan: KafkaPlan,
 ): Promise<BenchRow> {
-  const turnOf = (how: KafkaHow) => () => ask({ what: about.what, how, records });
+  const { rounds } = plan;
+  // As many records whatever the lanes, so that a turn lasts as long.
+  const records = plan.records / lanes;
+  const turnOf = (sealed: boolean) => () => ask({ what, sealed, lanes, records });
   const speeds = await measure(
     [
-      { name: "ours", turn: turnOf(about.how) },
-      { name: PLAIN, turn: turnOf("plain") },
+      { name: "ours", turn: turnOf(true) },
+      { name: PLAIN, turn: turnOf(false) },
     ],
-    { unitsPerRun: records, rounds, turnMs: 0 },
+    { unitsPerRun: plan.records, rounds, turnMs: 0 },
   );
-  return rowOf({ case: about.title, unit: "records/s", rounds }, speeds.get("ours")!, {
-    [PLAIN]: speeds.get(PLAIN)!,
-  });
+  const verb = what === "produce" ? "seal and produce" : "consume and open";
+  const about = {
+    case: `${verb} 1 KiB, ${lanes} partition${lanes === 1 ? "" : "s"}`,
+    unit: "records/s",
+    rounds,
+  };
+  return rowOf(about, speeds.get("ours")!, { [PLAIN]: speeds.get(PLAIN)! });
 }
-
-const ABOUT = [
-  { what: "produce", how: "sealed", title: "produce 1 KiB sealed, one partition" },
-  {
-    what: "produce",
-    how: "overlapped",
-    title: "produce 1 KiB sealed while the batch before is under way, one partition",
-  },
-  { what: "consume", how: "sealed", title: "consume 1 KiB and open, one partition" },
-] as const;
 
 export function kafkaRows(plan: KafkaPlan): Promise<BenchRow[]> {
   return withKafkaLab(async (lab) => {
     const plainTopic = `${lab.prefix}-plain`;
     const sealedTopic = `${lab.prefix}-sealed`;
-    await lab.createTopics([plainTopic, sealedTopic], 1);
+    await lab.createTopics([plainTopic, sealedTopic], LANES);
     const { brokers, prefix } = lab;
-    const ask = await startWorker(lab, { brokers, prefix, plainTopic, sealedTopic });
+    const ask = await startWorker(lab, {
+      brokers,
+      prefix,
+      plainTopic,
+      sealedTopic,
+      lanes: LANES,
+    });
     const rows: BenchRow[] = [];
-    for (const about of ABOUT) rows.push(await rowFor(ask, about, plan));
+    // Produced first: it is what is consumed.
+    for (const what of ["produce", "consume"] as const) {
+      for (const lanes of [1, LANES]) rows.push(await rowFor(ask, { what, lanes }, plan));
+    }
     return rows;
   });
 }
