@@ -192,6 +192,16 @@ const encrypt = z.strictObject({
       rotateAfterRecords: integer(1, 2 ** 31)
         .default(100_000)
         .describe("Examples sealed with one data key."),
+      // A year at most: SP 800-57 part 1 bounds the time that one key protects new data at two.
+      rotateAfterMs: integer(1000, 365 * 86_400_000)
+        .default(86_400_000)
+        .describe("A lane makes a new data key after this long, however few examples it sealed."),
+      cipher: z
+        .enum(["aes-256-gcm", "chacha20-poly1305"])
+        .default("aes-256-gcm")
+        .describe(
+          "How examples are sealed; chacha20-poly1305 is for machines without AES hardware.",
+        ),
     })
     .prefault({})
     .describe("Labelled records, for training."),

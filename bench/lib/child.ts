@@ -15,6 +15,8 @@ export interface Child {
   failure(): string | null;
   /** Messages over the channel, for children that have one. */
   onMessage(listener: (message: unknown) => void): void;
+  /** To a child that has a channel; lost when it has ended, which `failure` tells. */
+  send(message: object): void;
   /** Asks it to end (SIGTERM, or the end of its input), then SIGKILL; resolves when it has ended. */
   stop(): Promise<void>;
 }
@@ -48,6 +50,8 @@ export function startChild(
     pid: child.pid ?? -1,
     failure: () => failure,
     onMessage: (listener) => child.on("message", listener),
+    // Because a child that is gone cannot be told anything.
+    send: (message) => void child.send?.(message, () => undefined),
     async stop() {
       if (options.channel) child.kill("SIGTERM");
       else child.stdin?.end();

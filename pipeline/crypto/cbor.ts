@@ -133,7 +133,7 @@ export function headBytes(argument: number): number {
  * @param argument 0..2^53-1
  * @returns the position after the head
  */
-export function writeHead(target: Buffer, at: number, major: number, argument: number): number {
+export function writeHead(target: Uint8Array, at: number, major: number, argument: number): number {
   if (argument < 24) {
     target[at] = major | argument;
     return at + 1;
@@ -145,15 +145,26 @@ export function writeHead(target: Buffer, at: number, major: number, argument: n
   }
   if (argument < 0x1_0000) {
     target[at] = major | 25;
-    return target.writeUInt16BE(argument, at + 1);
+    return writeBigEndian(target, at + 1, 2, argument);
   }
   if (argument < TWO_32) {
     target[at] = major | 26;
-    return target.writeUInt32BE(argument, at + 1);
+    return writeBigEndian(target, at + 1, 4, argument);
   }
   target[at] = major | 27;
-  target.writeUInt32BE(Math.floor(argument / TWO_32), at + 1);
-  return target.writeUInt32BE(argument % TWO_32, at + 5);
+  writeBigEndian(target, at + 1, 4, Math.floor(argument / TWO_32));
+  return writeBigEndian(target, at + 5, 4, argument % TWO_32);
+}
+
+/** @param bytes 1..4; returns the position after them */
+function writeBigEndian(target: Uint8Array, at: number, bytes: number, value: number): number {
+  for (let i = 0; i < bytes; i++) target[at + i] = value >>> (8 * (bytes - 1 - i));
+  return at + bytes;
+}
+
+/** Copies a few bytes: faster than `set` below some 32 of them, because it stays out of the runtime. */
+export function copySmall(target: Uint8Array, at: number, source: Uint8Array): void {
+  for (let i = 0; i < source.length; i++) target[at + i] = source[i] ?? 0;
 }
 
 /**

@@ -1,15 +1,16 @@
 /**
- * Data keys: AES-256-GCM keys behind handles that cannot repeat a nonce.
+ * Data keys: AES-256-GCM or ChaCha20-Poly1305 keys behind handles that cannot repeat a nonce.
  *
  * A key seals only in the handle that made it: the nonce is 4 random bytes (fixed for the handle) and a counter that
  * lives in the closure, so no nonce repeats within a key as long as keys are not copied, and they cannot be. A process
  * that starts again makes a new key. Handles got from a wrapped key open only.
  * Must not: show key bytes on any property, or be made from raw bytes by another room.
- * Sources: NIST SP 800-38D section 8.2.1 (deterministic construction of the IV), RFC 9053 section 4.1.
+ * Sources: NIST SP 800-38D section 8.2.1 (deterministic construction of the IV), RFC 9053 sections 4.1 and 4.3.
  */
 import { createSecretKey, type KeyObject, randomBytes } from "node:crypto";
 import { SealstreamError } from "../errors.ts";
-import { AES_KEY_BYTES, IV_BYTES, openGcm, sealGcm } from "./aes-gcm.ts";
+import { AES_KEY_BYTES, type CipherName, createAead, IV_BYTES } from "./aead.ts";
+import { copySmall } from "./cbor.ts";
 import { dataKeyBinding, type KeyEntry, signEntry } from "./key-entries.ts";
 import { KID_BYTES, type SigningKey } from "./key-handles.ts";
 import type { DataKeyPayload } from "./key-payload.ts";
@@ -18,13 +19,15 @@ import type { Kms } from "./kms/kms.ts";
 import { unwrapAnywhere, wrapContentKeyFor } from "./wrap/key-wrap.ts";
 import type { AnyUnwrapKey, Recipient, WrappedKey } from "./wrap/types.ts";
 
-/** An AES-256-GCM key behind a handle. Only the handle that {@link createDataKey} made can seal. */
+/** A content key behind a handle. Only the handle that {@link createDataKey} made can seal. */
 export interface DataKey {
   /** 16 random bytes. */
   readonly kid: Uint8Array;
   readonly pipeline: string;
   readonly topic: SealedTopic;
   readonly lane: number;
+  /** The one cipher of this key: an envelope that names the other is refused. */
+  readonly cipher: CipherName;
   /** How often this handle has sealed. */
   readonly uses: number;
   /** Uses after which `seal` throws `key-spent`; 0 for a handle that can only open. */
@@ -48,7 +51,9 @@ export interface DataKeyScope {
 
 /**
  * Most seals under one key: 2^32, the bound of SP 800-38D section 8.3. The counter alone would allow 2^64; the lower
- * limit also keeps the GCM advantage below 2^-32 for records of up to 1 MB.
+ * limit also keeps the GCM advantage below 2^-32 for records of up to 1 MB. ChaCha20-Poly1305 has no such bound: RFC
+ * 8439 section 4 asks for distinct nonces only, and draft-irtf-cfrg-aead-limits section 5.2 puts its confidentiality
+ * advantage at 0 for any number of seals. It keeps the same limit, so that changing the cipher never loosens one.
  */
 export const DATA_KEY_LIMIT = 2 ** 32;
 
@@ -72,6 +77,7 @@ export async function createDataKey(options: {
   readonly recipients: readonly Recipient[];
   readonly signer: SigningKey;
   readonly limit?: number | undefined;
+  readonly cipher?: CipherName | undefined;
   /** Names of the grants that the recipients have, sorted; see DataKeyPayload. */
   readonly audience?: readonly string[] | undefined;
   readonly kms?: Kms | undefined;
@@ -102,13 +108,13 @@ export async function createDataKey(options: {
       topic,
       lane,
       kid: scope.kid,
-      cipher: "aes-256-gcm",
+      cipher: options.cipher ?? "aes-256-gcm",
       audience: options.audience ?? [],
       recipients: wrapped,
     },
     signer,
   });
-  return { dataKey: handleOf(key, scope, limit), entry };
+  return { dataKey: handleOf(key, scope, limit, options.cipher), entry };
 }
 
 /** What a content key is wrapped to for each recipient, in their order. The content key is wiped. */
@@ -136,8 +142,12 @@ async function wrapForAll(
 }
 
 /** A handle that only opens, of a key that was unwrapped. */
-export function openingDataKey(key: KeyObject, scope: DataKeyScope): DataKey {
-  return handleOf(key, scope, 0);
+export function openingDataKey(
+  key: KeyObject,
+  scope: DataKeyScope,
+  cipher: CipherName = "aes-256-gcm",
+): DataKey {
+  return handleOf(key, scope, 0, cipher);
 }
 
 /**
@@ -188,15 +198,22 @@ function assertAllowed(
   }
 }
 
-function handleOf(key: KeyObject, scope: DataKeyScope, limit: number): DataKey {
+function handleOf(
+  key: KeyObject,
+  scope: DataKeyScope,
+  limit: number,
+  cipher: CipherName = "aes-256-gcm",
+): DataKey {
   const { pipeline, topic, lane, kid } = scope;
   const prefix = randomBytes(NONCE_PREFIX_BYTES);
+  const aead = createAead(cipher, key);
   let uses = 0;
   return Object.freeze({
     kid,
     pipeline,
     topic,
     lane,
+    cipher,
     limit,
     get uses() {
       return uses;
@@ -210,18 +227,22 @@ function handleOf(key: KeyObject, scope: DataKeyScope, limit: number): DataKey {
       }
       // Counted before the cipher runs: a seal that throws has spent its nonce.
       const iv = nonceOf(prefix, uses++);
-      const { ciphertext, tag } = sealGcm(key, iv, aad, plaintext);
+      const { ciphertext, tag } = aead.seal(iv, aad, plaintext);
       return { iv, ciphertext, tag };
     },
-    open: (iv: Uint8Array, sealed: Uint8Array, aad: Uint8Array) => openGcm(key, iv, aad, sealed),
+    open: (iv: Uint8Array, sealed: Uint8Array, aad: Uint8Array) => aead.open(iv, aad, sealed),
   });
 }
 
 /** prefix (4 bytes) followed by the counter (8 bytes, big-endian). */
 function nonceOf(prefix: Buffer, counter: number): Uint8Array {
-  const iv = Buffer.allocUnsafe(IV_BYTES);
-  iv.set(prefix, 0);
-  iv.writeUInt32BE(Math.floor(counter / 0x1_0000_0000), NONCE_PREFIX_BYTES);
-  iv.writeUInt32BE(counter % 0x1_0000_0000, NONCE_PREFIX_BYTES + 4);
+  const iv = new Uint8Array(IV_BYTES);
+  copySmall(iv, 0, prefix);
+  const high = Math.floor(counter / 0x1_0000_0000);
+  for (let i = 0; i < 4; i++) {
+    iv[NONCE_PREFIX_BYTES + i] = high >>> (24 - 8 * i);
+    // The shift takes the low 32 bits.
+    iv[NONCE_PREFIX_BYTES + 4 + i] = counter >>> (24 - 8 * i);
+  }
   return iv;
 }

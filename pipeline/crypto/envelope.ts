@@ -3,43 +3,34 @@
  *
  * ```
  * envelope     = 16([ protected: bstr, unprotected: {5: iv (12 bytes)}, ciphertext: bstr (plaintext + 16) ])
- * protected    = {1: 3 (A256GCM), 4: kid (16 bytes), -70001: sequence (unsigned, < 2^53)}
+ * protected    = {1: 3 (A256GCM) or 24 (ChaCha20/Poly1305), 4: kid (16 bytes), -70001: sequence (unsigned, < 2^53)}
  * AAD          = ["Encrypt0", protected, external_aad: bstr]
  * external_aad = [ "sealstream/envelope/v1", pipeline, topic, lane, recordId: bstr, schemaVersion, {* tstr => tstr} ]
  * ```
  * Nothing of external_aad is transmitted: opening an envelope in another record, lane, topic or pipeline fails. There
  * is one accepted spelling of each envelope; another algorithm, header or length form is refused before a key is
- * asked for. The sequence is visible and authenticated; that it rises is the reader's check.
+ * asked for. The algorithm must be the key's own, which the key's signed entry says: an envelope cannot choose it.
+ * The sequence is visible and authenticated; that it rises is the reader's check.
  * Written by hand instead of through cbor2 because this runs once a record.
- * Must not: choose nonces, keep keys. Sources: RFC 9052 sections 5.2 and 5.3, RFC 9053 section 4.1.
+ * Must not: choose nonces, keep keys. Sources: RFC 9052 sections 5.2 and 5.3, RFC 9053 sections 4.1 and 4.3.
  */
 import { SealstreamError } from "../errors.ts";
-import { IV_BYTES, TAG_BYTES } from "./aes-gcm.ts";
+import { type CipherName, IV_BYTES, TAG_BYTES } from "./aead.ts";
 import {
-  CBOR_ARRAY,
   CBOR_BYTES,
-  CBOR_MAP,
-  CBOR_TEXT,
   CBOR_UNSIGNED,
+  copySmall,
   headBytes,
   plainBytes,
   readHead,
   writeHead,
 } from "./cbor.ts";
 import type { DataKey } from "./data-key.ts";
+import { type EnvelopeContext, encryptStructure } from "./envelope-aad.ts";
 import { KID_BYTES } from "./key-handles.ts";
-import type { SealedTopic } from "./key-purposes.ts";
+import { createSlabs } from "./slabs.ts";
 
-/** Where a sealed value belongs; all of it is authenticated. */
-export interface EnvelopeContext {
-  readonly pipeline: string;
-  /** Logical role of the topic, not its name in one cluster. */
-  readonly topic: SealedTopic;
-  readonly lane: number;
-  readonly recordId: Uint8Array;
-  readonly schemaVersion: number;
-  readonly attributes?: Readonly<Record<string, string>> | undefined;
-}
+export type { EnvelopeContext };
 
 export type OpenedEnvelope =
   | {
@@ -55,30 +46,25 @@ export type OpenedEnvelope =
 
 /** Tag 16, array of 3, bstr with a one-byte length ... */
 const HEAD = Buffer.from("d08358", "hex");
-/** ... of {1: 3, 4: bstr of 16 bytes ... */
-const PROTECTED_HEAD = Buffer.from("a301030450", "hex");
+/** ... of {1: algorithm, 4: bstr of 16 bytes ... */
+const PROTECTED_HEAD: Readonly<Record<CipherName, Buffer>> = {
+  "aes-256-gcm": Buffer.from("a301030450", "hex"),
+  "chacha20-poly1305": Buffer.from("a30118180450", "hex"),
+};
 /** ... -70001: the sequence follows}. */
 const SEQUENCE_LABEL = Buffer.from("3a00011170", "hex");
 /** {5: bstr of 12 bytes ... */
 const UNPROTECTED_HEAD = Buffer.from("a1054c", "hex");
 
 const PROTECTED_AT = HEAD.length + 1;
-const KID_AT = PROTECTED_AT + PROTECTED_HEAD.length;
-const LABEL_AT = KID_AT + KID_BYTES;
-const SEQUENCE_AT = LABEL_AT + SEQUENCE_LABEL.length;
 
-/** Array head, text head, "Encrypt0", bstr head with one length byte. */
-const AAD_HEAD = Buffer.from("8368456e63727970743058", "hex");
-/** Array of 7 and the text "sealstream/envelope/v1". */
-const CONTEXT_HEAD = Buffer.concat([
-  Buffer.from([CBOR_ARRAY | 7, CBOR_TEXT | 22]),
-  Buffer.from("sealstream/envelope/v1", "latin1"),
-]);
+const slabs = createSlabs();
 
 /**
  * Seals `plaintext` for `context`.
  * @param options `sequence` rises within a lane, 0..2^53-1
- * @returns the envelope, in a buffer of its own: plaintext + 62..81 bytes
+ * @returns the envelope: plaintext + 62..82 bytes. A small one is a view of a slab that it shares with other
+ * envelopes and nothing else: do not transfer its buffer
  * @throws `key-spent` at the key's use limit; `internal` when the key is not for this context
  */
 export function sealEnvelope(options: {
@@ -91,25 +77,29 @@ export function sealEnvelope(options: {
   if (!isFor(dataKey, context) || !Number.isSafeInteger(sequence) || sequence < 0) {
     throw new SealstreamError("internal", "The data key or sequence does not fit the context.");
   }
+  const protectedHead = PROTECTED_HEAD[dataKey.cipher];
   const sealedBytes = plaintext.length + TAG_BYTES;
-  const sequenceEnd = SEQUENCE_AT + headBytes(sequence);
-  const sealedHeadAt = sequenceEnd + UNPROTECTED_HEAD.length + IV_BYTES;
-  const sealedAt = sealedHeadAt + headBytes(sealedBytes);
-  const out = Buffer.allocUnsafeSlow(sealedAt + sealedBytes);
-  out.set(HEAD, 0);
+  const kidAt = PROTECTED_AT + protectedHead.length;
+  const labelAt = kidAt + KID_BYTES;
+  const sequenceAt = labelAt + SEQUENCE_LABEL.length;
+  const sequenceEnd = sequenceAt + headBytes(sequence);
+  const ivAt = sequenceEnd + UNPROTECTED_HEAD.length;
+  const sealedAt = ivAt + IV_BYTES + headBytes(sealedBytes);
+  const out = slabs.take(sealedAt + sealedBytes);
+  copySmall(out, 0, HEAD);
   out[HEAD.length] = sequenceEnd - PROTECTED_AT;
-  out.set(PROTECTED_HEAD, PROTECTED_AT);
-  out.set(dataKey.kid, KID_AT);
-  out.set(SEQUENCE_LABEL, LABEL_AT);
-  writeHead(out, SEQUENCE_AT, CBOR_UNSIGNED, sequence);
-  out.set(UNPROTECTED_HEAD, sequenceEnd);
-  writeHead(out, sealedHeadAt, CBOR_BYTES, sealedBytes);
-  const aad = aadOf(out.subarray(PROTECTED_AT, sequenceEnd), context);
+  copySmall(out, PROTECTED_AT, protectedHead);
+  copySmall(out, kidAt, dataKey.kid);
+  copySmall(out, labelAt, SEQUENCE_LABEL);
+  writeHead(out, sequenceAt, CBOR_UNSIGNED, sequence);
+  copySmall(out, sequenceEnd, UNPROTECTED_HEAD);
+  writeHead(out, ivAt + IV_BYTES, CBOR_BYTES, sealedBytes);
+  const aad = encryptStructure(out, PROTECTED_AT, sequenceEnd, context);
   const { iv, ciphertext, tag } = dataKey.seal(plaintext, aad);
-  out.set(iv, sequenceEnd + UNPROTECTED_HEAD.length);
+  copySmall(out, ivAt, iv);
   out.set(ciphertext, sealedAt);
-  out.set(tag, sealedAt + plaintext.length);
-  return plainBytes(out);
+  copySmall(out, sealedAt + plaintext.length, tag);
+  return out;
 }
 
 /** Opens an envelope of {@link sealEnvelope} in the place it was sealed for; never throws on bad input. */
@@ -122,11 +112,11 @@ export function openEnvelope(options: {
   const bytes = plainBytes(options.envelope);
   const layout = layoutOf(bytes);
   if (layout === null) return { status: "refused" };
-  const kid = bytes.subarray(KID_AT, LABEL_AT);
+  const kid = bytes.subarray(layout.kidAt, layout.kidAt + KID_BYTES);
   const dataKey = options.findKey(kid);
   if (dataKey === null) return { status: "unknown-key", kid };
-  if (!isFor(dataKey, context)) return { status: "refused" };
-  const aad = aadOf(bytes.subarray(PROTECTED_AT, layout.protectedEnd), context);
+  if (dataKey.cipher !== layout.cipher || !isFor(dataKey, context)) return { status: "refused" };
+  const aad = encryptStructure(bytes, PROTECTED_AT, layout.protectedEnd, context);
   const iv = bytes.subarray(layout.ivAt, layout.ivAt + IV_BYTES);
   const plaintext = dataKey.open(iv, bytes.subarray(layout.sealedAt), aad);
   return plaintext === null
@@ -135,6 +125,8 @@ export function openEnvelope(options: {
 }
 
 interface Layout {
+  readonly cipher: CipherName;
+  readonly kidAt: number;
   readonly protectedEnd: number;
   readonly ivAt: number;
   readonly sealedAt: number;
@@ -143,11 +135,14 @@ interface Layout {
 
 /** Positions within an envelope that has exactly our form, else null. */
 function layoutOf(bytes: Uint8Array): Layout | null {
-  if (!startsWith(bytes, HEAD, 0) || !startsWith(bytes, PROTECTED_HEAD, PROTECTED_AT)) return null;
-  if (!startsWith(bytes, SEQUENCE_LABEL, LABEL_AT)) return null;
-  const sequence = readHead(bytes, SEQUENCE_AT, CBOR_UNSIGNED);
+  const cipher = cipherNamedIn(bytes);
+  if (cipher === null || !startsWith(bytes, HEAD, 0)) return null;
+  const kidAt = PROTECTED_AT + PROTECTED_HEAD[cipher].length;
+  const sequenceAt = kidAt + KID_BYTES + SEQUENCE_LABEL.length;
+  if (!startsWith(bytes, SEQUENCE_LABEL, kidAt + KID_BYTES)) return null;
+  const sequence = readHead(bytes, sequenceAt, CBOR_UNSIGNED);
   if (sequence < 0) return null;
-  const protectedEnd = SEQUENCE_AT + headBytes(sequence);
+  const protectedEnd = sequenceAt + headBytes(sequence);
   if (bytes[HEAD.length] !== protectedEnd - PROTECTED_AT) return null;
   if (!startsWith(bytes, UNPROTECTED_HEAD, protectedEnd)) return null;
   const ivAt = protectedEnd + UNPROTECTED_HEAD.length;
@@ -155,8 +150,17 @@ function layoutOf(bytes: Uint8Array): Layout | null {
   if (sealedBytes < TAG_BYTES) return null;
   const sealedAt = ivAt + IV_BYTES + headBytes(sealedBytes);
   return bytes.length === sealedAt + sealedBytes
-    ? { protectedEnd, ivAt, sealedAt, sequence }
+    ? { cipher, kidAt, protectedEnd, ivAt, sealedAt, sequence }
     : null;
+}
+
+/** The cipher that the protected header begins with, or null. */
+function cipherNamedIn(bytes: Uint8Array): CipherName | null {
+  if (startsWith(bytes, PROTECTED_HEAD["aes-256-gcm"], PROTECTED_AT)) return "aes-256-gcm";
+  if (startsWith(bytes, PROTECTED_HEAD["chacha20-poly1305"], PROTECTED_AT)) {
+    return "chacha20-poly1305";
+  }
+  return null;
 }
 
 function startsWith(bytes: Uint8Array, wanted: Buffer, at: number): boolean {
@@ -172,62 +176,4 @@ function isFor(dataKey: DataKey, context: EnvelopeContext): boolean {
     dataKey.lane === context.lane &&
     dataKey.pipeline === context.pipeline
   );
-}
-
-/** The Enc_structure. */
-function aadOf(header: Uint8Array, context: EnvelopeContext): Uint8Array {
-  const { pipeline, topic, lane, recordId, schemaVersion } = context;
-  if (!Number.isSafeInteger(schemaVersion) || schemaVersion < 0) {
-    throw new SealstreamError("internal", "A schema version is an unsigned integer.");
-  }
-  const attributes = attributesOf(context.attributes);
-  const pipelineBytes = Buffer.byteLength(pipeline);
-  const externalBytes =
-    CONTEXT_HEAD.length +
-    headBytes(pipelineBytes) +
-    pipelineBytes +
-    headBytes(topic.length) +
-    topic.length +
-    headBytes(lane) +
-    headBytes(recordId.length) +
-    recordId.length +
-    headBytes(schemaVersion) +
-    attributes.length;
-  const headerEnd = AAD_HEAD.length + 1 + header.length;
-  const out = Buffer.allocUnsafe(headerEnd + headBytes(externalBytes) + externalBytes);
-  out.set(AAD_HEAD, 0);
-  out[AAD_HEAD.length] = header.length;
-  out.set(header, AAD_HEAD.length + 1);
-  let at = writeHead(out, headerEnd, CBOR_BYTES, externalBytes);
-  out.set(CONTEXT_HEAD, at);
-  at = writeHead(out, at + CONTEXT_HEAD.length, CBOR_TEXT, pipelineBytes);
-  at += out.write(pipeline, at, "utf8");
-  at = writeHead(out, at, CBOR_TEXT, topic.length);
-  at += out.write(topic, at, "latin1");
-  at = writeHead(out, at, CBOR_UNSIGNED, lane);
-  at = writeHead(out, at, CBOR_BYTES, recordId.length);
-  out.set(recordId, at);
-  at = writeHead(out, at + recordId.length, CBOR_UNSIGNED, schemaVersion);
-  out.set(attributes, at);
-  return out;
-}
-
-const NO_ATTRIBUTES = Buffer.from([CBOR_MAP]);
-
-/** Map of text to text, keys in the order of RFC 8949 section 4.2.1: the shorter first, then bytewise. */
-function attributesOf(attributes: Readonly<Record<string, string>> | undefined): Buffer {
-  if (attributes === undefined) return NO_ATTRIBUTES;
-  const encoded = Object.entries(attributes).map(([key, value]) => [textOf(key), textOf(value)]);
-  if (encoded.length > 1)
-    encoded.sort((a, b) => Buffer.compare(a[0] ?? NO_ATTRIBUTES, b[0] ?? NO_ATTRIBUTES));
-  const head = Buffer.allocUnsafe(headBytes(encoded.length));
-  writeHead(head, 0, CBOR_MAP, encoded.length);
-  return Buffer.concat([head, ...encoded.flat()]);
-}
-
-function textOf(text: string): Buffer {
-  const length = Buffer.byteLength(text);
-  const out = Buffer.allocUnsafe(headBytes(length) + length);
-  out.write(text, writeHead(out, 0, CBOR_TEXT, length), "utf8");
-  return out;
 }

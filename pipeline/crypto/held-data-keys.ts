@@ -65,7 +65,7 @@ export function createHeldDataKeys(options: {
   }
 
   const opening = (key: KeyObject | null, { payload }: Held) =>
-    key === null ? null : openingDataKey(key, { pipeline, ...payload });
+    key === null ? null : openingDataKey(key, { pipeline, ...payload }, payload.cipher);
 
   function unwrap(one: Held): DataKey | null | "asked" {
     const binding = dataKeyBinding({ pipeline, ...one.payload });

@@ -16,6 +16,7 @@
  * then: each payload has one spelling. Reading is strict: exactly the fields of one form, or null.
  * Must not: verify signatures, or decide who may say what.
  */
+import { type CipherName, COSE_ALGORITHM } from "./aead.ts";
 import {
   type CborValue,
   decodeCbor,
@@ -126,9 +127,6 @@ export type KeyPayload =
   | DataKeyPayload
   | BlobPayload;
 
-/** Ciphers of data keys and their COSE algorithms (RFC 9053 section 4). */
-const CIPHER_IDS = { "aes-256-gcm": 3, "chacha20-poly1305": 24 } as const;
-export type CipherName = keyof typeof CIPHER_IDS;
 export const CIPHERS = [
   "aes-256-gcm",
   "chacha20-poly1305",
@@ -187,7 +185,7 @@ function toCbor(payload: KeyPayload): Readonly<Record<string, CborValue>> {
       const recipients = recipientsToCbor(payload.recipients);
       const fields = { ...common, topic, lane, kid, recipients };
       return needsSecond(payload)
-        ? { ...fields, v: SECOND_VERSION, cipher: CIPHER_IDS[cipher], audience }
+        ? { ...fields, v: SECOND_VERSION, cipher: COSE_ALGORITHM[cipher], audience }
         : fields;
     }
     case "blob": {
@@ -311,7 +309,7 @@ function decodeDataKey(map: TextMap, generation: number, version: number): DataK
 }
 
 function cipherOf(value: CborValue | undefined): CipherName | undefined {
-  return CIPHERS.find((name) => CIPHER_IDS[name] === value);
+  return CIPHERS.find((name) => COSE_ALGORITHM[name] === value);
 }
 
 function audienceOf(value: CborValue | undefined): readonly string[] | null {

@@ -14,7 +14,7 @@
  */
 import { createSecretKey, type KeyObject, randomBytes } from "node:crypto";
 import { SealstreamError } from "../errors.ts";
-import { AES_KEY_BYTES, IV_BYTES, openGcm, sealGcm, TAG_BYTES } from "./aes-gcm.ts";
+import { AES_KEY_BYTES, COSE_ALGORITHM, createAead, IV_BYTES, TAG_BYTES } from "./aead.ts";
 import { type CborValue, decodeCbor, encodeCbor, isBytes, isCborArray } from "./cbor.ts";
 import { sha256 } from "./chunks.ts";
 import {
@@ -27,7 +27,8 @@ import type { AnyUnwrapKey, Recipient, WrappedKey } from "./wrap/types.ts";
 
 /** Tag 96 (COSE_Encrypt). */
 const TAG = Buffer.from("d860", "hex");
-const PROTECTED = encodeCbor(new Map([[1, 3]]));
+const CIPHER = "aes-256-gcm";
+const PROTECTED = encodeCbor(new Map([[1, COSE_ALGORITHM[CIPHER]]]));
 const LABEL = "sealstream/sealed-box/v1";
 const BINDING = new Uint8Array(Buffer.from(LABEL, "latin1"));
 
@@ -48,7 +49,8 @@ export function sealTo(options: {
   }
   const { key, recipients } = freshContentKey(options.recipients);
   const iv = randomBytes(IV_BYTES);
-  const { ciphertext, tag } = sealGcm(key, iv, aadOf(options.aad, recipients), options.plaintext);
+  const aad = aadOf(options.aad, recipients);
+  const { ciphertext, tag } = createAead(CIPHER, key).seal(iv, aad, options.plaintext);
   const body = encodeCbor([
     PROTECTED,
     new Map([[5, iv]]),
@@ -97,7 +99,7 @@ export function openSealed(options: {
   if (recipients === undefined || wrapped === null) return refused;
   const key = contentKeyOf(wrapped, unwrapKeys);
   if (key === null) return refused;
-  const plaintext = openGcm(key, iv, aadOf(options.aad, recipients), sealed);
+  const plaintext = createAead(CIPHER, key).open(iv, aadOf(options.aad, recipients), sealed);
   return plaintext === null ? refused : { status: "ok", plaintext };
 }
 

@@ -26,7 +26,7 @@ const LATER_KEYS: Readonly<Record<string, readonly string[]>> = {
   "features.inputs[]": ["categories", "map", "standardize", "missing"],
   "features.label": ["range", "values"],
   encrypt: ["fields", "recipients", "kms", "algorithm"],
-  "encrypt.examples": ["rotateAfterMs", "recipients", "algorithm"],
+  "encrypt.examples": ["recipients"],
   "encrypt.packs": ["rate", "fill", "consumers", "deadlineMs"],
   train: [
     "method",

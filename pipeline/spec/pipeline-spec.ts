@@ -261,7 +261,11 @@ export interface PipelineSpec {
     readonly split: { readonly train: number; readonly validate: number; readonly test: number };
   };
   readonly encrypt: {
-    readonly examples: { readonly rotateAfterRecords: number };
+    readonly examples: {
+      readonly rotateAfterRecords: number;
+      readonly rotateAfterMs: number;
+      readonly cipher: "aes-256-gcm" | "chacha20-poly1305";
+    };
     readonly packs: { readonly lingerMs: number; readonly maxBytesPerRecord: number };
   };
   readonly train: {

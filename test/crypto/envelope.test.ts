@@ -2,7 +2,7 @@
 import { createSecretKey, randomBytes } from "node:crypto";
 import { inspect } from "node:util";
 import { describe, expect, test } from "vitest";
-import { sealGcm } from "../../pipeline/crypto/aes-gcm.ts";
+import { type CipherName, createAead } from "../../pipeline/crypto/aead.ts";
 import { encodeCbor } from "../../pipeline/crypto/cbor.ts";
 import { type DataKey, openingDataKey } from "../../pipeline/crypto/data-key.ts";
 import {
@@ -34,6 +34,15 @@ const SAME_KEY = createSecretKey(Buffer.alloc(32, 7));
 function sameKeyFor(changed: Partial<EnvelopeContext>): DataKey {
   const { pipeline, topic, lane } = { ...context, ...changed };
   return openingDataKey(SAME_KEY, { pipeline, topic, lane, kid: new Uint8Array(16) });
+}
+
+/** Every bit changed, one at a time. */
+function bitFlips(bytes: Uint8Array): { bit: number; bytes: Uint8Array }[] {
+  return Array.from({ length: 8 * bytes.length }, (_, bit) => {
+    const copy = new Uint8Array(bytes);
+    copy[bit >> 3]! ^= 1 << (bit & 7);
+    return { bit, bytes: copy };
+  });
 }
 
 describe("the format", () => {
@@ -104,13 +113,6 @@ describe("opening", () => {
     }
   });
 
-  test("refuses every flipped byte, truncation and extension", () => {
-    const survived = survivors(envelope, (bytes) => open(bytes).status !== "refused");
-    expect(survived).toEqual([]);
-    const small = sealEnvelope({ dataKey, plaintext: new Uint8Array(0), context, sequence: 0 });
-    expect(survivors(small, (bytes) => open(bytes).status !== "refused")).toEqual([]);
-  });
-
   test("refuses a sequence that was changed along with its length", () => {
     const kid = hexOf(dataKey.kid);
     const text = hexOf(sealEnvelope({ dataKey, plaintext, context, sequence: 5 }));
@@ -147,7 +149,7 @@ describe("opening", () => {
       const iv = new Uint8Array(12);
       const sealing: DataKey = {
         ...base,
-        seal: (text, aad) => ({ iv, ...sealGcm(SAME_KEY, iv, aad, text) }),
+        seal: (text, aad) => ({ iv, ...createAead("aes-256-gcm", SAME_KEY).seal(iv, aad, text) }),
       };
       const sealed = sealEnvelope({ dataKey: sealing, plaintext, context, sequence: 1 });
       expect(open(sealed, {}, base).status).toBe("ok");
@@ -160,7 +162,7 @@ describe("opening", () => {
     const elsewhere = sameKeyFor({ lane: 1 });
     const sealing: DataKey = {
       ...elsewhere,
-      seal: (text, aad) => ({ iv, ...sealGcm(SAME_KEY, iv, aad, text) }),
+      seal: (text, aad) => ({ iv, ...createAead("aes-256-gcm", SAME_KEY).seal(iv, aad, text) }),
     };
     const there = { ...context, lane: 1 };
     const sealed = sealEnvelope({ dataKey: sealing, plaintext, context: there, sequence: 1 });
@@ -191,6 +193,110 @@ describe("opening", () => {
     const findKey = () => expect.unreachable();
     const downgraded = new Uint8Array([0xd0, ...body]);
     expect(openEnvelope({ envelope: downgraded, context, findKey }).status).toBe("refused");
+  });
+});
+
+describe.each(["aes-256-gcm", "chacha20-poly1305"] as const)("under %s", async (cipher) => {
+  const other = cipher === "aes-256-gcm" ? "chacha20-poly1305" : "aes-256-gcm";
+  const { dataKey: key } = await dataKeyFor(world, { cipher });
+  const sealed = sealEnvelope({ dataKey: key, plaintext, context, sequence: 300 });
+
+  test("is laid out as the grammar says, and opens", () => {
+    const algorithm = { "aes-256-gcm": "03", "chacha20-poly1305": "1818" }[cipher];
+    const header = `a301${algorithm}0450${hexOf(key.kid)}3a0001117019012c`;
+    const start = `d08358${(header.length / 2).toString(16)}${header}a1054c`;
+    expect(hexOf(sealed).slice(0, start.length)).toBe(start);
+    expect(key.cipher).toBe(cipher);
+    expect(open(sealed, {}, key)).toEqual({
+      status: "ok",
+      plaintext,
+      sequence: 300,
+      kid: key.kid,
+    });
+  });
+
+  test("every flipped bit, truncation and extension is refused, and nothing throws", () => {
+    const small = sealEnvelope({
+      dataKey: key,
+      plaintext: new Uint8Array(0),
+      context,
+      sequence: 0,
+    });
+    for (const envelope of [sealed, small]) {
+      expect(
+        bitFlips(envelope).filter(({ bytes }) => open(bytes, {}, key).status === "ok"),
+      ).toEqual([]);
+      expect(survivors(envelope, (bytes) => open(bytes, {}, key).status !== "refused")).toEqual([]);
+    }
+  });
+
+  test("no envelope opens in another's place", () => {
+    const places: Partial<EnvelopeContext>[] = [
+      {},
+      { recordId: utf8("record-2") },
+      { schemaVersion: 2 },
+      { attributes: { split: "test" } },
+      { attributes: undefined },
+      { lane: 1 },
+      { topic: "contributions" },
+      { pipeline: "other" },
+    ];
+    const material = createSecretKey(randomBytes(32));
+    const kid = new Uint8Array(16);
+    const scoped = places.map((changed) => ({ ...context, ...changed }));
+    // The same key material for every place, so that the AAD alone has to tell them apart.
+    const keys = scoped.map((place) => openingDataKey(material, { ...place, kid }, cipher));
+    const envelopes = scoped.map((place, i) => {
+      const iv = new Uint8Array(12).fill(i + 1);
+      const seal: DataKey["seal"] = (text, aad) => ({
+        iv,
+        ...createAead(cipher, material).seal(iv, aad, text),
+      });
+      const sealing = { ...keys[i]!, seal };
+      return sealEnvelope({ dataKey: sealing, plaintext, context: place, sequence: i });
+    });
+    const opened = envelopes.map((envelope) =>
+      scoped.map(
+        (place, j) => openEnvelope({ envelope, context: place, findKey: () => keys[j]! }).status,
+      ),
+    );
+    expect(opened).toEqual(
+      envelopes.map((_, i) => scoped.map((_place, j) => (i === j ? "ok" : "refused"))),
+    );
+  });
+
+  test("a header that names the other cipher is refused, even by a key of the same bytes", () => {
+    const material = createSecretKey(randomBytes(32));
+    const scope = { ...context, kid: new Uint8Array(16) };
+    const iv = new Uint8Array(12);
+    const sealing = (name: CipherName): DataKey => ({
+      ...openingDataKey(material, scope, name),
+      seal: (text, aad) => ({ iv, ...createAead(name, material).seal(iv, aad, text) }),
+    });
+    const envelope = sealEnvelope({ dataKey: sealing(other), plaintext, context, sequence: 1 });
+    expect(open(envelope, {}, openingDataKey(material, scope, other)).status).toBe("ok");
+    expect(open(envelope, {}, openingDataKey(material, scope, cipher)).status).toBe("refused");
+  });
+
+  test("a header that names the other cipher than the one it was sealed with is refused", () => {
+    // Only a holder of the key can make this; without the check its authentic header would pass.
+    const lying: DataKey = { ...key, cipher: other };
+    const envelope = sealEnvelope({ dataKey: lying, plaintext, context, sequence: 1 });
+    expect(open(envelope, {}, lying).status).toBe("ok");
+    expect(open(envelope, {}, key).status).toBe("refused");
+  });
+
+  test("a header that was rewritten to the other cipher is refused under either", () => {
+    const [from, to] = cipher === "aes-256-gcm" ? ["03", "1818"] : ["1818", "03"];
+    const length = sealed[3]! + (cipher === "aes-256-gcm" ? 1 : -1);
+    const rewritten = bytesOf(
+      hexOf(sealed)
+        .replace(`a301${from}0450`, `a301${to}0450`)
+        .replace(/^d08358../, `d08358${length.toString(16)}`),
+    );
+    expect(rewritten).not.toEqual(sealed);
+    expect(open(rewritten, {}, key).status).toBe("refused");
+    expect(open(rewritten, {}, { ...key, cipher: other }).status).toBe("refused");
   });
 });
 

@@ -1,6 +1,7 @@
 /** Shared parts of the crypto tests: fresh zones, certified directories, and mutations. Must not: be a test. */
-import { randomBytes } from "node:crypto";
+import { type KeyObject, randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { type CipherName, createAead } from "../../pipeline/crypto/aead.ts";
 import { createDataKey, type DataKey } from "../../pipeline/crypto/data-key.ts";
 import { createKeyDirectory, type KeyDirectory } from "../../pipeline/crypto/directory.ts";
 import { createZoneKeys, publicEntries } from "../../pipeline/crypto/key-ceremony.ts";
@@ -88,7 +89,13 @@ export function createWorld(pipeline = PIPELINE): World {
 /** A sealing data key of a topic, straight from its allowed signer and recipients. */
 export function dataKeyFor(
   world: World,
-  options: { topic?: SealedTopic; lane?: number; limit?: number; pipeline?: string } = {},
+  options: {
+    topic?: SealedTopic;
+    lane?: number;
+    limit?: number;
+    pipeline?: string;
+    cipher?: CipherName;
+  } = {},
 ): Promise<{ dataKey: DataKey; entry: KeyEntry }> {
   const topic = options.topic ?? "examples";
   const shape = {
@@ -107,6 +114,7 @@ export function dataKeyFor(
     recipients: shape[topic].recipients.map((purpose) => world.recipient(purpose)),
     signer: world.signing(shape[topic].signer),
     limit: options.limit,
+    cipher: options.cipher,
   });
 }
 
@@ -136,3 +144,9 @@ export function* mutations(bytes: Uint8Array): Generator<{ what: string; bytes: 
 export function survivors(bytes: Uint8Array, accepts: (bytes: Uint8Array) => boolean): string[] {
   return [...mutations(bytes)].filter((one) => accepts(one.bytes)).map((one) => one.what);
 }
+
+/** AES-256-GCM through our own way in, with the key beside it. */
+export const sealGcm = (key: KeyObject, iv: Uint8Array, aad: Uint8Array, plaintext: Uint8Array) =>
+  createAead("aes-256-gcm", key).seal(iv, aad, plaintext);
+export const openGcm = (key: KeyObject, iv: Uint8Array, aad: Uint8Array, sealed: Uint8Array) =>
+  createAead("aes-256-gcm", key).open(iv, aad, sealed);

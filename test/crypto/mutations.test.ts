@@ -87,7 +87,7 @@ describe.each(LOCAL_ALGORITHMS)("%s", (algorithm) => {
     const aad = utf8("where it belongs");
     const message = sealTo({ recipients: [recipient], plaintext: utf8("letter"), aad });
     const opens = (bytes: Uint8Array) => {
-      return openSealed({ message: bytes, unwrapKey, aad }).status === "ok";
+      return openSealed({ message: bytes, unwrapKeys: [unwrapKey], aad }).status === "ok";
     };
     expect(opens(message)).toBe(true);
     expect(accepted(message, opens)).toEqual([]);
@@ -106,7 +106,7 @@ describe.each(LOCAL_ALGORITHMS)("%s", (algorithm) => {
         ...bytes,
         ...message.subarray(at + 100),
       ]);
-      return openSealed({ message: changed, unwrapKey, aad }).status === "ok";
+      return openSealed({ message: changed, unwrapKeys: [unwrapKey], aad }).status === "ok";
     });
     expect(survived).toEqual([]);
   });
@@ -121,7 +121,11 @@ describe.each(LOCAL_ALGORITHMS)("%s", (algorithm) => {
     const envelope = sealEnvelope({ dataKey, plaintext, context, sequence: 1 });
     const fresh = () => {
       const { zones } = world;
-      const directory = createKeyDirectory({ pipeline: PIPELINE, zones, unwrapKeys: [unwrapKey] });
+      const directory = createKeyDirectory({
+        pipeline: PIPELINE,
+        zones,
+        unwrapKeys: () => [unwrapKey],
+      });
       for (const { key, value } of world.entries) directory.apply(key, value);
       return directory;
     };

@@ -2,12 +2,11 @@
 import { createCipheriv, createSecretKey, randomBytes } from "node:crypto";
 import { ed25519 } from "@noble/curves/ed25519.js";
 import { describe, expect, test } from "vitest";
-import { openGcm, sealGcm } from "../../pipeline/crypto/aes-gcm.ts";
 import { encodeCbor } from "../../pipeline/crypto/cbor.ts";
 import { isUsableEd25519, parseIdentity } from "../../pipeline/crypto/identity.ts";
-import { decodePayload } from "../../pipeline/crypto/key-entries.ts";
 import { createSigningKey, verifySignature } from "../../pipeline/crypto/key-handles.ts";
-import { bytesOf, hexOf, utf8 } from "./fixtures.ts";
+import { decodePayload } from "../../pipeline/crypto/key-payload.ts";
+import { bytesOf, hexOf, openGcm, sealGcm, utf8 } from "./fixtures.ts";
 
 /** `value` in 32 bytes, little-endian. */
 const littleEndian = (value: bigint) => bytesOf(value.toString(16).padStart(64, "0")).reverse();

@@ -5,12 +5,8 @@ import { verify1 } from "../../pipeline/crypto/cose-sign1.ts";
 import { createDataKey } from "../../pipeline/crypto/data-key.ts";
 import { createKeyDirectory } from "../../pipeline/crypto/directory.ts";
 import { openEnvelope, sealEnvelope } from "../../pipeline/crypto/envelope.ts";
-import {
-  dataKeyBinding,
-  decodePayload,
-  type KeyEntry,
-  keysContext,
-} from "../../pipeline/crypto/key-entries.ts";
+import { dataKeyBinding, type KeyEntry, keysContext } from "../../pipeline/crypto/key-entries.ts";
+import { decodePayload } from "../../pipeline/crypto/key-payload.ts";
 import {
   createRecipient,
   createRemoteUnwrapKey,
@@ -131,7 +127,11 @@ describe("data keys", () => {
     const { recipient, unwrapKey } = freshPair(name);
     const { dataKey: sealing, entry } = await dataKey([recipient]);
     const zones = world.zones;
-    const directory = createKeyDirectory({ pipeline: PIPELINE, zones, unwrapKeys: [unwrapKey] });
+    const directory = createKeyDirectory({
+      pipeline: PIPELINE,
+      zones,
+      unwrapKeys: () => [unwrapKey],
+    });
     for (const { key, value } of [...world.entries, entry]) directory.apply(key, value);
     const context = {
       pipeline: PIPELINE,

@@ -71,14 +71,17 @@ describe.each(pairs)("$algorithm", ({ algorithm, unwrapKey, recipient }) => {
   test("seals dead letters and record ids", () => {
     const [aad, plaintext] = [utf8("place"), utf8("letter")];
     const message = sealTo({ recipients: [recipient], plaintext, aad });
-    expect(openSealed({ message, unwrapKey, aad })).toEqual({ status: "ok", plaintext });
+    expect(openSealed({ message, unwrapKeys: [unwrapKey], aad })).toEqual({
+      status: "ok",
+      plaintext,
+    });
     const stranger = freshPair(algorithm).unwrapKey;
-    expect(openSealed({ message, unwrapKey: stranger, aad }).status).toBe("refused");
+    expect(openSealed({ message, unwrapKeys: [stranger], aad }).status).toBe("refused");
     const pack = { pipeline: "p", bundleId: filled(16, 7) };
     const sealed = sealRecordIds({ ...pack, ids: ["a", ""], recipient });
-    expect(openRecordIds({ ...pack, message: sealed, unwrapKey })).toEqual(["a", ""]);
+    expect(openRecordIds({ ...pack, message: sealed, unwrapKeys: [unwrapKey] })).toEqual(["a", ""]);
     const elsewhere = { pipeline: "q", bundleId: pack.bundleId };
-    expect(openRecordIds({ ...elsewhere, message: sealed, unwrapKey })).toBeNull();
+    expect(openRecordIds({ ...elsewhere, message: sealed, unwrapKeys: [unwrapKey] })).toBeNull();
   });
 });
 
@@ -94,7 +97,10 @@ test("one box for keys of every kind opens for each", () => {
   const [aad, plaintext] = [utf8("place"), utf8("letter")];
   const message = sealTo({ recipients: pairs.map((one) => one.recipient), plaintext, aad });
   for (const { unwrapKey } of pairs) {
-    expect(openSealed({ message, unwrapKey, aad })).toEqual({ status: "ok", plaintext });
+    expect(openSealed({ message, unwrapKeys: [unwrapKey], aad })).toEqual({
+      status: "ok",
+      plaintext,
+    });
   }
 });
 

@@ -21,7 +21,7 @@ import {
   type KeyObject,
   timingSafeEqual,
 } from "node:crypto";
-import { AES_KEY_BYTES } from "../aes-gcm.ts";
+import { AES_KEY_BYTES } from "../aead.ts";
 import { encodeCbor } from "../cbor.ts";
 
 /** A256KW adds one 8-byte block to the key (RFC 3394 section 2.2.1). */

@@ -14,7 +14,7 @@
  */
 import type { KeyObject } from "node:crypto";
 import { SealstreamError } from "../../errors.ts";
-import { AES_KEY_BYTES } from "../aes-gcm.ts";
+import { AES_KEY_BYTES } from "../aead.ts";
 import { type CborValue, encodeCbor, isBytes, isCborArray } from "../cbor.ts";
 import { PUBLIC_KEY_BYTES } from "../identity.ts";
 import { hex, KID_BYTES, keyIdOf, privateKeyObject } from "../key-handles.ts";

@@ -7,7 +7,7 @@
  */
 import { createSecretKey, type KeyObject } from "node:crypto";
 import { SealstreamError } from "../../errors.ts";
-import { AES_KEY_BYTES } from "../aes-gcm.ts";
+import { AES_KEY_BYTES } from "../aead.ts";
 import { type Kms, MAX_KMS_CIPHERTEXT_BYTES } from "../kms/kms.ts";
 import type { WrappedKey } from "./types.ts";
 

@@ -16,7 +16,7 @@ import {
   privateDecrypt,
   publicEncrypt,
 } from "node:crypto";
-import { AES_KEY_BYTES } from "../aes-gcm.ts";
+import { AES_KEY_BYTES } from "../aead.ts";
 import type { LocalWrap } from "./types.ts";
 
 export const RSA_MIN_BITS = 2048;

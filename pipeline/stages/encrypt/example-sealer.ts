@@ -5,6 +5,7 @@
  * and in the authenticated context, so that it can be read without a key and not be changed.
  * Must not decide what is sealed, nor reuse a data key of another lane or start.
  */
+import type { CipherName } from "../../crypto/aead.ts";
 import { encodeCbor } from "../../crypto/cbor.ts";
 import { createDataKey } from "../../crypto/data-key.ts";
 import { sealEnvelope } from "../../crypto/envelope.ts";
@@ -29,6 +30,9 @@ export interface SealOptions {
   /** The training zone's unwrapping key, the owner's recovery key, and those of third parties. */
   readonly recipients: readonly Recipient[];
   readonly rotateAfterRecords: number;
+  readonly rotateAfterMs: number;
+  readonly cipher: CipherName;
+  readonly nowMs: number;
 }
 
 export interface Sealed {
@@ -61,23 +65,31 @@ export async function sealExamples(
   return { outputs, state: { ...state, exampleSequence: sequence, key } };
 }
 
-function isSpent(key: ExampleKey, { rotateAfterRecords, recipients }: SealOptions): boolean {
-  return key.sealed >= rotateAfterRecords || key.recipients !== recipientNames(recipients);
+function isSpent(key: ExampleKey, options: SealOptions): boolean {
+  const ageMs = options.nowMs - key.madeAtMs;
+  return (
+    key.sealed >= options.rotateAfterRecords ||
+    ageMs >= options.rotateAfterMs ||
+    // A key of the future was made before the clock was set back: how old it is, nobody knows.
+    ageMs < 0 ||
+    key.recipients !== recipientNames(options.recipients)
+  );
 }
 
 async function makeKey(
   options: SealOptions,
 ): Promise<{ key: ExampleKey; announcement: OutputRecord }> {
-  const { pipeline, lane, signer, recipients } = options;
+  const { pipeline, lane, signer, recipients, cipher, nowMs } = options;
   const { dataKey, entry } = await createDataKey({
     pipeline,
     topic: "examples",
     lane,
     recipients,
     signer,
+    cipher,
   });
   return {
-    key: { dataKey, recipients: recipientNames(recipients), sealed: 0 },
+    key: { dataKey, recipients: recipientNames(recipients), sealed: 0, madeAtMs: nowMs },
     announcement: { role: "keys", key: entry.key, value: entry.value },
   };
 }

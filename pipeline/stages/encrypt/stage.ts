@@ -106,6 +106,7 @@ function openLane(
         keys,
         reader,
         options,
+        nowMs,
       });
       return toResult(records, rows, cut, { ...made, nowMs });
     },
@@ -136,9 +137,15 @@ interface Made {
 async function encryptRows(
   rows: readonly Row[],
   state: EncryptState,
-  by: { lane: number; keys: AvailableKeys; reader: RowReader; options: EncryptOptions },
+  by: {
+    lane: number;
+    keys: AvailableKeys;
+    reader: RowReader;
+    options: EncryptOptions;
+    nowMs: number;
+  },
 ): Promise<Made> {
-  const { lane, keys, reader, options } = by;
+  const { lane, keys, reader, options, nowMs } = by;
   const { spec, signer } = options;
   const examples = rows.filter((row): row is ExampleRow => row.kind === "example");
   const waiting = rows.filter((row): row is PredictRow => row.kind === "predict");
@@ -169,7 +176,8 @@ async function encryptRows(
     lane,
     signer,
     recipients: keys.examples,
-    rotateAfterRecords: spec.encrypt.examples.rotateAfterRecords,
+    ...spec.encrypt.examples,
+    nowMs,
   });
   return { outputs: [...sealed.outputs, ...(pack?.outputs ?? [])], state: sealed.state };
 }

@@ -19,6 +19,8 @@ export interface ExampleKey {
   /** Who can open it (recipientNames). */
   readonly recipients: string;
   readonly sealed: number;
+  /** By the clock of the step that made it. */
+  readonly madeAtMs: number;
 }
 
 export interface EncryptState {

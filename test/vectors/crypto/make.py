@@ -1,12 +1,12 @@
 """Makes the committed vectors of this folder, and checks our messages with them. Run outside the repository's toolchain:
 
-    python3 -m venv venv && venv/bin/pip install pycose==1.1.0 cbor2==5.9.0 cryptography==50.0.2
+    python3 -m venv venv && venv/bin/pip install pycose==1.1.0 cbor2==5.9.0 cryptography==50.0.2 cwt==3.3.0
     venv/bin/python make.py [FOLDER WITH gcmEncryptExtIV256.rsp.gz, gcmDecrypt256.rsp.gz, oaep-sha256-sha256.txt AND
                              hpke_rfc9180_x25519.json]
     venv/bin/python make.py check
 
-cose.json: messages made by an independent implementation. COSE_Encrypt0 and COSE_Sign1 are made by pycose. pycose 1.1.0
-has no X25519 for key agreement with key wrap, so the COSE_Encrypt message is put together from pycose's KDF context and
+cose.json: messages made by an independent implementation. COSE_Encrypt0 and COSE_Sign1 are made by pycose, which has
+no ChaCha20/Poly1305: those messages are made by python-cwt. pycose 1.1.0 has no X25519 for key agreement with key wrap, so the COSE_Encrypt message is put together from pycose's KDF context and
 the primitives of pyca/cryptography (X25519, HKDF, AES key wrap, AES-GCM). All inputs are fixed: it is deterministic.
 wrap.json: recipients of P-256 and RSA. pycose has both (KeyAgreementWithKeyWrap, KeyWrap); the messages around them are
 put together here, because their AAD hashes the recipients. RSA keys and OAEP seeds are random, so this file is new with
@@ -38,6 +38,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_der_private_key,
 )
+from cwt import COSE, COSEKey
 from pycose.algorithms import A256GCM, A256KW, EcdhEsA256KW, EdDSA, RsaesOaepSha256
 from pycose.headers import IV, KID, Algorithm, EphemeralKey, StaticKey, SuppPubOther
 from pycose.keys import EC2Key, OKPKey, RSAKey, SymmetricKey
@@ -67,32 +68,47 @@ def canonical(value):
     return cbor2.dumps(value, canonical=True)
 
 
+def encrypt0_chacha(key, kid, iv, sequence, plaintext, external):
+    """By python-cwt, because pycose has no ChaCha20/Poly1305."""
+    return COSE.new().encode(
+        plaintext,
+        COSEKey.from_symmetric_key(key, alg="ChaCha20/Poly1305", kid=kid),
+        protected={1: 24, 4: kid, SEQUENCE: sequence},
+        unprotected={5: iv},
+        external_aad=external,
+    )
+
+
 def encrypt0():
     cases = []
-    for number, (plaintext, attributes, sequence, lane) in enumerate(
-        [
-            (b"", {}, 0, 0),
-            (b"one", {"split": "train"}, 23, 3),
-            (bytes(range(256)), {"split": "validate", "a": "\u00e9", "zz": ""}, 24, 255),
-            (b"x" * 70000, {}, 2**32, 65536),
-            (b"last", {}, 2**53 - 1, 2**32),
-        ]
-    ):
+    shapes = [
+        (b"", {}, 0, 0),
+        (b"one", {"split": "train"}, 23, 3),
+        (bytes(range(256)), {"split": "validate", "a": "\u00e9", "zz": ""}, 24, 255),
+        (b"x" * 70000, {}, 2**32, 65536),
+        (b"last", {}, 2**53 - 1, 2**32),
+    ]
+    ciphers = ["aes-256-gcm"] * len(shapes) + ["chacha20-poly1305"] * len(shapes)
+    for number, (cipher, shape) in enumerate(zip(ciphers, shapes * 2)):
+        plaintext, attributes, sequence, lane = shape
         key, kid = fixed(f"cek {number}"), fixed(f"kid {number}")[:16]
         iv = fixed(f"iv {number}")[:12]
         record_id = f"record \u00e9 {number}".encode()
         external = canonical(
             ["sealstream/envelope/v1", "digits", "examples", lane, record_id, 1, attributes]
         )
-        message = Enc0Message(
-            phdr={Algorithm: A256GCM, KID: kid, SEQUENCE: sequence},
-            uhdr={IV: iv},
-            payload=plaintext,
-            external_aad=external,
-            key=SymmetricKey(k=key),
-        )
-        encoded = message.encode()
+        if cipher == "aes-256-gcm":
+            encoded = Enc0Message(
+                phdr={Algorithm: A256GCM, KID: kid, SEQUENCE: sequence},
+                uhdr={IV: iv},
+                payload=plaintext,
+                external_aad=external,
+                key=SymmetricKey(k=key),
+            ).encode()
+        else:
+            encoded = encrypt0_chacha(key, kid, iv, sequence, plaintext, external)
         case = {
+            "cipher": cipher,
             "key": key.hex(),
             "kid": kid.hex(),
             "iv": iv.hex(),
@@ -474,7 +490,7 @@ if sys.argv[1:] == ["check"]:
 write(
     "cose.json",
     {
-        "madeBy": "pycose 1.1.0, cbor2 5.9.0, cryptography 50.0.2 (make.py)",
+        "madeBy": "pycose 1.1.0, python-cwt 3.3.0, cbor2 5.9.0, cryptography 50.0.2 (make.py)",
         "encrypt0": encrypt0(),
         "sign1": sign1(),
         "encrypt": encrypt(),
