@@ -181,8 +181,8 @@ describe("a record for others", () => {
   });
 
   it("that would not fit into a message is refused", async () => {
-    const large = person(0, { name: "x".repeat(680_000) });
-    const small = person(1, { postcode: "x".repeat(680_000) });
+    const large = person(0, { name: "x".repeat(700_000) });
+    const small = person(1, { postcode: "x".repeat(700_000) });
     const many = person(2, { visits: Array.from({ length: 8_000 }, () => ({ note: 1 })) });
     const { outputs, outcomes } = await step([large, small, many, person(3)], START);
     expect(outcomes).toEqual(

@@ -21,7 +21,10 @@ import { asRecords, makeZones, record, smallSpec } from "./fixtures.ts";
 const LANE = 2;
 const SLOTS = 4;
 const zones = makeZones("digits");
-const START: EncryptState = { exampleSequence: 0, packSequence: 0, key: null };
+const START: EncryptState = {
+  ...{ exampleSequence: 0, packSequence: 0, recordSequence: 0 },
+  ...{ key: null, recordKeys: new Map() },
+};
 
 async function openLane(
   change: Partial<EncryptOptions> = {},
