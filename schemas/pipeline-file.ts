@@ -24,6 +24,9 @@ const GRANT_NAME = /^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$/;
 /** 32 bytes in unpadded base64url are 43 characters; the last carries 4 bits, so only every fourth is canonical. */
 const IDENTITY = /^ed25519:[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/;
 
+/** The first 16 bytes of SHA-256 of a public key. */
+const KEY_ID = /^[0-9a-f]{32}$/;
+
 const integer = (minimum: number, maximum: number) => z.int().min(minimum).max(maximum);
 const fraction = z.number().min(0).max(1);
 const path = z.string().min(1).max(1024);
@@ -291,6 +294,11 @@ const train = z.strictObject({
 
 const identity = z.string().regex(IDENTITY, "an identity, ed25519: and 43 characters of base64url");
 
+/** Two while an identity is being replaced; the third is room for a replacement that is itself replaced. */
+const pins = z
+  .union([identity, z.array(identity).min(1).max(3)])
+  .describe("An identity; a list, the newest first, while one is being replaced.");
+
 export const zoneNames = ["owner", "training", "prediction", "consumer"] as const;
 
 /** The pipeline file as written, before cross checks. Every object is strict: an unknown key is refused. */
@@ -337,9 +345,14 @@ export const pipelineFileSchema = z.strictObject({
     .prefault({})
     .describe("Prediction on ciphertexts."),
   zones: z
-    .strictObject({ owner: identity, training: identity, prediction: identity, consumer: identity })
+    .strictObject({ owner: pins, training: pins, prediction: pins, consumer: pins })
     .optional()
     .describe("Pinned Ed25519 identity of each zone; `sealstream keys create` writes them."),
+  revoked: z
+    .array(z.string().regex(KEY_ID, "the id of a key, 32 hex digits"))
+    .max(1024)
+    .default([])
+    .describe("Keys that are believed no more, by id; `sealstream keys revoke` writes them."),
 });
 
 /** The file's content once defaults are in. */

@@ -1,7 +1,7 @@
 /** Reads and recomputes a pipeline's privacy ledger out of its topics alone. */
 import { topicName } from "../../schemas/topics.ts";
 import { createKeyDirectory } from "../crypto/directory.ts";
-import type { ZoneName } from "../crypto/key-purposes.ts";
+import type { TrustRoot } from "../crypto/trust.ts";
 import { type LedgerVerification, verifyLedger } from "../privacy/ledger.ts";
 import type { KafkaClient } from "../stream/port.ts";
 import { readTopic } from "../stream/tail.ts";
@@ -11,17 +11,14 @@ import { readKeys } from "./keys.ts";
  * Everything the ledger says, and every edit, gap or fork in it. Needs the pinned identities and no key.
  * @example
  * ```ts
- * const { findings } = await readLedger({ client, pipeline: spec.name, zones });
+ * const { findings } = await readLedger({ client, pipeline: spec.name, zones, revoked });
  * ```
  */
-export async function readLedger(options: {
-  readonly client: KafkaClient;
-  readonly pipeline: string;
-  /** Pinned Ed25519 identities, 32 raw bytes each. */
-  readonly zones: Readonly<Record<ZoneName, Uint8Array>>;
-}): Promise<LedgerVerification> {
-  const { client, pipeline, zones } = options;
-  const directory = createKeyDirectory({ pipeline, zones });
+export async function readLedger(
+  options: TrustRoot & { readonly client: KafkaClient; readonly pipeline: string },
+): Promise<LedgerVerification> {
+  const { client, pipeline, zones, revoked } = options;
+  const directory = createKeyDirectory({ pipeline, zones, revoked, blobPurposes: [] });
   await readKeys({ client, pipeline, directory });
   const values: Uint8Array[] = [];
   await readTopic({

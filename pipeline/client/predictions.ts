@@ -8,9 +8,9 @@ import { topicName } from "../../schemas/topics.ts";
 import { createPredictionDecryptor, type PredictionDecryptor } from "../ckks/decrypt.ts";
 import type { CkksParameters } from "../ckks/parameters.ts";
 import { createKeyDirectory, type KeyDirectory } from "../crypto/directory.ts";
-import type { ZoneName } from "../crypto/key-purposes.ts";
 import type { KeyStore } from "../crypto/key-store.ts";
 import { openRecordIds } from "../crypto/record-ids.ts";
+import type { TrustRoot } from "../crypto/trust.ts";
 import { argmax } from "../network/forward.ts";
 import type { KafkaClient } from "../stream/port.ts";
 import { readKeys } from "./keys.ts";
@@ -131,14 +131,12 @@ async function* readLane(options: LaneOptions, lane: number): AsyncGenerator<Pre
 }
 
 /** What the consumer knows of the others: topic `keys` as it is now, with its own `ckks-public` blob. */
-export async function readConsumerDirectory(options: {
-  readonly client: KafkaClient;
-  readonly pipeline: string;
-  /** Pinned Ed25519 identities, 32 raw bytes each. */
-  readonly zones: Readonly<Record<ZoneName, Uint8Array>>;
-}): Promise<KeyDirectory> {
-  const { client, pipeline, zones } = options;
-  const directory = createKeyDirectory({ pipeline, zones, blobPurposes: ["ckks-public"] });
+export async function readConsumerDirectory(
+  options: TrustRoot & { readonly client: KafkaClient; readonly pipeline: string },
+): Promise<KeyDirectory> {
+  const { client, pipeline, zones, revoked } = options;
+  const blobPurposes = ["ckks-public"] as const;
+  const directory = createKeyDirectory({ pipeline, zones, revoked, blobPurposes });
   await readKeys({ client, pipeline, directory });
   return directory;
 }
@@ -169,7 +167,7 @@ function createDecryptors(keys: KeyStore) {
  * @example
  * ```ts
  * const keys = openKeyStore({ folder: "keys/consumer", holder: "consumer" });
- * const directory = await readConsumerDirectory({ client, pipeline: spec.name, zones });
+ * const directory = await readConsumerDirectory({ client, pipeline: spec.name, zones, revoked });
  * const options = { client, pipeline: spec.name, partitions: spec.kafka.partitions, directory, keys };
  * for await (const { recordId, label } of readPredictions({ ...options, follow: true, signal, onRefused })) {
  *   await store(recordId, label);

@@ -30,7 +30,7 @@ export type { OpenedRecord, RefusedField } from "./record-lane.ts";
 export interface RecordReaderOptions {
   readonly client: KafkaClient;
   /** With `encrypt.records` and pinned zones. */
-  readonly spec: Pick<PipelineSpec, "name" | "kafka" | "encrypt" | "zones">;
+  readonly spec: Pick<PipelineSpec, "name" | "kafka" | "encrypt" | "zones" | "revoked">;
   /** The reader's private keys, of which the owner granted at least one. */
   readonly keys: readonly UnwrapKey[];
   /** Keep waiting for more; else end at what is committed at the start. */
@@ -67,7 +67,8 @@ function createKeyView({ client, spec, keys }: RecordReaderOptions): KeyView {
     throw new SealstreamError("key-missing", "The pipeline file pins no zone identities.");
   }
   const directory = createKeyDirectory({
-    ...{ pipeline: spec.name, zones: spec.zones, unwrapKeys: keys, blobPurposes: [] },
+    ...{ pipeline: spec.name, zones: spec.zones, revoked: spec.revoked },
+    ...{ unwrapKeys: () => keys, blobPurposes: [] },
   });
   const announced = new Set<string>();
   let position: number | undefined;

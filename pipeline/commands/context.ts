@@ -5,6 +5,7 @@
  */
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { TrustRoot } from "../crypto/trust.ts";
 import { isSealstreamError, SealstreamError } from "../errors.ts";
 import { createLogger } from "../observe/logger.ts";
 import type { Complaint } from "../spec/complaint.ts";
@@ -84,15 +85,15 @@ export function complaintLine({ file, line, column, path, message }: Complaint):
   return `${file}:${line}:${column}: ${path === "" ? "" : `${path}: `}${message}`;
 }
 
-/** The pipeline's pinned identities. @throws SealstreamError `key-missing` when none are pinned yet */
-export function pinnedZones(spec: PipelineSpec): NonNullable<PipelineSpec["zones"]> {
+/** What the file says of whom to believe. @throws SealstreamError `key-missing` when no identities are pinned yet */
+export function trustRoot(spec: PipelineSpec): TrustRoot {
   if (spec.zones === null) {
     throw new SealstreamError(
       "key-missing",
       `${spec.file} pins no zone identities: run "sealstream keys create ${spec.file}" first.`,
     );
   }
-  return spec.zones;
+  return { zones: spec.zones, revoked: spec.revoked };
 }
 
 /** Log level from SEALSTREAM_LOG; quiet unless asked. */

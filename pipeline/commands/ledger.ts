@@ -7,7 +7,7 @@ import {
   loadSpec,
   openKafka,
   openLogger,
-  pinnedZones,
+  trustRoot,
 } from "./context.ts";
 import type { Options } from "./options.ts";
 
@@ -31,12 +31,16 @@ export async function ledger(
   options: Options,
 ): Promise<number> {
   const spec = loadSpec(context, file);
-  const zones = pinnedZones(spec);
+  const root = trustRoot(spec);
   const client = await openKafka(context, spec, openLogger(context, { command: "ledger" }), {
     role: "consumer",
   });
   try {
-    const { entries, findings, summary } = await readLedger({ client, pipeline: spec.name, zones });
+    const { entries, findings, summary } = await readLedger({
+      client,
+      pipeline: spec.name,
+      ...root,
+    });
     for (const { entry } of entries) {
       context.print(options["json"] === true ? JSON.stringify(entry) : row(entry));
     }

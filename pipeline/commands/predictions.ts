@@ -8,7 +8,7 @@ import {
   loadSpec,
   openKafka,
   openLogger,
-  pinnedZones,
+  trustRoot,
 } from "./context.ts";
 import { keysFolder, type Options } from "./options.ts";
 
@@ -18,7 +18,7 @@ export async function predictions(
   options: Options,
 ): Promise<number> {
   const spec = loadSpec(context, file);
-  const zones = pinnedZones(spec);
+  const root = trustRoot(spec);
   const keys = openKeyStore({
     folder: join(keysFolder(file, options), "consumer"),
     holder: "consumer",
@@ -27,7 +27,7 @@ export async function predictions(
     role: "consumer",
   });
   try {
-    const directory = await readConsumerDirectory({ client, pipeline: spec.name, zones });
+    const directory = await readConsumerDirectory({ client, pipeline: spec.name, ...root });
     let count = 0;
     let refused = 0;
     const found = readPredictions({

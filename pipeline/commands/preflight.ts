@@ -9,7 +9,7 @@ import { SealstreamError } from "../errors.ts";
 import type { PipelineSpec } from "../spec/pipeline-spec.ts";
 import { secretsOf } from "../stages/desensitize/config-keys.ts";
 import { checkTopics } from "../stream/topics.ts";
-import { type CommandContext, openKafka, openLogger, pinnedZones } from "./context.ts";
+import { type CommandContext, openKafka, openLogger, trustRoot } from "./context.ts";
 import { secretFromEnvironment } from "./secrets.ts";
 
 /** @throws SealstreamError naming the first thing that is missing and what to run */
@@ -19,7 +19,7 @@ export async function preflight(
   stages: readonly StageName[],
   keysRoot: string,
 ): Promise<void> {
-  pinnedZones(spec);
+  trustRoot(spec);
   for (const stage of stages) {
     const folder = join(keysRoot, stage);
     if (!existsSync(folder)) {

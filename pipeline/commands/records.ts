@@ -6,7 +6,7 @@ import {
   loadSpec,
   openKafka,
   openLogger,
-  pinnedZones,
+  trustRoot,
 } from "./context.ts";
 import { escapeUnsafe } from "./dead-letters/text.ts";
 import type { Options } from "./options.ts";
@@ -18,7 +18,7 @@ export async function records(
   options: Options,
 ): Promise<number> {
   const spec = loadSpec(context, file);
-  pinnedZones(spec);
+  trustRoot(spec);
   const key = readReaderKey(options["key"]);
   const client = await openKafka(context, spec, openLogger(context, { command: "records" }), {
     role: "reader",

@@ -2,13 +2,15 @@
  * Puts public blobs (CKKS public and evaluation keys) together from the chunks of the `keys` topic.
  *
  * Chunks are worth nothing until a manifest that was verified names them: they are held up to a limit, oldest out
- * first, and those that a manifest waits for stay. A blob in use stays in use until its successor is complete.
+ * first, and those that a manifest waits for stay. A blob in use stays in use until its successor is complete, and after
+ * that for whatever was made with it: the newest generations are kept.
  * Must not: verify signatures (the directory has), or parse a blob.
  */
 import { joinChunks, sha256 } from "./chunks.ts";
-import { type BlobPayload, MAX_BLOB_BYTES } from "./key-entries.ts";
 import { hex } from "./key-handles.ts";
+import { type BlobPayload, MAX_BLOB_BYTES } from "./key-payload.ts";
 import type { BlobPurpose } from "./key-purposes.ts";
+import { withParent } from "./trust.ts";
 
 export interface PublicBlob {
   /** Id of the CKKS parameter set. */
@@ -16,20 +18,33 @@ export interface PublicBlob {
   readonly bytes: Uint8Array;
   /** Hex SHA-256 of `bytes`. */
   readonly id: string;
+  /** Keys of one ceremony have the same. */
+  readonly generation: number;
+  /** Hex kids of the identities that signed its manifest. */
+  readonly by: readonly string[];
 }
 
 export interface BlobAssembler {
   /** A chunk record whose key claims `name` (hex SHA-256). The value is copied. */
   addChunk(name: string, value: Uint8Array): "accepted" | "refused";
   /** A manifest with a valid signature. Copied. */
-  addManifest(manifest: BlobPayload): "accepted" | "pending" | "refused";
+  addManifest(manifest: BlobPayload, by: string): "accepted" | "pending" | "refused";
+  /** The newest. */
   blob(purpose: BlobPurpose): PublicBlob | null;
+  byId(purpose: BlobPurpose, id: string): PublicBlob | null;
+  ofGeneration(purpose: BlobPurpose, generation: number): PublicBlob | null;
+  /** The newest first. */
+  all(purpose: BlobPurpose): readonly PublicBlob[];
 }
 
 interface Wanted {
   readonly manifest: BlobPayload;
+  readonly by: string;
   readonly names: ReadonlySet<string>;
 }
+
+/** Generations of a blob that are kept: packs under the last key are still predicted while a new one is taken up. */
+const KEPT_GENERATIONS = 2;
 
 /** @param options `maxBytes`: chunks held at once, default 64 MiB (the largest blob) */
 export function createBlobAssembler(options: {
@@ -39,7 +54,7 @@ export function createBlobAssembler(options: {
   const maxBytes = options.maxBytes ?? MAX_BLOB_BYTES;
   const chunks = new Map<string, Uint8Array>();
   const wanted = new Map<BlobPurpose, Wanted>();
-  const done = new Map<BlobPurpose, { readonly generation: number; readonly blob: PublicBlob }>();
+  const kept = createKeptBlobs();
   let held = 0;
 
   const isWanted = (name: string) => [...wanted.values()].some((one) => one.names.has(name));
@@ -54,15 +69,16 @@ export function createBlobAssembler(options: {
     }
     return held + bytes <= maxBytes;
   };
-  const tryJoin = (purpose: BlobPurpose, { manifest, names }: Wanted): boolean | null => {
+  const tryJoin = (purpose: BlobPurpose, { manifest, by, names }: Wanted): boolean | null => {
     for (const name of names) if (!chunks.has(name)) return null;
     const lookup = (hash: Uint8Array) => chunks.get(hex(hash)) ?? null;
     const bytes = joinChunks({ hashes: manifest.chunks, lookup, bytes: manifest.bytes });
     wanted.delete(purpose);
     for (const name of names) if (!isWanted(name)) drop(name);
     if (bytes === null || Buffer.compare(sha256(bytes), manifest.sha256) !== 0) return false;
-    const blob = { parameters: manifest.parameters, bytes, id: hex(manifest.sha256) };
-    done.set(purpose, { generation: manifest.generation, blob: Object.freeze(blob) });
+    const { parameters, generation } = manifest;
+    const id = hex(manifest.sha256);
+    kept.put(purpose, Object.freeze({ parameters, bytes, id, generation, by: [by] }));
     return true;
   };
 
@@ -76,24 +92,22 @@ export function createBlobAssembler(options: {
       for (const [purpose, one] of [...wanted]) if (one.names.has(name)) tryJoin(purpose, one);
       return "accepted";
     },
-    addManifest(manifest) {
+    addManifest(manifest, by) {
       const { purpose, generation } = manifest;
       if (!options.purposes.includes(purpose)) return "accepted";
       const newest = Math.max(
-        done.get(purpose)?.generation ?? 0,
+        kept.all(purpose)[0]?.generation ?? 0,
         wanted.get(purpose)?.manifest.generation ?? 0,
       );
       if (generation < newest || manifest.bytes > maxBytes) return "refused";
-      const current = done.get(purpose);
-      if (current?.blob.id === hex(manifest.sha256)) {
-        const blob = Object.freeze({ ...current.blob, parameters: manifest.parameters });
-        done.set(purpose, { generation, blob });
+      if (kept.renew(manifest, by)) {
         wanted.delete(purpose);
         // Its chunks came again before it, and are not needed.
         for (const hash of manifest.chunks) if (!isWanted(hex(hash))) drop(hex(hash));
         return "accepted";
       }
       const one: Wanted = {
+        by,
         manifest: {
           ...manifest,
           sha256: new Uint8Array(manifest.sha256),
@@ -106,6 +120,34 @@ export function createBlobAssembler(options: {
       if (joined === null) return "pending";
       return joined ? "accepted" : "refused";
     },
-    blob: (purpose) => done.get(purpose)?.blob ?? null,
+    blob: (purpose) => kept.all(purpose)[0] ?? null,
+    byId: (purpose, id) => kept.all(purpose).find((one) => one.id === id) ?? null,
+    ofGeneration: (purpose, generation) =>
+      kept.all(purpose).find((one) => one.generation === generation) ?? null,
+    all: (purpose) => kept.all(purpose),
+  };
+}
+
+/** The newest complete blobs of each purpose. */
+function createKeptBlobs() {
+  const kept = new Map<BlobPurpose, readonly PublicBlob[]>();
+  const all = (purpose: BlobPurpose) => kept.get(purpose) ?? [];
+  const put = (purpose: BlobPurpose, blob: PublicBlob) => {
+    const others = all(purpose).filter(({ generation }) => generation !== blob.generation);
+    const sorted = [blob, ...others].sort((a, b) => b.generation - a.generation);
+    kept.set(purpose, sorted.slice(0, KEPT_GENERATIONS));
+  };
+  return {
+    all,
+    put,
+    /** Another manifest of the newest blob's bytes: its parameters, generation and signer count from now on. */
+    renew({ purpose, parameters, generation, sha256: hash }: BlobPayload, by: string): boolean {
+      const [newest, ...others] = all(purpose);
+      if (newest?.id !== hex(hash)) return false;
+      kept.set(purpose, others);
+      const parents = withParent(newest.by, [by]);
+      put(purpose, Object.freeze({ ...newest, parameters, generation, by: parents }));
+      return true;
+    },
   };
 }

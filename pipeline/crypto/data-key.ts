@@ -12,8 +12,9 @@ import { SealstreamError } from "../errors.ts";
 import { AES_KEY_BYTES, IV_BYTES, openGcm, sealGcm } from "./aes-gcm.ts";
 import { dataKeyBinding, type KeyEntry, signEntry } from "./key-entries.ts";
 import { KID_BYTES, type Recipient, type SigningKey } from "./key-handles.ts";
+import type { DataKeyPayload } from "./key-payload.ts";
 import { SEALED_TOPICS, type SealedTopic } from "./key-purposes.ts";
-import { wrapContentKey } from "./key-wrap.ts";
+import { type UnwrapKey, wrapContentKey } from "./key-wrap.ts";
 
 /** An AES-256-GCM key behind a handle. Only the handle that {@link createDataKey} made can seal. */
 export interface DataKey {
@@ -49,6 +50,8 @@ export interface DataKeyScope {
  */
 export const DATA_KEY_LIMIT = 2 ** 32;
 
+const FIRST_GENERATION = 1;
+
 /** Random part of the nonce; the remaining 8 bytes count. */
 const NONCE_PREFIX_BYTES = 4;
 
@@ -66,6 +69,8 @@ export function createDataKey(options: {
   readonly recipients: readonly Recipient[];
   readonly signer: SigningKey;
   readonly limit?: number | undefined;
+  /** Names of the grants that the recipients have, sorted; see DataKeyPayload. */
+  readonly audience?: readonly string[] | undefined;
 }): { dataKey: DataKey; entry: KeyEntry } {
   const { pipeline, topic, lane, recipients, signer } = options;
   const limit = options.limit ?? DATA_KEY_LIMIT;
@@ -89,7 +94,16 @@ export function createDataKey(options: {
   raw.fill(0);
   const entry = signEntry({
     pipeline,
-    payload: { type: "data-key", generation: 1, topic, lane, kid: scope.kid, recipients: wrapped },
+    payload: {
+      type: "data-key",
+      generation: FIRST_GENERATION,
+      topic,
+      lane,
+      kid: scope.kid,
+      cipher: "aes-256-gcm",
+      audience: options.audience ?? [],
+      recipients: wrapped,
+    },
     signer,
   });
   return { dataKey: handleOf(key, scope, limit), entry };
@@ -98,6 +112,38 @@ export function createDataKey(options: {
 /** A handle that only opens, of a key that was unwrapped. */
 export function openingDataKey(key: KeyObject, scope: DataKeyScope): DataKey {
   return handleOf(key, scope, 0);
+}
+
+/**
+ * The entry that gives a data key to other recipients than before; nothing is sealed anew.
+ * @param options `announced`: the key's newest entry; `unwrapKey`: the topic's recovery key, or another recipient's;
+ * `signer`: an identity of the topic's zone
+ * @returns null when the key cannot be unwrapped with it
+ */
+export function rewrapDataKey(options: {
+  readonly pipeline: string;
+  readonly announced: DataKeyPayload;
+  readonly unwrapKey: UnwrapKey;
+  readonly recipients: readonly Recipient[];
+  readonly signer: SigningKey;
+}): KeyEntry | null {
+  const { pipeline, announced, unwrapKey, recipients, signer } = options;
+  const binding = dataKeyBinding({ pipeline, ...announced });
+  const wrap = announced.recipients.find((one) => Buffer.compare(one.kid, unwrapKey.kid) === 0);
+  const key = wrap === undefined ? null : unwrapKey.unwrap(wrap, binding);
+  if (key === null || recipients.length === 0) return null;
+  const raw = key.export();
+  try {
+    const wrapped = recipients.map((recipient) => wrapContentKey(raw, recipient, binding));
+    const generation = announced.generation + 1;
+    return signEntry({
+      pipeline,
+      payload: { ...announced, generation, recipients: wrapped },
+      signer,
+    });
+  } finally {
+    raw.fill(0);
+  }
 }
 
 function assertAllowed(

@@ -3,121 +3,161 @@
  *
  * A pure reducer: the same records in the same order give the same directory, and so do the records that compaction
  * leaves. Who may say what:
- * - `signer` and `recipient` entries: the pinned identity of the zone that the purpose belongs to
- * - `data-key` entries: a certified stage key, the one that SEALED_TOPICS names for the topic
- * - `blob` entries: the consumer's pinned identity
- * Everything else is refused. A data key whose signer is not certified yet waits, within limits. Tombstones and
- * entries of an older generation are refused: who can write to the topic cannot take the newest key away.
+ * - `identity`: a trusted identity of the same zone
+ * - `signer` and `recipient`: an identity of the zone that the purpose belongs to
+ * - `grant`: an identity of the zone that seals the topic
+ * - `revocation`: an identity of the revoked key's zone, or the owner's
+ * - `data-key`: the certified stage key that SEALED_TOPICS names for the topic, or an identity of its zone (wrapped anew)
+ * - `blob`: an identity of the consumer
+ * Everything else is refused, and what rests on a revoked key counts no more (trust.ts). A data key whose signer is not
+ * certified yet waits, within limits. Tombstones and entries of an older generation are refused: who can write to the
+ * topic cannot take the newest key away.
  * Must not: read Kafka, or keep views of the buffers it was given (all is copied).
  */
 import { type BlobAssembler, createBlobAssembler, type PublicBlob } from "./blob-assembler.ts";
 import { verify1 } from "./cose-sign1.ts";
-import { type DataKey, openingDataKey } from "./data-key.ts";
+import type { DataKey } from "./data-key.ts";
+import { type AnnouncedDataKey, createHeldDataKeys, type HeldDataKeys } from "./held-data-keys.ts";
+import { chunkNameOf, keyNameOf, keysContext } from "./key-entries.ts";
+import { createRecipient, hex, type Recipient } from "./key-handles.ts";
 import {
-  chunkNameOf,
   type DataKeyPayload,
-  dataKeyBinding,
   decodePayload,
+  type GrantPayload,
   type KeyPayload,
-  keyNameOf,
-  keysContext,
-} from "./key-entries.ts";
-import { createRecipient, hex, keyIdOf, type Recipient } from "./key-handles.ts";
+  type RecipientPayload,
+} from "./key-payload.ts";
 import {
   BLOB_PURPOSES,
   BLOB_ZONE,
   type BlobPurpose,
+  type GrantTopic,
+  isGrantTopic,
   PURPOSES,
   SEALED_TOPICS,
   type SealedTopic,
   type SigningPurpose,
   type UnwrapPurpose,
   ZONE_IDENTITY,
-  ZONES,
-  type ZoneName,
+  zoneOfTopic,
 } from "./key-purposes.ts";
-import type { UnwrapKey, WrappedKey } from "./key-wrap.ts";
+import type { UnwrapKey } from "./key-wrap.ts";
+import {
+  createPublishedKeys,
+  type Grant,
+  type ListedRecipient,
+  type PublishedKeys,
+} from "./published-keys.ts";
+import {
+  createTrust,
+  type ListedSigner,
+  REVOKING_ZONE,
+  type Trust,
+  type TrustRoot,
+} from "./trust.ts";
 
 export type { BlobPurpose } from "./key-purposes.ts";
 
 /** What became of a record. */
 export type Applied = "accepted" | "pending" | "refused";
 
+/** Everything that the directory believes or once believed, for people. */
+export interface KeyListing {
+  readonly signers: readonly ListedSigner[];
+  readonly recipients: readonly ListedRecipient[];
+  readonly dataKeys: readonly (AnnouncedDataKey & { readonly trusted: boolean })[];
+  readonly blobs: readonly (PublicBlob & { readonly purpose: BlobPurpose })[];
+  /** Hex kids. */
+  readonly revoked: readonly string[];
+}
+
 export interface KeyDirectory {
   /** Rises with each accepted record. */
   readonly version: number;
   /** Applies a record of the `keys` topic; never throws on bad input. `pending`: waits for a signer or for chunks. */
   apply(key: Uint8Array | null, value: Uint8Array | null): Applied;
-  /** The newest published key of a purpose. */
+  /** The newest published key of a purpose that is not revoked. */
   recipient(purpose: UnwrapPurpose): Recipient | null;
-  /** A certified stage key or pinned identity of one of these purposes. */
+  /** Third parties that may read a topic, by name. */
+  grants(topic: GrantTopic): readonly Grant[];
+  /**
+   * Whom a data key of a topic is to be wrapped for now: each zone's key that the topic needs, the recovery key where one
+   * is published, and third parties. Null while one that must be there is not.
+   * @param audience names of grants; undefined: whoever has a grant of the topic
+   */
+  recipientsFor(topic: SealedTopic, audience?: readonly string[]): readonly Recipient[] | null;
+  /** A certified stage key or identity of one of these purposes. */
   findSigner(
     kid: Uint8Array,
     allowedPurposes: readonly SigningPurpose[],
   ): { readonly publicKey: Uint8Array; readonly purpose: SigningPurpose } | null;
   /** A handle that opens, when the key is of this topic and wrapped for one of our unwrap keys. */
   findDataKey(kid: Uint8Array, topic: SealedTopic): DataKey | null;
+  /** The newest. */
   blob(purpose: BlobPurpose): PublicBlob | null;
+  /** The consumer's public key of this id (hex) and the evaluation keys that were made with it. */
+  consumerKeys(
+    id: string,
+  ): { readonly publicKey: PublicBlob; readonly evaluation: PublicBlob } | null;
+  /** While a data key that somebody asked for is being unwrapped elsewhere. */
+  isBusy(): boolean;
+  /** Call when unwrapping keys were added. */
+  keysAdded(): void;
+  list(): KeyListing;
 }
 
 /** Entries that wait for a signer: enough for a start in any order, little enough to be filled by an attacker. */
 const MAX_PENDING = 1024;
 const MAX_PENDING_BYTES = 4 * 1024 * 1024;
-/** Data keys addressed to us; some 400 bytes each. One is made per lane start or rotation. */
-const MAX_DATA_KEYS = 65_536;
-/** Certified signers and published recipients: zones times rotations. */
-const MAX_CERTIFIED = 4096;
 /** Longest record key that we write is "recipient/prediction-dead-letter/" and 32 hex digits. */
 const MAX_KEY_BYTES = 200;
 
-interface Signer {
-  readonly publicKey: Uint8Array;
-  readonly purpose: SigningPurpose;
-}
-
-interface HeldDataKey {
-  readonly topic: SealedTopic;
-  readonly lane: number;
-  readonly generation: number;
-  readonly wrapped: readonly { readonly unwrapKey: UnwrapKey; readonly wrap: WrappedKey }[];
-  /** Undefined until somebody asks. */
-  handle: DataKey | null | undefined;
+export interface DirectoryOptions extends TrustRoot {
+  readonly pipeline: string;
+  /** Ours; asked again whenever a data key is looked for. */
+  readonly unwrapKeys?: (() => readonly UnwrapKey[]) | undefined;
+  /** Blobs to keep, all by default. */
+  readonly blobPurposes?: readonly BlobPurpose[] | undefined;
+  /** Keeps data keys that are for others too, for {@link KeyDirectory.list}. */
+  readonly keepsAllDataKeys?: boolean | undefined;
 }
 
 interface State {
   readonly pipeline: string;
-  readonly unwrapKeys: readonly UnwrapKey[];
-  readonly signers: Map<string, Signer>;
-  readonly recipients: Map<
-    UnwrapPurpose,
-    { readonly generation: number; readonly recipient: Recipient }
-  >;
-  readonly dataKeys: Map<string, HeldDataKey>;
+  readonly trust: Trust;
+  readonly published: PublishedKeys;
+  readonly dataKeys: HeldDataKeys;
   readonly blobs: BlobAssembler;
   readonly pending: { readonly key: Uint8Array; readonly value: Uint8Array }[];
 }
 
-/** @param options `zones`: raw pinned identities; `unwrapKeys`: ours; `blobPurposes`: blobs to keep, all by default */
-export function createKeyDirectory(options: {
-  readonly pipeline: string;
-  readonly zones: Readonly<Record<ZoneName, Uint8Array>>;
-  readonly unwrapKeys?: readonly UnwrapKey[] | undefined;
-  readonly blobPurposes?: readonly BlobPurpose[] | undefined;
-}): KeyDirectory {
+/** An empty directory that believes the pinned identities. */
+export function createKeyDirectory(options: DirectoryOptions): KeyDirectory {
+  const { pipeline } = options;
+  const unwrapKeys = options.unwrapKeys ?? (() => []);
+  const trust = createTrust(options);
+  const published = createPublishedKeys(trust);
+  const wants = ({ recipients }: DataKeyPayload): boolean => {
+    if (options.keepsAllDataKeys === true) return true;
+    const purposes = new Set(unwrapKeys().map(({ purpose }) => purpose));
+    const ours = new Set(unwrapKeys().map(({ kid }) => hex(kid)));
+    // Also a key of ours that was published and is not loaded yet.
+    return recipients.some(({ kid }) => {
+      const purpose = published.purposeOf(hex(kid));
+      return ours.has(hex(kid)) || (purpose !== null && purposes.has(purpose));
+    });
+  };
   const state: State = {
-    pipeline: options.pipeline,
-    unwrapKeys: options.unwrapKeys ?? [],
-    signers: new Map(),
-    recipients: new Map(),
-    dataKeys: new Map(),
+    pipeline,
+    trust,
+    published,
+    dataKeys: createHeldDataKeys({ pipeline, unwrapKeys, wants }),
     blobs: createBlobAssembler({ purposes: options.blobPurposes ?? BLOB_PURPOSES }),
     pending: [],
   };
-  for (const zone of ZONES) {
-    const publicKey = new Uint8Array(options.zones[zone]);
-    state.signers.set(hex(keyIdOf(publicKey)), { publicKey, purpose: ZONE_IDENTITY[zone] });
-  }
   let version = 0;
+  const trustedBlob = (blob: PublicBlob | null) =>
+    blob?.by.some((kid) => trust.isTrusted(kid)) === true ? blob : null;
   return {
     get version() {
       return version;
@@ -126,144 +166,160 @@ export function createKeyDirectory(options: {
       if (key === null || value === null || key.length > MAX_KEY_BYTES) return "refused";
       const { applied, certified } = applyEntry(state, key, value);
       if (applied === "accepted") version++;
-      if (applied === "pending" && certified === null) hold(state.pending, key, value);
-      if (certified !== null) version += retryPending(state);
+      if (applied === "pending" && !certified) hold(state.pending, key, value);
+      if (certified) version += retryPending(state);
       return applied;
     },
-    recipient: (purpose) => state.recipients.get(purpose)?.recipient ?? null,
+    recipient: (purpose) => published.recipient(purpose),
+    grants: (topic) => published.grants(topic),
+    recipientsFor: (topic, audience) => recipientsFor(published, topic, audience),
     findSigner(kid, allowedPurposes) {
-      const signer = state.signers.get(hex(kid));
-      return signer !== undefined && allowedPurposes.includes(signer.purpose) ? signer : null;
+      const signer = trust.find(hex(kid));
+      return signer !== null && allowedPurposes.includes(signer.purpose) ? signer : null;
     },
-    findDataKey: (kid, topic) => findDataKey(state, hex(kid), topic),
-    blob: (purpose) => state.blobs.blob(purpose),
+    findDataKey(kid, topic) {
+      const name = hex(kid);
+      const by = state.dataKeys.signerOf(name);
+      return by !== null && trust.isTrusted(by) ? state.dataKeys.find(name, topic) : null;
+    },
+    blob: (purpose) => trustedBlob(state.blobs.blob(purpose)),
+    consumerKeys(id) {
+      const publicKey = trustedBlob(state.blobs.byId("ckks-public", id));
+      if (publicKey === null) return null;
+      const { generation } = publicKey;
+      const evaluation = trustedBlob(state.blobs.ofGeneration("ckks-evaluation", generation));
+      return evaluation && { publicKey, evaluation };
+    },
+    isBusy: () => state.dataKeys.isBusy(),
+    keysAdded: () => state.dataKeys.retry(),
+    list: () => ({
+      signers: trust.signers(),
+      recipients: published.all(),
+      dataKeys: state.dataKeys.all().map((one) => ({ ...one, trusted: trust.isTrusted(one.by) })),
+      blobs: BLOB_PURPOSES.flatMap((purpose) =>
+        state.blobs.all(purpose).map((blob) => ({ ...blob, purpose })),
+      ),
+      revoked: trust.revoked(),
+    }),
   };
+}
+
+function recipientsFor(
+  published: PublishedKeys,
+  topic: SealedTopic,
+  audience: readonly string[] | undefined,
+): readonly Recipient[] | null {
+  const { recipients, recovery } = SEALED_TOPICS[topic];
+  const found: Recipient[] = [];
+  for (const purpose of recipients) {
+    if (purpose === "reader") continue;
+    const recipient = published.recipient(purpose);
+    if (recipient !== null) found.push(recipient);
+    else if (purpose !== recovery) return null;
+  }
+  const grants = isGrantTopic(topic) ? published.grants(topic) : [];
+  if (audience?.some((name) => !grants.some((grant) => grant.name === name)) === true) return null;
+  const readers = grants.filter(({ name }) => audience?.includes(name) ?? true);
+  return [...found, ...readers.map(({ recipient }) => recipient)];
 }
 
 interface Step {
   readonly applied: Applied;
   /** Set when a new signer was certified, so that waiting entries are worth another look. */
-  readonly certified: string | null;
+  readonly certified: boolean;
 }
 
-const REFUSED: Step = { applied: "refused", certified: null };
+const REFUSED: Step = { applied: "refused", certified: false };
 
 function applyEntry(state: State, key: Uint8Array, value: Uint8Array): Step {
   const name = Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString("latin1");
   const chunk = chunkNameOf(name);
-  if (chunk !== null) return { applied: state.blobs.addChunk(chunk, value), certified: null };
-  let signedBy: SigningPurpose | null = null;
+  if (chunk !== null) return { applied: state.blobs.addChunk(chunk, value), certified: false };
   const verified = verify1({
     message: value,
     context: keysContext(state.pipeline),
-    findSigner: (kid) => {
-      const signer = state.signers.get(hex(kid)) ?? null;
-      signedBy = signer?.purpose ?? null;
-      return signer;
-    },
+    findSigner: (kid) => state.trust.find(hex(kid)),
   });
   if (verified.status === "refused") {
-    // Only stage keys are certified later; the identities are all known from the start.
+    // Only stage keys are certified later; identities are known from the start, or introduced before they sign.
     const waits = verified.reason === "unknown-signer" && /^data-key\/[0-9a-f]{32}$/.test(name);
-    return waits ? { applied: "pending", certified: null } : REFUSED;
+    return waits ? { applied: "pending", certified: false } : REFUSED;
   }
   const payload = decodePayload(verified.payload);
   if (payload === null || keyNameOf(payload) !== name) return REFUSED;
-  if (signedBy !== allowedSigner(payload)) return REFUSED;
-  return accept(state, payload);
+  const by = hex(verified.kid);
+  const signedAs = state.trust.find(by)?.purpose;
+  if (signedAs === undefined || !allowedSigners(payload).includes(signedAs)) return REFUSED;
+  return accept(state, payload, { by, signedAs });
 }
 
-/** The one purpose that may sign such a payload. */
-function allowedSigner(payload: KeyPayload): SigningPurpose {
+/** The purposes that may sign such a payload. */
+function allowedSigners(payload: KeyPayload): readonly SigningPurpose[] {
   switch (payload.type) {
+    case "identity":
+      return [ZONE_IDENTITY[payload.zone]];
     case "signer":
     case "recipient":
-      return ZONE_IDENTITY[PURPOSES[payload.purpose].zone];
+      return [ZONE_IDENTITY[PURPOSES[payload.purpose].zone]];
+    case "grant":
+      return [ZONE_IDENTITY[zoneOfTopic(payload.topic)]];
+    case "revocation":
+      return [ZONE_IDENTITY[payload.zone], ZONE_IDENTITY[REVOKING_ZONE]];
     case "data-key":
-      return SEALED_TOPICS[payload.topic].signer;
+      return [SEALED_TOPICS[payload.topic].signer, ZONE_IDENTITY[zoneOfTopic(payload.topic)]];
     case "blob":
-      return ZONE_IDENTITY[BLOB_ZONE];
+      return [ZONE_IDENTITY[BLOB_ZONE]];
   }
 }
 
-function accept(state: State, payload: KeyPayload): Step {
+interface Origin {
+  /** Hex kid. */
+  readonly by: string;
+  readonly signedAs: SigningPurpose;
+}
+
+function accept(state: State, payload: KeyPayload, { by, signedAs }: Origin): Step {
+  const done = (isAccepted: boolean, certified = false): Step =>
+    isAccepted ? { applied: "accepted", certified } : REFUSED;
   switch (payload.type) {
-    case "signer": {
-      const kid = hex(keyIdOf(payload.publicKey));
-      const known = state.signers.get(kid);
-      // A pinned identity, or a key certified for one purpose, does not become another one.
-      if (known !== undefined && known.purpose !== payload.purpose) return REFUSED;
-      if (known === undefined && state.signers.size >= MAX_CERTIFIED) return REFUSED;
-      const publicKey = new Uint8Array(payload.publicKey);
-      state.signers.set(kid, { publicKey, purpose: payload.purpose });
-      return { applied: "accepted", certified: kid };
-    }
-    case "recipient": {
-      const { purpose, generation } = payload;
-      const newest = state.recipients.get(purpose);
-      if (newest !== undefined && newest.generation > generation) return REFUSED;
-      const recipient = createRecipient(purpose, payload.publicKey);
-      state.recipients.set(purpose, { generation, recipient });
-      return { applied: "accepted", certified: null };
-    }
+    case "identity":
+      return done(state.trust.introduce({ ...payload, by }), true);
+    case "signer":
+      return done(state.trust.certify({ ...payload, by }), true);
+    case "recipient":
+    case "grant":
+      return done(acceptRecipient(state, payload, by));
+    case "revocation":
+      return done(state.trust.revoke(hex(payload.kid), payload.zone, PURPOSES[signedAs].zone));
     case "data-key":
-      return { applied: acceptDataKey(state, payload), certified: null };
+      return done(state.dataKeys.accept(payload, by));
     case "blob":
-      return { applied: state.blobs.addManifest(payload), certified: null };
+      return { applied: state.blobs.addManifest(payload, by), certified: false };
   }
 }
 
-function acceptDataKey(state: State, payload: DataKeyPayload): Applied {
-  const { topic, lane, generation } = payload;
-  const name = hex(payload.kid);
-  const known = state.dataKeys.get(name);
-  if (known !== undefined) {
-    if (known.topic !== topic || known.lane !== lane || known.generation > generation) {
-      return "refused";
-    }
-    state.dataKeys.delete(name);
-  }
-  const wrapped = state.unwrapKeys.flatMap((unwrapKey) =>
-    payload.recipients
-      .filter((one) => Buffer.compare(one.kid, unwrapKey.kid) === 0)
-      .map((one) => ({ unwrapKey, wrap: copyOf(one) })),
-  );
-  // What is not wrapped for us can never be opened here: not kept.
-  if (wrapped.length === 0) return "accepted";
-  const oldest = state.dataKeys.keys().next();
-  if (state.dataKeys.size >= MAX_DATA_KEYS && oldest.done !== true) {
-    state.dataKeys.delete(oldest.value);
-  }
-  state.dataKeys.set(name, { topic, lane, generation, wrapped, handle: undefined });
-  return "accepted";
+function acceptRecipient(
+  { published }: State,
+  payload: RecipientPayload | GrantPayload,
+  by: string,
+): boolean {
+  const { generation } = payload;
+  const recipient = recipientOf(payload);
+  if (recipient === null) return false;
+  return payload.type === "grant"
+    ? published.grant({ topic: payload.topic, name: payload.name, generation, recipient, by })
+    : published.publish({ purpose: payload.purpose, generation, recipient, by });
 }
 
-function copyOf(wrap: WrappedKey): WrappedKey {
-  return {
-    kid: new Uint8Array(wrap.kid),
-    ephemeral: new Uint8Array(wrap.ephemeral),
-    ciphertext: new Uint8Array(wrap.ciphertext),
-  };
-}
-
-/** Unwraps on the first use; a wrap that does not open is not tried again until its entry is replaced. */
-function findDataKey(state: State, name: string, topic: SealedTopic): DataKey | null {
-  const held = state.dataKeys.get(name);
-  if (held === undefined || held.topic !== topic) return null;
-  if (held.handle === undefined) {
-    held.handle = null;
-    const kid = new Uint8Array(Buffer.from(name, "hex"));
-    const scope = { pipeline: state.pipeline, topic, lane: held.lane, kid };
-    const binding = dataKeyBinding(scope);
-    for (const { unwrapKey, wrap } of held.wrapped) {
-      const key = unwrapKey.unwrap(wrap, binding);
-      if (key !== null) {
-        held.handle = openingDataKey(key, scope);
-        break;
-      }
-    }
+/** Null for a public key that nobody can seal to. */
+function recipientOf(payload: RecipientPayload | GrantPayload): Recipient | null {
+  const purpose = payload.type === "grant" ? "reader" : payload.purpose;
+  try {
+    return createRecipient(purpose, payload.publicKey);
+  } catch {
+    // Because a signed entry with a key that is none is bad input.
+    return null;
   }
-  return held.handle;
 }
 
 /** Keeps a waiting entry; the oldest gives way, so that junk cannot shut out what comes later. */

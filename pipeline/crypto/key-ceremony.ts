@@ -8,9 +8,10 @@
 import { randomBytes } from "node:crypto";
 import { SealstreamError } from "../errors.ts";
 import { sha256, splitIntoChunks } from "./chunks.ts";
-import { chunkEntry, type KeyEntry, MAX_BLOB_BYTES, signEntry } from "./key-entries.ts";
+import { chunkEntry, type KeyEntry, signEntry } from "./key-entries.ts";
 import { createKeyFile, type KeyFile, parseKeyFile } from "./key-file.ts";
 import { createSigningKey, PRIVATE_KEY_BYTES, type SigningKey } from "./key-handles.ts";
+import { MAX_BLOB_BYTES } from "./key-payload.ts";
 import {
   BLOB_ZONE,
   type BlobPurpose,
@@ -107,7 +108,8 @@ export function publicEntries(options: {
       signers.push(signEntry({ pipeline, payload, signer: identityOf(zone) }));
     } else if (isUnwrap(purpose)) {
       const { publicKey } = withMaterial(file, (raw) => createUnwrapKey(purpose, raw));
-      const payload = { type: "recipient", generation, purpose, publicKey } as const;
+      const algorithm = "x25519";
+      const payload = { type: "recipient", generation, purpose, algorithm, publicKey } as const;
       recipients.push(signEntry({ pipeline, payload, signer: identityOf(zone) }));
     }
   }

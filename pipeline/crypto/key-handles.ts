@@ -148,6 +148,11 @@ export function createSecretHandle(purpose: string, raw: Uint8Array): SecretKey 
   });
 }
 
+/** One text for a set of recipients in its order: another text means that a data key has to be made anew. */
+export function recipientNames(recipients: readonly Recipient[]): string {
+  return recipients.map(({ kid }) => hex(kid)).join(",");
+}
+
 /** Handle of a public key that others seal to. */
 export function createRecipient(purpose: string, publicKey: Uint8Array): Recipient {
   const copy = new Uint8Array(publicKey);

@@ -37,9 +37,14 @@ export type UnwrapPurpose =
   | "contribution-unwrap"
   | "model-unwrap"
   | "consumer-unwrap"
+  | "owner-recovery"
+  | "training-recovery"
   | "owner-dead-letter"
   | "training-dead-letter"
   | "prediction-dead-letter";
+
+/** Whom data keys are wrapped for: a zone's own key, or a third party's that a grant names. */
+export type RecipientPurpose = UnwrapPurpose | "reader";
 
 /** 32 random bytes that never leave their stage. */
 export type SecretPurpose = "split" | "noise";
@@ -51,7 +56,7 @@ export type Purpose = SigningPurpose | UnwrapPurpose | SecretPurpose | BlobKeyPu
 
 export type KeyKind = "ed25519" | "x25519" | "secret" | "ckks-secret";
 
-/** Name of a key folder: a stage, the consumer, or one of the two offline folders. */
+/** Name of a key folder: a stage, the consumer, or one of the three offline folders. */
 export type KeyHolder =
   | "identities"
   | "desensitize"
@@ -60,6 +65,7 @@ export type KeyHolder =
   | "aggregate"
   | "predict"
   | "consumer"
+  | "recovery"
   | "dead-letters";
 
 export interface PurposeShape {
@@ -82,6 +88,8 @@ export const PURPOSES: Readonly<Record<Purpose, PurposeShape>> = {
   "contribution-unwrap": { kind: "x25519", zone: "training", holder: "aggregate" },
   "model-unwrap": { kind: "x25519", zone: "prediction", holder: "predict" },
   "consumer-unwrap": { kind: "x25519", zone: "consumer", holder: "consumer" },
+  "owner-recovery": { kind: "x25519", zone: "owner", holder: "recovery" },
+  "training-recovery": { kind: "x25519", zone: "training", holder: "recovery" },
   "owner-dead-letter": { kind: "x25519", zone: "owner", holder: "dead-letters" },
   "training-dead-letter": { kind: "x25519", zone: "training", holder: "dead-letters" },
   "prediction-dead-letter": { kind: "x25519", zone: "prediction", holder: "dead-letters" },
@@ -110,21 +118,44 @@ export const ZONE_IDENTITY: Readonly<Record<ZoneName, IdentityPurpose>> = {
 };
 
 /** Logical topics whose records are sealed under data keys. */
-export type SealedTopic = "examples" | "contributions" | "models";
+export type SealedTopic = "examples" | "records" | "contributions" | "models";
 
-/** Who may publish a data key for a topic, and whom it may be wrapped for. */
+/** Sealed topics for which third parties may be granted the keys: all of them the owner's. */
+export type GrantTopic = "examples" | "records";
+
+export const GRANT_TOPICS = ["examples", "records"] as const satisfies readonly GrantTopic[];
+
+/** Who may publish a data key for a topic, whom it may be wrapped for, and who can wrap it anew for others. */
 export const SEALED_TOPICS: Readonly<
   Record<
     SealedTopic,
-    { readonly signer: StageSigningPurpose; readonly recipients: readonly UnwrapPurpose[] }
+    {
+      readonly signer: StageSigningPurpose;
+      readonly recipients: readonly RecipientPurpose[];
+      readonly recovery: UnwrapPurpose;
+    }
   >
 > = {
-  examples: { signer: "owner-signing", recipients: ["training-unwrap"] },
-  contributions: { signer: "train-signing", recipients: ["contribution-unwrap"] },
+  examples: {
+    signer: "owner-signing",
+    recipients: ["training-unwrap", "owner-recovery", "reader"],
+    recovery: "owner-recovery",
+  },
+  records: {
+    signer: "owner-signing",
+    recipients: ["owner-recovery", "reader"],
+    recovery: "owner-recovery",
+  },
+  contributions: {
+    signer: "train-signing",
+    recipients: ["contribution-unwrap", "training-recovery"],
+    recovery: "training-recovery",
+  },
   // aggregate reads its own models back after a restart, train and predict load them.
   models: {
     signer: "model-signing",
-    recipients: ["training-unwrap", "contribution-unwrap", "model-unwrap"],
+    recipients: ["training-unwrap", "contribution-unwrap", "model-unwrap", "training-recovery"],
+    recovery: "training-recovery",
   },
 };
 
@@ -146,4 +177,19 @@ export function isUnwrap(text: string): text is UnwrapPurpose {
 /** True when `text` is a topic sealed under data keys. */
 export function isSealedTopic(text: string): text is SealedTopic {
   return Object.hasOwn(SEALED_TOPICS, text);
+}
+
+/** True when `text` is a topic that can be granted. */
+export function isGrantTopic(text: string): text is GrantTopic {
+  return GRANT_TOPICS.some((topic) => topic === text);
+}
+
+/** True when `text` is a zone. */
+export function isZone(text: string): text is ZoneName {
+  return ZONES.some((zone) => zone === text);
+}
+
+/** Zone of the stage that seals a topic: its identity may wrap the topic's data keys anew. */
+export function zoneOfTopic(topic: SealedTopic): ZoneName {
+  return PURPOSES[SEALED_TOPICS[topic].signer].zone;
 }

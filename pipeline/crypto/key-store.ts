@@ -2,9 +2,9 @@
  * Key folders: every stage opens its own, which holds exactly its keys and nothing else.
  *
  * ```
- * <root>/{identities,desensitize,encrypt,train,aggregate,predict,consumer,dead-letters}/<purpose>.key
+ * <root>/{identities,desensitize,encrypt,train,aggregate,predict,consumer,recovery,dead-letters}/<purpose>.key
  * ```
- * A missing key, one too many, a wrong kind or purpose and a loose mode are refused before a stage starts; the two
+ * A missing key, one too many, a wrong kind or purpose and a loose mode are refused before a stage starts; the three
  * offline folders may hold any part of their keys, as each zone has its own.
  * Must not: hand out raw material (except the CKKS secret, which another library parses), or write over a file.
  * Sources: DESIGN.md sections 1 and 5 (invariant 2).
@@ -71,6 +71,7 @@ export const STAGE_KEYS = {
 /** Folders kept offline: each zone has its own part of them. */
 const OFFLINE_KEYS = {
   identities: ["owner-identity", "training-identity", "prediction-identity", "consumer-identity"],
+  recovery: ["owner-recovery", "training-recovery"],
   "dead-letters": ["owner-dead-letter", "training-dead-letter", "prediction-dead-letter"],
 } as const satisfies Record<string, readonly Purpose[]>;
 

@@ -204,16 +204,18 @@ function checkNetwork(file: PipelineFile, tree: LocatedTree): Complaint[] {
 function checkZones(file: PipelineFile, tree: LocatedTree): Complaint[] {
   const complaints: Complaint[] = [];
   const seen = new Map<string, string>();
-  for (const [zone, text] of Object.entries(file.zones ?? {})) {
-    const path = ["zones", zone];
-    if (parseIdentity(text) === null) {
-      complaints.push(tree.complain(path, "expected ed25519: and 32 bytes in base64url"));
+  for (const [zone, pins] of Object.entries(file.zones ?? {})) {
+    for (const [index, text] of [pins].flat().entries()) {
+      const path = Array.isArray(pins) ? ["zones", zone, index] : ["zones", zone];
+      if (parseIdentity(text) === null) {
+        complaints.push(tree.complain(path, "expected ed25519: and 32 bytes in base64url"));
+      }
+      const twin = seen.get(text);
+      if (twin !== undefined) {
+        complaints.push(tree.complain(path, `expected another identity than zone ${twin}`));
+      }
+      seen.set(text, zone);
     }
-    const twin = seen.get(text);
-    if (twin !== undefined) {
-      complaints.push(tree.complain(path, `expected another identity than zone ${twin}`));
-    }
-    seen.set(text, zone);
   }
   return complaints;
 }

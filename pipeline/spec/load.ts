@@ -12,7 +12,7 @@ import { checkTree } from "./explain.ts";
 import { parseIdentity } from "./identity.ts";
 import type { Environment } from "./interpolate.ts";
 import { type LocatedTree, readTree } from "./located-tree.ts";
-import type { PipelineSpec, SaslSpec, TlsSpec, ZoneName } from "./pipeline-spec.ts";
+import type { PipelineSpec, SaslSpec, TlsSpec } from "./pipeline-spec.ts";
 import { checkPlugins, toBuiltIns, toPlugins } from "./plugin-list.ts";
 import { type ReadRecordSchema, readRecordSchema } from "./read-record-schema.ts";
 import { toRecordFields } from "./record-fields.ts";
@@ -153,6 +153,7 @@ function toSpec(
     privacy: file.privacy,
     predict: file.predict,
     zones: toZones(file.zones),
+    revoked: file.revoked,
   };
 }
 
@@ -177,15 +178,17 @@ function toSasl(sasl: PipelineFile["kafka"]["sasl"]): SaslSpec | null {
   return { ...sasl, clientSecret: toSecret(sasl.clientSecret), scope: sasl.scope ?? null };
 }
 
-function toZones(zones: PipelineFile["zones"]): Readonly<Record<ZoneName, Uint8Array>> | null {
+function toZones(zones: PipelineFile["zones"]): PipelineSpec["zones"] {
   if (zones === undefined) return null;
-  const owner = parseIdentity(zones.owner);
-  const training = parseIdentity(zones.training);
-  const prediction = parseIdentity(zones.prediction);
-  const consumer = parseIdentity(zones.consumer);
   // The cross checks have refused a file in which one of them does not parse.
-  if (owner === null || training === null || prediction === null || consumer === null) return null;
-  return { owner, training, prediction, consumer };
+  const parsed = (texts: string | readonly string[]) =>
+    [texts].flat().flatMap((text) => parseIdentity(text) ?? []);
+  return {
+    owner: parsed(zones.owner),
+    training: parsed(zones.training),
+    prediction: parsed(zones.prediction),
+    consumer: parsed(zones.consumer),
+  };
 }
 
 /** What a careful reader would ask about; none of it stops the pipeline from being checked or run. */

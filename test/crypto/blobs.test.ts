@@ -5,8 +5,9 @@ import { createBlobAssembler } from "../../pipeline/crypto/blob-assembler.ts";
 import { sha256 } from "../../pipeline/crypto/chunks.ts";
 import { createKeyDirectory } from "../../pipeline/crypto/directory.ts";
 import { blobEntries } from "../../pipeline/crypto/key-ceremony.ts";
-import { type KeyEntry, type KeyPayload, signEntry } from "../../pipeline/crypto/key-entries.ts";
+import { type KeyEntry, signEntry } from "../../pipeline/crypto/key-entries.ts";
 import type { SigningKey } from "../../pipeline/crypto/key-handles.ts";
+import type { KeyPayload } from "../../pipeline/crypto/key-payload.ts";
 import { createWorld, freshSigner, hexOf, PIPELINE } from "./fixtures.ts";
 
 const world = createWorld();
@@ -19,7 +20,7 @@ const fresh = () =>
   createKeyDirectory({
     pipeline: PIPELINE,
     zones: world.zones,
-    unwrapKeys: [world.unwrap("training-unwrap")],
+    unwrapKeys: () => [world.unwrap("training-unwrap")],
   });
 
 describe("blobs", () => {
@@ -163,7 +164,7 @@ describe("the assembler's memory", () => {
       chunks: [sha256(chunkOf(1).value), sha256(chunkOf(2).value)],
     } as const;
     assembler.addChunk(chunkOf(1).name, chunkOf(1).value);
-    expect(assembler.addManifest(manifest)).toBe("pending");
+    expect(assembler.addManifest(manifest, "a")).toBe("pending");
     for (let fill = 10; fill < 60; fill++) {
       expect(assembler.addChunk(chunkOf(fill).name, chunkOf(fill).value)).toBe("accepted");
     }
@@ -172,6 +173,6 @@ describe("the assembler's memory", () => {
     // What is larger than everything that may be held is refused, and so is a manifest of it.
     const large = new Uint8Array(301);
     expect(assembler.addChunk(hexOf(sha256(large)), large)).toBe("refused");
-    expect(assembler.addManifest({ ...manifest, generation: 2, bytes: 301 })).toBe("refused");
+    expect(assembler.addManifest({ ...manifest, generation: 2, bytes: 301 }, "a")).toBe("refused");
   });
 });

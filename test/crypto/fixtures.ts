@@ -30,10 +30,23 @@ export function vectorFile(name: string): string {
   return readFileSync(new URL(`../vectors/crypto/${name}`, import.meta.url), "utf8");
 }
 
+/** Identities as a pipeline file pins them: one each. */
+export function pinsOf(
+  identities: Partial<Record<ZoneName, Uint8Array>>,
+): Record<ZoneName, readonly [Uint8Array]> {
+  const one = (zone: ZoneName) => [identities[zone]!] as const;
+  return {
+    owner: one("owner"),
+    training: one("training"),
+    prediction: one("prediction"),
+    consumer: one("consumer"),
+  };
+}
+
 /** All keys of all zones, with their published entries. */
 export interface World {
   readonly files: readonly KeyFile[];
-  readonly zones: Record<ZoneName, Uint8Array>;
+  readonly zones: Record<ZoneName, readonly [Uint8Array]>;
   readonly signers: Record<ZoneName, SigningKey>;
   readonly entries: readonly KeyEntry[];
   signing(purpose: SigningPurpose): SigningKey;
@@ -48,12 +61,7 @@ export function createWorld(pipeline = PIPELINE): World {
     const file = files.find((one) => one.purpose === purpose)!;
     return parseKeyFile(file.json, file.purpose, purpose).material;
   };
-  const zones = {
-    owner: identities.owner!,
-    training: identities.training!,
-    prediction: identities.prediction!,
-    consumer: identities.consumer!,
-  };
+  const zones = pinsOf(identities);
   const entries = publicEntries({ pipeline, files });
   const unwrap = (purpose: UnwrapPurpose) => createUnwrapKey(purpose, raw(purpose));
   return {
@@ -70,7 +78,11 @@ export function createWorld(pipeline = PIPELINE): World {
     unwrap,
     recipient: (purpose) => createRecipient(purpose, unwrap(purpose).publicKey),
     directory(purposes = []) {
-      const directory = createKeyDirectory({ pipeline, zones, unwrapKeys: purposes.map(unwrap) });
+      const directory = createKeyDirectory({
+        pipeline,
+        zones,
+        unwrapKeys: () => purposes.map(unwrap),
+      });
       for (const { key, value } of entries) directory.apply(key, value);
       return directory;
     },
@@ -90,6 +102,7 @@ export function dataKeyFor(
       signer: "model-signing",
       recipients: ["training-unwrap", "contribution-unwrap", "model-unwrap"],
     },
+    records: { signer: "owner-signing", recipients: ["owner-recovery"] },
   } as const;
   return createDataKey({
     pipeline: options.pipeline ?? PIPELINE,

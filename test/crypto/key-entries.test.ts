@@ -4,15 +4,17 @@ import { encodeCbor } from "../../pipeline/crypto/cbor.ts";
 import { sign1 } from "../../pipeline/crypto/cose-sign1.ts";
 import { createKeyDirectory } from "../../pipeline/crypto/directory.ts";
 import {
-  decodePayload,
-  encodePayload,
   type KeyEntry,
-  type KeyPayload,
   keyNameOf,
   keysContext,
   signEntry,
 } from "../../pipeline/crypto/key-entries.ts";
 import { createRecipient, keyIdOf, type SigningKey } from "../../pipeline/crypto/key-handles.ts";
+import {
+  decodePayload,
+  encodePayload,
+  type KeyPayload,
+} from "../../pipeline/crypto/key-payload.ts";
 import { PURPOSES } from "../../pipeline/crypto/key-purposes.ts";
 import { createWorld, dataKeyFor, hexOf, PIPELINE, utf8 } from "./fixtures.ts";
 
@@ -26,7 +28,7 @@ const fresh = () =>
   createKeyDirectory({
     pipeline: PIPELINE,
     zones: world.zones,
-    unwrapKeys: [world.unwrap("training-unwrap")],
+    unwrapKeys: () => [world.unwrap("training-unwrap")],
   });
 
 describe("payloads", () => {

@@ -221,7 +221,7 @@ describe("readKeyFiles", () => {
         .map((entry) => Buffer.from(entry.key).toString())
         .sort(),
     );
-    expect(published.length).toBe(4 + 7);
+    expect(published.length).toBe(4 + 9);
     expect(readKeyFiles(join(root, "nothing"))).toEqual([]);
   });
 

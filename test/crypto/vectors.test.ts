@@ -242,7 +242,7 @@ describe("against pycose (test/vectors/crypto/make.py)", () => {
     const directory = createKeyDirectory({
       pipeline: "digits",
       zones: world.zones,
-      unwrapKeys: [createUnwrapKey("training-unwrap", bytesOf(dataKey.unwrapKey))],
+      unwrapKeys: () => [createUnwrapKey("training-unwrap", bytesOf(dataKey.unwrapKey))],
     });
     const certificate = signEntry({
       pipeline: "digits",

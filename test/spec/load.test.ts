@@ -70,7 +70,8 @@ describe("a good file", () => {
 
   it("reads pinned zones", () => {
     const spec = loadGood(exampleText + ZONES);
-    expect(spec.zones?.consumer).toEqual(new Uint8Array(32).fill(4));
+    expect(spec.zones?.consumer).toEqual([new Uint8Array(32).fill(4)]);
+    expect(spec.revoked).toEqual([]);
   });
 
   it("makes every record its own subject when none is named", () => {

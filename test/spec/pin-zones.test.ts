@@ -7,13 +7,15 @@ import { pinZones } from "../../pipeline/spec/pin-zones.ts";
 import { exampleText, loadGood } from "./fixtures.ts";
 
 const key = (byte: number): Uint8Array => new Uint8Array(32).fill(byte);
+const listed = (zones: Record<string, Uint8Array>) =>
+  Object.fromEntries(Object.entries(zones).map(([zone, one]) => [zone, [one]]));
 const ALL = { owner: key(1), training: key(2), prediction: key(3), consumer: key(4) };
 
 describe("pinZones", () => {
   it("adds zones at the end of the example and keeps everything before", () => {
     const pinned = pinZones(exampleText, ALL);
     expect(pinned.startsWith(exampleText)).toBe(true);
-    expect(loadGood(pinned).zones).toEqual(ALL);
+    expect(loadGood(pinned).zones).toEqual(listed(ALL));
   });
 
   it("replaces single identities in place, comments and order kept", () => {
@@ -23,7 +25,7 @@ describe("pinZones", () => {
     });
     expect(again).toContain("zones: # who is who\n");
     expect(again.endsWith("# the end\n")).toBe(true);
-    expect(loadGood(again).zones).toEqual({ ...ALL, prediction: key(9) });
+    expect(loadGood(again).zones).toEqual(listed({ ...ALL, prediction: key(9) }));
     expect(again.length).toBe(pinned.length + " # who is who".length);
   });
 

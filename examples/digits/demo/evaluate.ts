@@ -46,7 +46,8 @@ export async function readFinalModel(
   const directory = createKeyDirectory({
     pipeline: spec.name,
     zones: spec.zones,
-    unwrapKeys: [keys.unwrap("model-unwrap")],
+    revoked: spec.revoked,
+    unwrapKeys: () => [keys.unwrap("model-unwrap")],
   });
   const reader = await readModels({ client, pipeline: spec.name, directory });
   const newest = reader.newest();

@@ -23,7 +23,7 @@ import {
   loadSpec,
   openKafka,
   openLogger,
-  pinnedZones,
+  trustRoot,
 } from "../context.ts";
 import { type Options, stageOption } from "../options.ts";
 import { deadPartitions } from "./advise.ts";
@@ -97,7 +97,7 @@ async function listStage(
   onLetter: (letter: ListedLetter) => void,
 ): Promise<void> {
   const pipeline = spec.name;
-  const directory = createKeyDirectory({ pipeline, zones: pinnedZones(spec), blobPurposes: [] });
+  const directory = createKeyDirectory({ pipeline, ...trustRoot(spec), blobPurposes: [] });
   await readKeys({ client, pipeline, directory });
   const guard = createReceiptGuard(directory, null);
   const { input, dead } = deadNames({ pipeline, stage });

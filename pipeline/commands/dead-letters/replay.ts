@@ -19,7 +19,7 @@ import {
   loadSpec,
   openKafka,
   openLogger,
-  pinnedZones,
+  trustRoot,
 } from "../context.ts";
 import { keysFolder, type Options } from "../options.ts";
 import { adviseStage } from "./advise.ts";
@@ -120,7 +120,7 @@ async function replayOwner(run: Run, stages: readonly ReplayableStage[]): Promis
   const ownerFolder = join(keysRoot, "encrypt");
   const signer = openKeyStore({ folder: ownerFolder, holder: "encrypt" }).signing("owner-signing");
   const pipeline = spec.name;
-  const directory = createKeyDirectory({ pipeline, zones: pinnedZones(spec), blobPurposes: [] });
+  const directory = createKeyDirectory({ pipeline, ...trustRoot(spec), blobPurposes: [] });
   await readKeys({ client, pipeline, directory });
   const guard = createReceiptGuard(directory, signer);
   // A dry run must not end a replay that is at work: it makes no producer, which would fence it.

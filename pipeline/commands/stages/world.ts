@@ -15,7 +15,7 @@ import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
 import type { Stage, StreamRecord } from "../../stream/contract.ts";
 import type { KafkaClient, Logger } from "../../stream/port.ts";
 import { followTopic, type Tail } from "../../stream/tail.ts";
-import { type CommandContext, pinnedZones } from "../context.ts";
+import { type CommandContext, trustRoot } from "../context.ts";
 
 export interface StageWorld {
   readonly context: CommandContext;
@@ -113,8 +113,8 @@ export function openDirectory(spec: PipelineSpec, keys: KeyStore, stage: StageNa
   const { unwrap, blobs } = STAGE_VIEW[stage];
   return createKeyDirectory({
     pipeline: spec.name,
-    zones: pinnedZones(spec),
-    unwrapKeys: unwrap.map((purpose) => keys.unwrap(purpose)),
+    ...trustRoot(spec),
+    unwrapKeys: () => unwrap.map((purpose) => keys.unwrap(purpose)),
     blobPurposes: blobs,
   });
 }

@@ -8,8 +8,7 @@
 import { MAX_VALUE_BYTES, topicName } from "../../../schemas/topics.ts";
 import { createDataKey } from "../../crypto/data-key.ts";
 import type { KeyEntry } from "../../crypto/key-entries.ts";
-import { hex, type Recipient } from "../../crypto/key-handles.ts";
-import { SEALED_TOPICS } from "../../crypto/key-purposes.ts";
+import { type Recipient, recipientNames } from "../../crypto/key-handles.ts";
 import { SealstreamError } from "../../errors.ts";
 import { encodeCheckpoint } from "../../network/safetensors.ts";
 import { unflatten } from "../../network/weights.ts";
@@ -60,13 +59,7 @@ const PARTICIPATIONS = 1;
 
 /** The public keys that a model is sealed to; null until `keys` has all of them. */
 export function modelRecipients({ options }: StateContext): readonly Recipient[] | null {
-  const recipients: Recipient[] = [];
-  for (const purpose of SEALED_TOPICS.models.recipients) {
-    const recipient = options.directory.recipient(purpose);
-    if (recipient === null) return null;
-    recipients.push(recipient);
-  }
-  return recipients;
+  return options.directory.recipientsFor("models");
 }
 
 /**
@@ -175,7 +168,7 @@ function sealingFor(
   current: ModelSealing | null,
   recipients: readonly Recipient[],
 ): { readonly sealing: ModelSealing; readonly entry: KeyEntry | null } {
-  const names = recipients.map(({ kid }) => hex(kid)).join(",");
+  const names = recipientNames(recipients);
   if (current !== null && current.recipients === names && current.uses < MODELS_PER_DATA_KEY) {
     return { sealing: current, entry: null };
   }

@@ -8,7 +8,7 @@
 import { encodeCbor } from "../../crypto/cbor.ts";
 import { createDataKey } from "../../crypto/data-key.ts";
 import { sealEnvelope } from "../../crypto/envelope.ts";
-import type { Recipient, SigningKey } from "../../crypto/key-handles.ts";
+import { type Recipient, recipientNames, type SigningKey } from "../../crypto/key-handles.ts";
 import type { OutputRecord } from "../../stream/contract.ts";
 import type { Row } from "./row.ts";
 import type { EncryptState, ExampleKey } from "./state.ts";
@@ -24,8 +24,8 @@ export interface SealOptions {
   readonly pipeline: string;
   readonly lane: number;
   readonly signer: SigningKey;
-  /** The training zone's unwrapping key. */
-  readonly recipient: Recipient;
+  /** The training zone's unwrapping key, the owner's recovery key, and those of third parties. */
+  readonly recipients: readonly Recipient[];
   readonly rotateAfterRecords: number;
 }
 
@@ -59,13 +59,12 @@ export function sealExamples(
   return { outputs, state: { ...state, exampleSequence: sequence, key } };
 }
 
-function isSpent(key: ExampleKey, { rotateAfterRecords, recipient }: SealOptions): boolean {
-  return key.sealed >= rotateAfterRecords || Buffer.compare(key.recipientKid, recipient.kid) !== 0;
+function isSpent(key: ExampleKey, { rotateAfterRecords, recipients }: SealOptions): boolean {
+  return key.sealed >= rotateAfterRecords || key.recipients !== recipientNames(recipients);
 }
 
 function makeKey(options: SealOptions): { key: ExampleKey; announcement: OutputRecord } {
-  const { pipeline, lane, signer, recipient } = options;
-  const recipients = [recipient];
+  const { pipeline, lane, signer, recipients } = options;
   const { dataKey, entry } = createDataKey({
     pipeline,
     topic: "examples",
@@ -74,7 +73,7 @@ function makeKey(options: SealOptions): { key: ExampleKey; announcement: OutputR
     signer,
   });
   return {
-    key: { dataKey, recipientKid: recipient.kid, sealed: 0 },
+    key: { dataKey, recipients: recipientNames(recipients), sealed: 0 },
     announcement: { role: "keys", key: entry.key, value: entry.value },
   };
 }

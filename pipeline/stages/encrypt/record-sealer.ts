@@ -6,7 +6,7 @@
  * Must not decide what leaves: record-projection.ts does; nor who may read: record-audiences.ts.
  */
 import { createDataKey } from "../../crypto/data-key.ts";
-import { hex, type Recipient, type SigningKey } from "../../crypto/key-handles.ts";
+import { type Recipient, recipientNames, type SigningKey } from "../../crypto/key-handles.ts";
 import { sealField } from "../../crypto/sealed-field.ts";
 import { SealstreamError } from "../../errors.ts";
 import { createFieldTree } from "../../features/field-tree.ts";
@@ -85,7 +85,7 @@ async function keyFor(
 ): Promise<UsableKey> {
   const audience = places[0]?.audience ?? [];
   const recipients = options.audiences.get(audienceName(audience)) ?? [];
-  const named = recipients.map(({ kid }) => hex(kid)).join();
+  const named = recipientNames(recipients);
   if (found !== undefined && found.recipients === named && !isSpent(found, places, options)) {
     return { used: found, announcement: null };
   }

@@ -30,7 +30,7 @@ import { type EncryptState, encodeState, restoreState } from "./state.ts";
 export interface EncryptOptions {
   readonly spec: PipelineSpec;
   /** View of `keys`: the training zone's and the consumer's public keys. */
-  readonly directory: Pick<KeyDirectory, "recipient"> & GrantView;
+  readonly directory: Pick<KeyDirectory, "recipient" | "recipientsFor"> & GrantView;
   /** Key `owner-signing`. */
   readonly signer: SigningKey;
   /** Key `split`. */
@@ -103,7 +103,7 @@ function openLane(
         lingerMs: options.spec.encrypt.packs.lingerMs,
         nowMs,
         windowFull: fillsLane(records, bounds),
-        canSeal: keys.training !== null,
+        canSeal: keys.examples !== null,
         canPack: keys.consumer !== null,
         canRecord: keys.records === null || keys.records.missing.length === 0,
       });
@@ -120,7 +120,7 @@ function openLane(
 }
 
 interface AvailableKeys {
-  readonly training: Recipient | null;
+  readonly examples: readonly Recipient[] | null;
   readonly consumer: { readonly recipient: Recipient; readonly keyId: string } | null;
   /** Null: the file has no `encrypt.records`. */
   readonly records: RecordAudiences | null;
@@ -130,7 +130,7 @@ function availableKeys({ directory, consumerKeyId, spec }: EncryptOptions): Avai
   const recipient = directory.recipient("consumer-unwrap");
   const keyId = consumerKeyId();
   return {
-    training: directory.recipient("training-unwrap"),
+    examples: directory.recipientsFor("examples"),
     consumer: recipient === null || keyId === null ? null : { recipient, keyId },
     records: spec.encrypt.records && audiencesOf(spec.encrypt.records, directory),
   };
@@ -169,14 +169,14 @@ async function encryptRows(
     options.onPack?.({ lane, rows: waiting.length, bytes: pack.bytes });
   }
   const packed = pack === null ? state : { ...state, packSequence: state.packSequence + 1 };
-  if (keys.training === null || examples.length === 0) {
+  if (keys.examples === null || examples.length === 0) {
     return { outputs: pack?.outputs ?? [], state: packed };
   }
   const sealed = sealExamples(examples, packed, {
     pipeline: spec.name,
     lane,
     signer,
-    recipient: keys.training,
+    recipients: keys.examples,
     rotateAfterRecords: spec.encrypt.examples.rotateAfterRecords,
   });
   return { outputs: [...sealed.outputs, ...(pack?.outputs ?? [])], state: sealed.state };

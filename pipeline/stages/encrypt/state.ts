@@ -17,15 +17,15 @@ import { SealstreamError } from "../../errors.ts";
 /** The data key in use. It lives in the state, so that a result that was thrown away takes its key with it. */
 export interface ExampleKey {
   readonly dataKey: DataKey;
-  /** kid of the recipient that can open it. */
-  readonly recipientKid: Uint8Array;
+  /** Who can open it (recipientNames). */
+  readonly recipients: string;
   readonly sealed: number;
 }
 
 /** A data key of `records` in use: of one audience. */
 export interface RecordKey {
   readonly dataKey: DataKey;
-  /** Hex kids of those who can open it, sorted and joined. */
+  /** Who can open it (recipientNames). */
   readonly recipients: string;
   /** Records sealed with it. */
   readonly sealed: number;

@@ -10,7 +10,7 @@ import { createDataKey } from "../../crypto/data-key.ts";
 import type { KeyDirectory } from "../../crypto/directory.ts";
 import { sealEnvelope } from "../../crypto/envelope.ts";
 import type { KeyEntry } from "../../crypto/key-entries.ts";
-import type { Recipient, SigningKey } from "../../crypto/key-handles.ts";
+import { type Recipient, recipientNames, type SigningKey } from "../../crypto/key-handles.ts";
 import { type Contribution, encodeContribution } from "../../privacy/contribution.ts";
 import type { OutputRecord } from "../../stream/contract.ts";
 
@@ -42,7 +42,7 @@ export interface ContributionSealer {
 interface CurrentKey {
   readonly dataKey: DataKey;
   readonly entry: KeyEntry;
-  readonly recipient: Recipient;
+  readonly recipients: string;
   uses: number;
   /** End of the first range sealed under it; null: its entry has not been written. */
   announcedTo: number | null;
@@ -58,25 +58,25 @@ export function createContributionSealer(options: SealerOptions): ContributionSe
   const { pipeline, lane, directory, signer } = options;
   let current: CurrentKey | null = null;
 
-  function keyFor(recipient: Recipient): CurrentKey {
+  function keyFor(recipients: readonly Recipient[]): CurrentKey {
+    const names = recipientNames(recipients);
     const spent = current === null || current.uses >= options.rotateAfterUses;
-    if (current === null || spent || Buffer.compare(current.recipient.kid, recipient.kid) !== 0) {
-      const topic = "contributions";
-      const made = createDataKey({ pipeline, topic, lane, recipients: [recipient], signer });
-      current = { ...made, recipient, uses: 0, announcedTo: null };
+    if (current === null || spent || current.recipients !== names) {
+      const made = createDataKey({ pipeline, topic: "contributions", lane, recipients, signer });
+      current = { ...made, recipients: names, uses: 0, announcedTo: null };
     }
     return current;
   }
 
   return {
-    ready: () => directory.recipient("contribution-unwrap") !== null,
+    ready: () => directory.recipientsFor("contributions") !== null,
     begin: (committedTo) => {
       if (current !== null && (current.announcedTo ?? 0) > committedTo) current.announcedTo = null;
     },
     seal: (contribution) => {
-      const recipient = directory.recipient("contribution-unwrap");
-      if (recipient === null) return [];
-      const key = keyFor(recipient);
+      const recipients = directory.recipientsFor("contributions");
+      if (recipients === null) return [];
+      const key = keyFor(recipients);
       const recordId = contributionId(contribution);
       const value = sealEnvelope({
         dataKey: key.dataKey,

@@ -11,7 +11,6 @@ import { createKeyDirectory, type KeyDirectory } from "../../../pipeline/crypto/
 import { sealEnvelope } from "../../../pipeline/crypto/envelope.ts";
 import { createZoneKeys, publicEntries } from "../../../pipeline/crypto/key-ceremony.ts";
 import type { KeyEntry } from "../../../pipeline/crypto/key-entries.ts";
-import type { ZoneName } from "../../../pipeline/crypto/key-purposes.ts";
 import { openKeyStore, writeKeyFiles } from "../../../pipeline/crypto/key-store.ts";
 import { networkFromSpec } from "../../../pipeline/network/definition.ts";
 import {
@@ -33,6 +32,7 @@ import type {
   StepResult,
   StreamRecord,
 } from "../../../pipeline/stream/contract.ts";
+import { pinsOf } from "../../crypto/fixtures.ts";
 
 export const PIPELINE = "digits";
 export const PLACES = 4;
@@ -74,7 +74,7 @@ export function createZones() {
   const predict = openKeyStore({ folder: join(root, "predict"), holder: "predict" });
   rmSync(root, { recursive: true });
   // Because createZoneKeys without an argument makes every zone.
-  const zones = identities as Record<ZoneName, Uint8Array>;
+  const zones = pinsOf(identities);
   return {
     train,
     aggregate,
@@ -100,7 +100,7 @@ export function directoryOf(
   const directory = createKeyDirectory({
     pipeline: PIPELINE,
     zones: zones.zones,
-    unwrapKeys: [unwrapKeys[holder]()],
+    unwrapKeys: () => [unwrapKeys[holder]()],
   });
   for (const { key, value } of entries) directory.apply(key, value);
   return directory;

@@ -8,8 +8,9 @@ import { createKeyDirectory, type KeyDirectory } from "../../../pipeline/crypto/
 import { createZoneKeys, publicEntries } from "../../../pipeline/crypto/key-ceremony.ts";
 import { type KeyStore, openKeyStore, writeKeyFiles } from "../../../pipeline/crypto/key-store.ts";
 import { createUnwrapKey, type UnwrapKey } from "../../../pipeline/crypto/key-wrap.ts";
-import type { PipelineSpec, ZoneName } from "../../../pipeline/spec/pipeline-spec.ts";
+import type { PipelineSpec } from "../../../pipeline/spec/pipeline-spec.ts";
 import type { OutputRecord, StreamRecord } from "../../../pipeline/stream/contract.ts";
+import { pinsOf } from "../../crypto/fixtures.ts";
 import { edited, loadGood } from "../../spec/fixtures.ts";
 
 /** The digits example with two small features and quick lingering. */
@@ -30,8 +31,7 @@ export interface Zones {
 export function makeZones(pipeline: string): Zones {
   const root = mkdtempSync(join(tmpdir(), "sealstream-encrypt-"));
   const made = createZoneKeys();
-  // Because all zones were made, all identities are there.
-  const zones = made.identities as Record<ZoneName, Uint8Array>;
+  const zones = pinsOf(made.identities);
   const entries = publicEntries({ pipeline, files: made.files });
   writeKeyFiles(
     root,
@@ -46,7 +46,7 @@ export function makeZones(pipeline: string): Zones {
     training,
     consumerUnwrap,
     directory(unwrapKeys = [], without = /^$/) {
-      const directory = createKeyDirectory({ pipeline, zones, unwrapKeys });
+      const directory = createKeyDirectory({ pipeline, zones, unwrapKeys: () => unwrapKeys });
       for (const { key, value } of entries) {
         if (!without.test(Buffer.from(key).toString())) directory.apply(key, value);
       }

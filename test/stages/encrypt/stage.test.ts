@@ -184,7 +184,12 @@ describe("labelled records", () => {
     let directory = zones.directory();
     const lane = await openLane({
       spec,
-      directory: { recipient: (purpose) => directory.recipient(purpose) },
+      directory: {
+        recipient: (purpose) => directory.recipient(purpose),
+        recipientsFor: (topic) => directory.recipientsFor(topic),
+        grants: (topic) => directory.grants(topic),
+        list: () => directory.list(),
+      },
     });
     const first = await lane.process(
       [0, 1, 2, 3, 4].map((offset) => record(offset)),

@@ -12,11 +12,12 @@ import {
 } from "../../../pipeline/crypto/key-ceremony.ts";
 import { parseKeyFile } from "../../../pipeline/crypto/key-file.ts";
 import { createSigningKey, type SigningKey } from "../../../pipeline/crypto/key-handles.ts";
-import type { Purpose, ZoneName } from "../../../pipeline/crypto/key-purposes.ts";
+import type { Purpose } from "../../../pipeline/crypto/key-purposes.ts";
 import { createUnwrapKey, type UnwrapKey } from "../../../pipeline/crypto/key-wrap.ts";
 import { sealRecordIds } from "../../../pipeline/crypto/record-ids.ts";
 import type { PipelineSpec } from "../../../pipeline/spec/pipeline-spec.ts";
 import type { StreamRecord } from "../../../pipeline/stream/contract.ts";
+import { pinsOf } from "../../crypto/fixtures.ts";
 
 export const PIPELINE = "test";
 export const NOW_MS = 1_700_000_000_000;
@@ -46,7 +47,7 @@ export async function createWorld(parameters: CkksParameters): Promise<World> {
     ...blobEntries({ ...common, purpose: "ckks-public", bytes: consumer.publicKey }),
     ...blobEntries({ ...common, purpose: "ckks-evaluation", bytes: consumer.evaluationKeys }),
   ];
-  const zones = identities as Record<ZoneName, Uint8Array>;
+  const zones = pinsOf(identities);
   const emptyDirectory = () => createKeyDirectory({ pipeline: PIPELINE, zones });
   const directory = emptyDirectory();
   for (const { key, value } of entries) directory.apply(key, value);

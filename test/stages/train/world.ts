@@ -35,6 +35,7 @@ import type {
   StepResult,
   StreamRecord,
 } from "../../../pipeline/stream/contract.ts";
+import { pinsOf } from "../../crypto/fixtures.ts";
 
 export const PIPELINE = "digits";
 export const NETWORK = {
@@ -93,12 +94,12 @@ export function createZones() {
     prediction: identity("prediction"),
     consumer: identity("consumer"),
   };
-  const zones = {
+  const zones = pinsOf({
     owner: identities.owner.publicKey,
     training: identities.training.publicKey,
     prediction: identities.prediction.publicKey,
     consumer: identities.consumer.publicKey,
-  };
+  });
   const unwrap = (purpose: UnwrapPurpose) => createUnwrapKey(purpose, randomBytes(32));
   const trainingUnwrap = unwrap("training-unwrap");
   const contributionUnwrap = unwrap("contribution-unwrap");
@@ -109,7 +110,9 @@ export function createZones() {
     signEntry({
       pipeline: PIPELINE,
       // Because the purposes of our own handles are all in the table.
-      payload: { type, generation: 1, ...key } as Parameters<typeof signEntry>[0]["payload"],
+      payload: { type, generation: 1, algorithm: "x25519", ...key } as Parameters<
+        typeof signEntry
+      >[0]["payload"],
       signer: identities[PURPOSES[key.purpose as StageSigningPurpose].zone],
     });
   const published = [
@@ -119,7 +122,11 @@ export function createZones() {
   ];
   const aggregatorKey = certify("recipient", contributionUnwrap);
   const openDirectory = (unwrapKeys: (typeof trainingUnwrap)[], entries: KeyEntry[]) => {
-    const directory = createKeyDirectory({ pipeline: PIPELINE, zones, unwrapKeys });
+    const directory = createKeyDirectory({
+      pipeline: PIPELINE,
+      zones,
+      unwrapKeys: () => unwrapKeys,
+    });
     for (const { key, value } of entries) directory.apply(key, value);
     return directory;
   };
