@@ -1,6 +1,7 @@
 /** The private key of a downstream service: a PKCS#8 file in PEM that nobody else can read. */
-import { createPrivateKey } from "node:crypto";
+import { createPrivateKey, type KeyObject } from "node:crypto";
 import { readKeyFileText } from "../crypto/key-file.ts";
+import { PRIVATE_KEY_BYTES } from "../crypto/key-handles.ts";
 import { createUnwrapKey, type UnwrapKey } from "../crypto/key-wrap.ts";
 import { SealstreamError } from "../errors.ts";
 
@@ -13,14 +14,24 @@ export function readReaderKey(path: unknown): UnwrapKey {
     throw new SealstreamError("usage", "Name the private key: --key FILE.pem.");
   }
   const pem = readKeyFileText(path);
-  try {
-    const key = createPrivateKey({ key: pem, format: "pem" });
-    return createUnwrapKey("reader", key.export({ format: "der", type: "pkcs8" }).subarray(-32));
-  } catch {
-    // Because OpenSSL's message says nothing that helps, and may quote the file.
+  const key = privateKeyOf(pem);
+  if (key?.asymmetricKeyType !== "x25519") {
     throw new SealstreamError(
       "key-invalid",
-      `${path} holds no private key in PEM (PKCS#8, without a passphrase): expected X25519, P-256 or RSA of at least 2048 bits.`,
+      `${path} holds no X25519 private key in PEM (PKCS#8, without a passphrase).`,
     );
+  }
+  const der = key.export({ format: "der", type: "pkcs8" });
+  const unwrapKey = createUnwrapKey("reader", der.subarray(der.length - PRIVATE_KEY_BYTES));
+  der.fill(0);
+  return unwrapKey;
+}
+
+function privateKeyOf(pem: string): KeyObject | null {
+  try {
+    return createPrivateKey({ key: pem, format: "pem" });
+  } catch {
+    // Because OpenSSL's message says nothing that helps, and may quote the file.
+    return null;
   }
 }
