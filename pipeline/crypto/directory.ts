@@ -19,7 +19,7 @@ import { verify1 } from "./cose-sign1.ts";
 import type { DataKey } from "./data-key.ts";
 import { type AnnouncedDataKey, createHeldDataKeys, type HeldDataKeys } from "./held-data-keys.ts";
 import { chunkNameOf, keyNameOf, keysContext } from "./key-entries.ts";
-import { createRecipient, hex, type Recipient } from "./key-handles.ts";
+import { hex } from "./key-handles.ts";
 import {
   type DataKeyPayload,
   decodePayload,
@@ -41,7 +41,6 @@ import {
   ZONE_IDENTITY,
   zoneOfTopic,
 } from "./key-purposes.ts";
-import type { UnwrapKey } from "./key-wrap.ts";
 import {
   createPublishedKeys,
   type Grant,
@@ -55,6 +54,8 @@ import {
   type Trust,
   type TrustRoot,
 } from "./trust.ts";
+import { createRecipient } from "./wrap/key-wrap.ts";
+import type { AnyUnwrapKey, Recipient } from "./wrap/types.ts";
 
 export type { BlobPurpose } from "./key-purposes.ts";
 
@@ -115,9 +116,13 @@ const MAX_KEY_BYTES = 200;
 export interface DirectoryOptions extends TrustRoot {
   readonly pipeline: string;
   /** Ours; asked again whenever a data key is looked for. */
-  readonly unwrapKeys?: (() => readonly UnwrapKey[]) | undefined;
+  readonly unwrapKeys?: (() => readonly AnyUnwrapKey[]) | undefined;
   /** Blobs to keep, all by default. */
   readonly blobPurposes?: readonly BlobPurpose[] | undefined;
+  /** Called when a data key has been unwrapped elsewhere. */
+  readonly onUnwrapped?: (() => void) | undefined;
+  /** Called when a data key could not be unwrapped elsewhere: the service is away. */
+  readonly onUnwrapFailed?: ((error: unknown) => void) | undefined;
   /** Keeps data keys that are for others too, for {@link KeyDirectory.list}. */
   readonly keepsAllDataKeys?: boolean | undefined;
 }
@@ -151,7 +156,7 @@ export function createKeyDirectory(options: DirectoryOptions): KeyDirectory {
     pipeline,
     trust,
     published,
-    dataKeys: createHeldDataKeys({ pipeline, unwrapKeys, wants }),
+    dataKeys: createHeldDataKeys({ ...options, unwrapKeys, wants }),
     blobs: createBlobAssembler({ purposes: options.blobPurposes ?? BLOB_PURPOSES }),
     pending: [],
   };
@@ -304,22 +309,11 @@ function acceptRecipient(
   by: string,
 ): boolean {
   const { generation } = payload;
-  const recipient = recipientOf(payload);
-  if (recipient === null) return false;
+  const purpose = payload.type === "grant" ? "reader" : payload.purpose;
+  const recipient = createRecipient(purpose, payload.publicKey, payload.algorithm);
   return payload.type === "grant"
     ? published.grant({ topic: payload.topic, name: payload.name, generation, recipient, by })
     : published.publish({ purpose: payload.purpose, generation, recipient, by });
-}
-
-/** Null for a public key that nobody can seal to. */
-function recipientOf(payload: RecipientPayload | GrantPayload): Recipient | null {
-  const purpose = payload.type === "grant" ? "reader" : payload.purpose;
-  try {
-    return createRecipient(purpose, payload.publicKey);
-  } catch {
-    // Because a signed entry with a key that is none is bad input.
-    return null;
-  }
 }
 
 /** Keeps a waiting entry; the oldest gives way, so that junk cannot shut out what comes later. */

@@ -12,7 +12,8 @@ import { dataKeyBinding } from "./key-entries.ts";
 import { hex } from "./key-handles.ts";
 import type { DataKeyPayload } from "./key-payload.ts";
 import type { SealedTopic } from "./key-purposes.ts";
-import type { UnwrapKey, WrappedKey } from "./key-wrap.ts";
+import { unwrapAnywhere } from "./wrap/key-wrap.ts";
+import type { AnyUnwrapKey, WrappedKey } from "./wrap/types.ts";
 
 /** A data key as it was announced. */
 export interface AnnouncedDataKey {
@@ -22,8 +23,8 @@ export interface AnnouncedDataKey {
 }
 
 interface Held extends AnnouncedDataKey {
-  /** Undefined until somebody asks. */
-  handle: DataKey | null | undefined;
+  /** Undefined until somebody asks; `asked` while a service unwraps it. */
+  handle: DataKey | null | "asked" | undefined;
 }
 
 export interface HeldDataKeys {
@@ -45,12 +46,15 @@ const MAX_DATA_KEYS = 65_536;
 
 export function createHeldDataKeys(options: {
   readonly pipeline: string;
-  readonly unwrapKeys: () => readonly UnwrapKey[];
+  readonly unwrapKeys: () => readonly AnyUnwrapKey[];
   /** Whether a data key is worth keeping: one that is for others can never be opened here. */
   readonly wants: (payload: DataKeyPayload) => boolean;
+  readonly onUnwrapped?: (() => void) | undefined;
+  readonly onUnwrapFailed?: ((error: unknown) => void) | undefined;
 }): HeldDataKeys {
   const { pipeline, unwrapKeys, wants } = options;
   const held = new Map<string, Held>();
+  let asked = 0;
 
   function pairs({ recipients }: DataKeyPayload) {
     return unwrapKeys().flatMap((unwrapKey) =>
@@ -60,13 +64,34 @@ export function createHeldDataKeys(options: {
     );
   }
 
-  function unwrapped(payload: DataKeyPayload): KeyObject | null {
-    const binding = dataKeyBinding({ pipeline, ...payload });
-    for (const { unwrapKey, wrap } of pairs(payload)) {
-      const key = unwrapKey.unwrap(wrap, binding);
-      if (key !== null) return key;
+  const opening = (key: KeyObject | null, { payload }: Held) =>
+    key === null ? null : openingDataKey(key, { pipeline, ...payload });
+
+  function unwrap(one: Held): DataKey | null | "asked" {
+    const binding = dataKeyBinding({ pipeline, ...one.payload });
+    const candidates = pairs(one.payload);
+    for (const { unwrapKey, wrap } of candidates) {
+      const key = unwrapKey.algorithm === "kms" ? null : unwrapKey.unwrap(wrap, binding);
+      if (key !== null) return opening(key, one);
     }
-    return null;
+    const remote = candidates.find(({ unwrapKey }) => unwrapKey.algorithm === "kms");
+    if (remote === undefined) return null;
+    asked += 1;
+    unwrapAnywhere(remote.unwrapKey, remote.wrap, binding).then(
+      (key) => settle(one, opening(key, one)),
+      (error: unknown) => {
+        // Asked again when somebody looks for it again: the service may be back.
+        settle(one, undefined);
+        options.onUnwrapFailed?.(error);
+      },
+    );
+    return "asked";
+  }
+
+  function settle(one: Held, handle: DataKey | null | undefined): void {
+    asked -= 1;
+    one.handle = handle;
+    options.onUnwrapped?.();
   }
 
   return {
@@ -90,14 +115,11 @@ export function createHeldDataKeys(options: {
     find(kid, topic) {
       const one = held.get(kid);
       if (one === undefined || one.payload.topic !== topic) return null;
-      if (one.handle === undefined) {
-        const key = unwrapped(one.payload);
-        one.handle = key === null ? null : openingDataKey(key, { pipeline, ...one.payload });
-      }
-      return one.handle;
+      if (one.handle === undefined) one.handle = unwrap(one);
+      return one.handle === "asked" ? null : one.handle;
     },
     signerOf: (kid) => held.get(kid)?.by ?? null,
-    isBusy: () => false,
+    isBusy: () => asked > 0,
     retry() {
       for (const one of held.values()) if (one.handle === null) one.handle = undefined;
     },

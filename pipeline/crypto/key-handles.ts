@@ -31,15 +31,6 @@ export interface SigningKey {
   sign(message: Uint8Array): Uint8Array;
 }
 
-/** An X25519 public key that others seal to. */
-export interface Recipient {
-  readonly purpose: string;
-  /** First 16 bytes of SHA-256 of the raw public key. */
-  readonly kid: Uint8Array;
-  /** 32 raw bytes. */
-  readonly publicKey: Uint8Array;
-}
-
 /** A 32-byte secret behind a handle. */
 export interface SecretKey {
   readonly purpose: string;
@@ -146,15 +137,4 @@ export function createSecretHandle(purpose: string, raw: Uint8Array): SecretKey 
       new Uint8Array(hkdfSync("sha256", key, empty, info, bytes)),
     hmac: (message: Uint8Array) => plainBytes(createHmac("sha256", key).update(message).digest()),
   });
-}
-
-/** One text for a set of recipients in its order: another text means that a data key has to be made anew. */
-export function recipientNames(recipients: readonly Recipient[]): string {
-  return recipients.map(({ kid }) => hex(kid)).join(",");
-}
-
-/** Handle of a public key that others seal to. */
-export function createRecipient(purpose: string, publicKey: Uint8Array): Recipient {
-  const copy = new Uint8Array(publicKey);
-  return Object.freeze({ purpose, kid: keyIdOf(copy), publicKey: copy });
 }

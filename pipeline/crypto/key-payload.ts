@@ -44,7 +44,8 @@ import {
   type UnwrapPurpose,
   type ZoneName,
 } from "./key-purposes.ts";
-import { recipientsFromCbor, recipientsToCbor, type WrappedKey } from "./key-wrap.ts";
+import { publicKeyComplaint, recipientsFromCbor, recipientsToCbor } from "./wrap/key-wrap.ts";
+import { WRAP_ALGORITHMS, type WrapAlgorithm, type WrappedKey } from "./wrap/types.ts";
 
 /** Another identity of a zone, introduced by one that is trusted already: rotation with overlap. */
 export interface IdentityPayload {
@@ -133,9 +134,6 @@ export const CIPHERS = [
   "chacha20-poly1305",
 ] as const satisfies readonly CipherName[];
 
-/** How a content key can be wrapped. */
-export const WRAP_ALGORITHMS = ["x25519", "p-256", "rsa-oaep-256", "kms"] as const;
-export type WrapAlgorithm = (typeof WRAP_ALGORITHMS)[number];
 /** What an entry of version 1 means. */
 const FIRST_CIPHER: CipherName = "aes-256-gcm";
 const FIRST_ALGORITHM: WrapAlgorithm = "x25519";
@@ -283,15 +281,12 @@ function decodeGrant(map: TextMap, generation: number): GrantPayload | null {
   return key && { type: "grant", generation, topic, name, ...key };
 }
 
-/** A key to seal to; whether it can be used as such is for whoever makes a recipient of it. */
+/** A key that can be sealed to. */
 function publicKeyIn({ algorithm, publicKey }: TextMap) {
   const known = WRAP_ALGORITHMS.find((one) => one === algorithm);
   if (known === undefined || !(publicKey instanceof Uint8Array)) return null;
-  const fits =
-    known === FIRST_ALGORITHM
-      ? publicKey.length === PUBLIC_KEY_BYTES
-      : publicKey.length > 0 && publicKey.length <= MAX_PUBLIC_KEY_BYTES;
-  return fits ? { algorithm: known, publicKey } : null;
+  if (publicKey.length > MAX_PUBLIC_KEY_BYTES) return null;
+  return publicKeyComplaint(known, publicKey) === null ? { algorithm: known, publicKey } : null;
 }
 
 function decodeRevocation(map: TextMap, generation: number): RevocationPayload | null {
