@@ -8,7 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { topicName } from "../../schemas/topics.ts";
 import { createKeyDirectory } from "../crypto/directory.ts";
 import { hex } from "../crypto/key-handles.ts";
-import type { UnwrapKey } from "../crypto/key-wrap.ts";
+import type { AnyUnwrapKey } from "../crypto/wrap/types.ts";
 import { SealstreamError } from "../errors.ts";
 import { createFieldTree, type FieldTree } from "../features/field-tree.ts";
 import type { PipelineSpec } from "../spec/pipeline-spec.ts";
@@ -32,7 +32,7 @@ export interface RecordReaderOptions {
   /** With `encrypt.records` and pinned zones. */
   readonly spec: Pick<PipelineSpec, "name" | "kafka" | "encrypt" | "zones" | "revoked">;
   /** The reader's private keys, of which the owner granted at least one. */
-  readonly keys: readonly UnwrapKey[];
+  readonly keys: readonly AnyUnwrapKey[];
   /** Keep waiting for more; else end at what is committed at the start. */
   readonly follow: boolean;
   readonly signal: AbortSignal;
@@ -94,7 +94,8 @@ function createKeyView({ client, spec, keys }: RecordReaderOptions): KeyView {
 
   return {
     findKey: (kid) => directory.findDataKey(kid, "records"),
-    isAnnounced: (kid) => announced.has(hex(kid)),
+    // While a key in a service is being asked, nobody knows whether it opens.
+    isAnnounced: (kid) => announced.has(hex(kid)) && !directory.isBusy(),
     refresh() {
       reading ??= read().finally(() => {
         reading = null;

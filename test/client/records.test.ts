@@ -8,7 +8,7 @@ import {
   type RecordReaderOptions,
   type RefusedField,
 } from "../../pipeline/client/records.ts";
-import type { UnwrapKey } from "../../pipeline/crypto/key-wrap.ts";
+import type { RemoteUnwrapKey, UnwrapKey } from "../../pipeline/crypto/wrap/types.ts";
 import type { OutputRecord, StreamRecord } from "../../pipeline/stream/contract.ts";
 import { record } from "../stages/encrypt/fixtures.ts";
 import {
@@ -333,6 +333,22 @@ describe("a data key that is not there yet", () => {
     const { records, refused } = await read([], [], { client: log.client, keyWaitMs: 300 });
     expect(records).toMatchObject([{ sequence: null, refused: ["name", "diagnosis"] }]);
     expect(refused[0]).toEqual({ lane: 2, offset: 0, field: "name", reason: "key-unknown" });
+  });
+
+  it("is waited for while a service is unwrapping it", async () => {
+    const { outputs } = await write([person(0)]);
+    const { algorithm: _local, unwrap, ...rest } = readers.support;
+    const remote: RemoteUnwrapKey = {
+      ...rest,
+      algorithm: "kms",
+      async unwrapRemotely(wrapped, binding) {
+        await new Promise((resolve) => setTimeout(resolve, 300));
+        return unwrap(wrapped, binding);
+      },
+    };
+    const lanes = inLane(written(outputs, "records"));
+    const { records } = await read(outputs, lanes, { keys: [remote], keyWaitMs: 5_000 });
+    expect(records).toMatchObject([{ fields: { name: "name-0", diagnosis: 0 }, sealed: [] }]);
   });
 
   it("opens for somebody who was granted while records flow, from the next record on", async () => {

@@ -1,12 +1,12 @@
 /** The private key of a downstream service: which files are taken, and what is said of the others. */
 import { execFileSync } from "node:child_process";
-import { createPrivateKey, generateKeyPairSync } from "node:crypto";
+import { createPrivateKey, generateKeyPairSync, type KeyObject } from "node:crypto";
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { readReaderKey } from "../../pipeline/commands/reader-key.ts";
-import { createRecipient } from "../../pipeline/crypto/key-handles.ts";
+import { createRecipient } from "../../pipeline/crypto/wrap/key-wrap.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "sealstream-reader-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -29,6 +29,19 @@ describe("a reader's key", () => {
     expect(key.kid).toEqual(createRecipient("reader", raw).kid);
     expect(key.purpose).toBe("reader");
     expect(createPrivateKey(pem).asymmetricKeyType).toBe("x25519");
+  });
+
+  it("may be of P-256 or RSA, as every recipient of a data key", () => {
+    const p256 = generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey;
+    const rsa = generateKeyPairSync("rsa", { modulusLength: 2048 }).privateKey;
+    const weak = generateKeyPairSync("rsa", { modulusLength: 1024 }).privateKey;
+    const named = (name: string, key: KeyObject) =>
+      file(name, key.export({ format: "pem", type: "pkcs8" }).toString());
+    expect(readReaderKey(named("p-256.pem", p256)).algorithm).toBe("p-256");
+    expect(readReaderKey(named("rsa.pem", rsa)).algorithm).toBe("rsa-oaep-256");
+    expect(() => readReaderKey(named("weak.pem", weak))).toThrow(
+      expect.objectContaining({ code: "key-invalid" }),
+    );
   });
 
   it("is not read when others could read it, when it is none, or when there is none", () => {

@@ -5,7 +5,8 @@
  * revoked does not: what is sealed from then on is for the others.
  */
 import type { KeyDirectory } from "../../crypto/directory.ts";
-import { hex, type Recipient } from "../../crypto/key-handles.ts";
+import { hex } from "../../crypto/key-handles.ts";
+import type { Recipient } from "../../crypto/wrap/types.ts";
 import type { RecordFieldsSpec } from "../../spec/pipeline-spec.ts";
 
 /** What is asked of the view of `keys`. */

@@ -6,8 +6,11 @@
  * Must not decide what leaves: record-projection.ts does; nor who may read: record-audiences.ts.
  */
 import { createDataKey } from "../../crypto/data-key.ts";
-import { type Recipient, recipientNames, type SigningKey } from "../../crypto/key-handles.ts";
+import type { SigningKey } from "../../crypto/key-handles.ts";
+import type { Kms } from "../../crypto/kms/kms.ts";
 import { sealField } from "../../crypto/sealed-field.ts";
+import { recipientNames } from "../../crypto/wrap/key-wrap.ts";
+import type { Recipient } from "../../crypto/wrap/types.ts";
 import { SealstreamError } from "../../errors.ts";
 import { createFieldTree } from "../../features/field-tree.ts";
 import type { RecordFieldsSpec } from "../../spec/pipeline-spec.ts";
@@ -24,6 +27,8 @@ export interface RecordSealOptions {
   /** Recipients by {@link audienceName}; at least one for each audience of `fields`. */
   readonly audiences: ReadonlyMap<string, readonly Recipient[]>;
   readonly nowMs: number;
+  /** For grants of keys in a key management service. */
+  readonly kms?: Kms | undefined;
 }
 
 export interface SealedRecords {
@@ -89,9 +94,9 @@ async function keyFor(
   if (found !== undefined && found.recipients === named && !isSpent(found, places, options)) {
     return { used: found, announcement: null };
   }
-  const { pipeline, lane, signer, nowMs } = options;
+  const { pipeline, lane, signer, nowMs, kms } = options;
   const { dataKey, entry } = await createDataKey({
-    ...{ pipeline, topic: "records", lane, recipients, signer, audience },
+    ...{ pipeline, topic: "records", lane, recipients, signer, audience, kms },
   });
   return {
     used: { dataKey, recipients: named, sealed: 0, madeMs: nowMs },

@@ -8,6 +8,7 @@
  */
 import type { KeyDirectory } from "../../crypto/directory.ts";
 import type { SecretKey, SigningKey } from "../../crypto/key-handles.ts";
+import type { Kms } from "../../crypto/kms/kms.ts";
 import type { Recipient } from "../../crypto/wrap/types.ts";
 import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
 import type {
@@ -43,6 +44,8 @@ export interface EncryptOptions {
   /** Hex id of the consumer's public CKKS key; null: not known yet. */
   readonly consumerKeyId: () => string | null;
   readonly slotsPerPack: number;
+  /** Wraps data keys of records for grants of keys in a service. */
+  readonly kms?: Kms | undefined;
   /** CSPRNG. */
   readonly random: (bytes: number) => Uint8Array;
   /** A pack was made; its transaction may still be thrown away. `bytes`: of its ciphertexts. */
@@ -189,18 +192,14 @@ async function shareRecords(
   state: EncryptState,
   by: { lane: number; keys: AvailableKeys; options: EncryptOptions; nowMs: number },
 ): Promise<Made> {
-  const { spec, signer } = by.options;
+  const { spec, signer, kms } = by.options;
   const { records: fields } = spec.encrypt;
   const audiences = by.keys.records?.recipients;
   if (fields === null || audiences === undefined) return { outputs: [], state };
   const { lane, nowMs } = by;
   return sealRecords(records, state, {
-    pipeline: spec.name,
-    lane,
-    signer,
-    fields,
-    audiences,
-    nowMs,
+    ...{ pipeline: spec.name, lane, signer, kms },
+    ...{ fields, audiences, nowMs },
   });
 }
 

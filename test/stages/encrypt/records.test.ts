@@ -4,8 +4,8 @@
 import { describe, expect, it } from "vitest";
 import { createKeyDirectory } from "../../../pipeline/crypto/directory.ts";
 import type { KeyEntry } from "../../../pipeline/crypto/key-entries.ts";
-import type { UnwrapKey } from "../../../pipeline/crypto/key-wrap.ts";
 import { openField } from "../../../pipeline/crypto/sealed-field.ts";
+import type { UnwrapKey } from "../../../pipeline/crypto/wrap/types.ts";
 import type { EncryptState } from "../../../pipeline/stages/encrypt/state.ts";
 import type { OutputRecord, StreamRecord } from "../../../pipeline/stream/contract.ts";
 import { record } from "./fixtures.ts";
