@@ -224,6 +224,22 @@ describe("data keys of records", () => {
     expect(await madeFor(3000)).toEqual(["keys", "keys", "records"]);
   });
 
+  it("are replaced before a record that would take them over the limit of one key", async () => {
+    const { state } = await step([person(0)], START);
+    const left = (uses: number) => ({
+      ...state,
+      recordKeys: new Map(
+        [...state.recordKeys].map(([name, key]) => {
+          const dataKey = { ...key.dataKey, uses: key.dataKey.limit - uses };
+          return [name, { ...key, dataKey }];
+        }),
+      ),
+    });
+    const both = person(1, { note: "x" });
+    expect(roles((await step([both], left(2))).outputs)).toEqual(["records"]);
+    expect(roles((await step([both], left(1))).outputs)).toEqual(["keys", "records"]);
+  });
+
   it("are replaced when a name gets another key, and only that name's", async () => {
     const entries = keyEntries();
     const { state, outputs } = await step([person(0)], START, { directory: directoryOf(entries) });
