@@ -105,9 +105,10 @@ function clash(
       ? `'${field}' is named above already`
       : `'${field}' and '${other.field}' are one inside the other; expected each part once`;
   }
-  return (mine === "[]") === (others === "[]")
+  const [kind, otherKind] = [mine, others].map((part) => (part === "[]" ? "array" : "object"));
+  return kind === otherKind
     ? null
-    : `'${field}' needs an array where '${other.field}' needs an object, or the other way round`;
+    : `'${field}' needs an ${kind} where '${other.field}' needs an ${otherKind}`;
 }
 
 /** Why a field never reaches encrypt, or null. */

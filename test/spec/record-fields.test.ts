@@ -134,9 +134,19 @@ describe("encrypt.records", () => {
     expect(() => spec("['visits[].note', 'visits[].at']")).toThrow("the file loads");
     expect(() => spec("[visits]")).toThrow("the file loads");
     expect(spec("['visits[].note', visits]").join()).toMatch(/one inside the other/);
-    expect(spec("['visits[].note', visits.at]").join()).toMatch(
-      /needs an array where|not in the record schema/,
+  });
+
+  it("refuses one field as an array and as an object", () => {
+    const schema = JSON.parse(exampleSchema);
+    schema.properties.visits = { type: ["array", "object"] };
+    const rule = '  - { field: visits, action: replace, with: "" }\n  # A***';
+    const text = edited(
+      "[name, note]",
+      "['visits[].note', visits.at]",
+      edited("  # A***", rule, GOOD),
     );
+    const messages = complaintsOf(text, {}, JSON.stringify(schema)).map(({ message }) => message);
+    expect(messages).toEqual(["'visits.at' needs an object where 'visits[].note' needs an array"]);
   });
 });
 
