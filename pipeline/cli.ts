@@ -126,6 +126,15 @@ function declareCommands(cli: CAC, run: Runner): void {
       run<[string, Options]>(async () => (await import("./commands/predictions.ts")).predictions),
     );
   cli
+    .command(
+      "records <file>",
+      "Print the records that encrypt.records shares, as far as a key opens them",
+    )
+    .option("--key <file>", "Private key that the owner granted: PKCS#8 in PEM, mode 0600")
+    .option("--follow", "Wait for more until stopped")
+    .option("--json", "JSON lines, with what is sealed or refused")
+    .action(run<[string, Options]>(async () => (await import("./commands/records.ts")).records));
+  cli
     .command("ledger <file>", "Show the privacy ledger")
     .option("--verify", "Recompute every entry; exit 1 on any edit, gap or fork")
     .option("--json", "Entries as JSON lines")

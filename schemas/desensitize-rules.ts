@@ -18,7 +18,7 @@ const KEY_ID = /^[A-Za-z0-9._-]{1,32}$/;
 
 export const field = z.string().regex(FIELD, "a field name (letters, digits, _ and -)");
 export const secret = z.string().regex(SECRET, 'a reference "env:NAME" to an environment variable');
-const rulePath = z
+export const rulePath = z
   .string()
   .max(1024)
   .regex(PATH, "a field name, or a path such as customer.address.postcode or items[].iban");

@@ -7,7 +7,7 @@
  * live in `pipeline/spec/`. Must not import any room.
  */
 import { z } from "zod";
-import { field, rule, secret } from "./desensitize-rules.ts";
+import { field, rule, rulePath, secret } from "./desensitize-rules.ts";
 import { pluginList } from "./plugin-list.ts";
 
 /** Version of this file format. A file may say `version: 1`; one that does not means the newest. */
@@ -19,6 +19,8 @@ export const PIPELINE_FILE_VERSION = 1;
  * within Kafka's limit of 249.
  */
 const NAME = /^[a-z](?:[a-z0-9-]{0,46}[a-z0-9])?$/;
+/** As grants are named in `keys`. */
+const GRANT_NAME = /^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$/;
 /** 32 bytes in unpadded base64url are 43 characters; the last carries 4 bits, so only every fourth is canonical. */
 const IDENTITY = /^ed25519:[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/;
 
@@ -31,7 +33,7 @@ const path = z.string().min(1).max(1024);
 
 /** Paths and user names may say who connects; each stage then has a certificate or user of its own. */
 const ROLE_HINT =
-  "{role} in it becomes the stage's name, or producer, consumer, operator or replayer for the commands.";
+  "{role} in it becomes the stage's name, or producer, consumer, reader, operator or replayer for the commands.";
 
 const tls = z
   .union([
@@ -185,6 +187,40 @@ const features = z.strictObject({
     .describe("Shares of the labelled records, by keyed hash of the subject; they sum to 1."),
 });
 
+const recordFields = z
+  .strictObject({
+    clear: z
+      .array(rulePath)
+      .max(256)
+      .default([])
+      .describe("Fields that leave as desensitize made them; nothing protects them from changes."),
+    sealed: z
+      .array(
+        z.strictObject({
+          fields: z.array(rulePath).min(1).max(256).describe("Fields that are sealed in place."),
+          for: z
+            .array(
+              z.string().regex(GRANT_NAME, "a name: lower-case letters, digits and -, 32 at most"),
+            )
+            .min(1)
+            .max(16)
+            .describe("Names of grants (sealstream keys grant): who can open these fields."),
+        }),
+      )
+      .min(1)
+      .max(64)
+      .describe("Fields that some can read and others cannot."),
+    rotateAfterRecords: integer(1, 2 ** 31)
+      .default(100_000)
+      .describe("Records sealed with one data key of an audience."),
+    rotateAfterMs: integer(1000, 31_536_000_000)
+      .default(86_400_000)
+      .describe("A data key is replaced after this long."),
+  })
+  .describe(
+    "Desensitized records for other services, in topic records: fields in clear, or sealed for some; a field in neither list is left out.",
+  );
+
 const encrypt = z.strictObject({
   examples: z
     .strictObject({
@@ -216,6 +252,7 @@ const encrypt = z.strictObject({
     })
     .prefault({})
     .describe("Unlabelled records, for prediction."),
+  records: recordFields.optional(),
 });
 
 const layer = z.strictObject({

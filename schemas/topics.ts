@@ -10,6 +10,7 @@ export type TopicRole =
   | "raw"
   | "desensitized"
   | "examples"
+  | "records"
   | "packs"
   | "contributions"
   | "models"
@@ -40,6 +41,8 @@ export const TOPICS: Readonly<Record<TopicRole, TopicShape>> = {
   raw: { partitions: "lanes", retention: "delete" },
   desensitized: { partitions: "lanes", retention: "delete" },
   examples: { partitions: "lanes", retention: "delete" },
+  // Desensitized records for downstream services, some fields sealed; empty unless the file has encrypt.records.
+  records: { partitions: "lanes", retention: "delete" },
   packs: { partitions: "lanes", retention: "delete" },
   predictions: { partitions: "lanes", retention: "delete" },
   contributions: { partitions: "one", retention: "delete" },

@@ -1,5 +1,5 @@
 /**
- * What users of the library import: connect, produce, read predictions, verify the ledger.
+ * What users of the library import: connect, produce, read predictions and shared records, verify the ledger.
  * @example
  * ```ts
  * import { createKafkajsClient, loadPipelineSpec, produceLines } from "sealstream";
@@ -21,3 +21,9 @@ export {
   readPredictions,
 } from "./predictions.ts";
 export { type ProduceOptions, produceLines } from "./produce.ts";
+export {
+  type OpenedRecord,
+  openRecords,
+  type RecordReaderOptions,
+  type RefusedField,
+} from "./records.ts";

@@ -13,6 +13,7 @@ import type { TrustRoot } from "../crypto/trust.ts";
 import { argmax } from "../network/forward.ts";
 import type { KafkaClient } from "../stream/port.ts";
 import { readKeys } from "./keys.ts";
+import { readLanes } from "./lanes.ts";
 import {
   type AuthenticPredictions,
   createPredictionLane,
@@ -181,33 +182,10 @@ export async function* readPredictions(
 ): AsyncGenerator<Prediction> {
   const decryptors = createDecryptors(options.keys);
   try {
-    yield* readLanes({ ...options, decryptorFor: decryptors.decryptorFor });
+    const own = { ...options, decryptorFor: decryptors.decryptorFor };
+    const lanes = Array.from({ length: options.partitions }, (_, lane) => readLane(own, lane));
+    yield* readLanes(lanes, options.follow);
   } finally {
     await decryptors.close();
   }
-}
-
-async function* readLanes(options: LaneOptions): AsyncGenerator<Prediction> {
-  const lanes = Array.from({ length: options.partitions }, (_, lane) => readLane(options, lane));
-  if (!options.follow) {
-    for (const lane of lanes) {
-      yield* lane;
-    }
-    return;
-  }
-  // Lanes are read side by side: the first that has something is yielded, then asked again.
-  const next = new Map(lanes.map((lane) => [lane, take(lane)]));
-  while (next.size > 0) {
-    const { lane, result } = await Promise.race(next.values());
-    if (result.done === true) {
-      next.delete(lane);
-    } else {
-      next.set(lane, take(lane));
-      yield result.value;
-    }
-  }
-}
-
-async function take(lane: AsyncGenerator<Prediction>) {
-  return { lane, result: await lane.next() };
 }

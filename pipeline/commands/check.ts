@@ -29,11 +29,24 @@ function summary(spec: PipelineSpec): string[] {
     ...(plugins.length === 0 ? [] : [`plugins     ${plugins.join(", then ")}, before the rules`]),
     `desensitize ${actions.join(", ")}`,
     `features    ${features} numbers; label ${spec.features.label.field}, ${spec.features.label.classes} classes`,
+    ...recordsText(spec),
     `network     ${[features, ...layers].join(" -> ")}`,
     `privacy     epsilon ${spec.privacy.epsilon} at delta ${spec.privacy.delta} for each record: noise multiplier ${noise.toFixed(3)}`,
     `prediction  ${DEFAULT_PARAMETERS.id}, ${Math.ceil(bytesPerRecord(DEFAULT_PARAMETERS, features)).toLocaleString("en")} bytes a record in full packs`,
     `zones       ${spec.zones === null ? 'none pinned yet: run "sealstream keys create" before "run"' : "pinned"}`,
   ];
+}
+
+/** Who gets which field of `encrypt.records`. */
+function recordsText({ encrypt: { records } }: PipelineSpec): string[] {
+  if (records === null) {
+    return [];
+  }
+  const clear = records.clear.length === 0 ? [] : [`${records.clear.join(", ")} in clear`];
+  const sealed = records.sealed.map(
+    (group) => `${group.fields.join(", ")} sealed for ${group.for.join(", ")}`,
+  );
+  return [`records     ${[...clear, ...sealed].join("; ")}; no other field`];
 }
 
 /** A plugin of this package, or null when it is not built. */

@@ -59,8 +59,13 @@ export class ProgressCounter {
     }
   }
 
-  note(name: string, value: number | string): void {
-    this.#notes[name] = value;
+  /** @param value null: there is nothing to say any more */
+  note(name: string, value: number | string | null): void {
+    if (value === null) {
+      delete this.#notes[name];
+    } else {
+      this.#notes[name] = value;
+    }
   }
 
   /** @param memory resident set size now and at its largest, in bytes */

@@ -10,6 +10,7 @@ import type { Complaint, KeyPath } from "./complaint.ts";
 import { parseIdentity } from "./identity.ts";
 import type { LocatedTree } from "./located-tree.ts";
 import { typesOf } from "./read-record-schema.ts";
+import { checkRecordFields } from "./record-fields.ts";
 import { checkRules } from "./rule-checks.ts";
 import { notInSchema, type PlacedRule, placeRules } from "./rule-fields.ts";
 
@@ -47,6 +48,7 @@ export function crossCheck(
     ...checkNamingFields(file, rules, schema, tree),
     ...checkFeatures(file, rules, schema, tree),
     ...checkSplit(file, tree),
+    ...checkRecordFields(file, rules, schema, tree),
     ...checkTraining(file, tree),
     ...checkNetwork(file, tree),
     ...checkZones(file, tree),

@@ -25,8 +25,6 @@ const LATER_KEYS: Readonly<Record<string, readonly string[]>> = {
   features: ["maps", "map", "scattering", "projection", "fourier", "standardize", "categories"],
   "features.inputs[]": ["categories", "map", "standardize", "missing"],
   "features.label": ["range", "values"],
-  encrypt: ["fields", "recipients", "kms", "algorithm"],
-  "encrypt.examples": ["recipients"],
   "encrypt.packs": ["rate", "fill", "consumers", "deadlineMs"],
   train: [
     "method",

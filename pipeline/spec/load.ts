@@ -15,6 +15,7 @@ import { type LocatedTree, readTree } from "./located-tree.ts";
 import type { PipelineSpec, SaslSpec, TlsSpec } from "./pipeline-spec.ts";
 import { checkPlugins, toBuiltIns, toPlugins } from "./plugin-list.ts";
 import { type ReadRecordSchema, readRecordSchema } from "./read-record-schema.ts";
+import { toRecordFields } from "./record-fields.ts";
 import { placeRules } from "./rule-fields.ts";
 import { readRuleFiles } from "./rule-files.ts";
 import { type LocatedSchema, warnAboutRules } from "./rule-warnings.ts";
@@ -147,7 +148,7 @@ function toSpec(
     plugins: toPlugins(file.plugins, path),
     builtInPlugins: toBuiltIns(file.plugins),
     features: file.features,
-    encrypt: file.encrypt,
+    encrypt: { ...file.encrypt, records: toRecordFields(file) },
     train: file.train,
     privacy: file.privacy,
     predict: file.predict,

@@ -209,6 +209,20 @@ export interface PluginSpec {
   readonly deadlineMs: number;
 }
 
+/** Which fields of a desensitized record stand in topic `records`, and how; a field in neither list does not. */
+export interface RecordFieldsSpec {
+  /** Paths, as rules write them. */
+  readonly clear: readonly string[];
+  readonly sealed: readonly {
+    readonly fields: readonly string[];
+    /** Names of grants, sorted, each once. */
+    readonly for: readonly string[];
+  }[];
+  /** Records sealed with one data key of a lane and an audience. */
+  readonly rotateAfterRecords: number;
+  readonly rotateAfterMs: number;
+}
+
 export interface PipelineSpec {
   readonly name: string;
   /** Absolute path of the pipeline file. */
@@ -267,6 +281,8 @@ export interface PipelineSpec {
       readonly cipher: "aes-256-gcm" | "chacha20-poly1305";
     };
     readonly packs: { readonly lingerMs: number; readonly maxBytesPerRecord: number };
+    /** What other services read of the records; null: topic `records` stays empty. */
+    readonly records: RecordFieldsSpec | null;
   };
   readonly train: {
     readonly network: readonly DenseLayerSpec[];

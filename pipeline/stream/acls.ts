@@ -20,12 +20,13 @@ import {
 } from "../../schemas/topics.ts";
 
 /** Who connects: a stage, or a command for people. */
-export type KafkaRole = StageName | "producer" | "consumer" | "operator" | "replayer";
+export type KafkaRole = StageName | "producer" | "consumer" | "reader" | "operator" | "replayer";
 
 export const KAFKA_ROLES = [
   ...STAGES,
   "producer",
   "consumer",
+  "reader",
   "operator",
   "replayer",
 ] as const satisfies readonly KafkaRole[];
@@ -48,7 +49,7 @@ const STAGE_TOPICS: Readonly<
   Record<StageName, { reads: readonly TopicRole[]; writes: readonly TopicRole[] }>
 > = {
   desensitize: { reads: ["keys"], writes: ["desensitized"] },
-  encrypt: { reads: ["keys"], writes: ["examples", "packs", "keys"] },
+  encrypt: { reads: ["keys"], writes: ["examples", "records", "packs", "keys"] },
   train: { reads: ["keys", "ledger", "models"], writes: ["contributions", "keys"] },
   aggregate: { reads: ["keys", "ledger", "models"], writes: ["ledger", "models", "keys"] },
   predict: { reads: ["keys", "ledger", "models"], writes: ["predictions"] },
@@ -133,6 +134,9 @@ function grantsOf(pipeline: string, role: KafkaRole): Grant[] {
       return (["predictions", "keys", "ledger"] as const).map((name) =>
         topic("Read", topicName(pipeline, name)),
       );
+    case "reader":
+      // Whoever was granted keys of `records`; which fields open is a matter of keys.
+      return (["records", "keys"] as const).map((name) => topic("Read", topicName(pipeline, name)));
     case "operator":
       return operatorGrants(pipeline);
     case "replayer":

@@ -49,6 +49,21 @@ describe("check", () => {
     expect((await run(wrong, { strict: true })).code).toBe(2);
   });
 
+  it("says who gets which field of the records that are shared", async () => {
+    const shared = `encrypt:
+  records:
+    clear: [formId, postcode]
+    sealed:
+      - { fields: [name], for: [support] }
+      - { fields: [pixels], for: [support, billing] }
+`;
+    const { printed } = await run((text) => text.replace("encrypt:\n", shared));
+    expect(printed).toContain(
+      "records     formId, postcode in clear; name sealed for support; pixels sealed for billing, support; no other field",
+    );
+    expect((await run(same)).printed.filter((line) => line.startsWith("records"))).toEqual([]);
+  });
+
   it("prints warnings beside complaints under --json", async () => {
     const { code, printed, told, file } = await run(risky, { json: true });
     expect({ code, told }).toEqual({ code: 0, told: [] });

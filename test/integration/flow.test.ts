@@ -74,6 +74,7 @@ async function writeGarbage(): Promise<void> {
   for (const role of [
     "keys",
     "examples",
+    "records",
     "packs",
     "contributions",
     "models",

@@ -127,13 +127,14 @@ describe.skipIf(!hasOpenssl())("a cluster with TLS, SASL and ACLs", () => {
   });
 
   it.each([
-    ["predict", ["raw", "desensitized", "examples", "contributions", "predictions"]],
-    ["train", ["raw", "desensitized", "packs", "predictions"]],
+    ["predict", ["raw", "desensitized", "examples", "records", "contributions", "predictions"]],
+    ["train", ["raw", "desensitized", "records", "packs", "predictions"]],
     ["aggregate", ["raw", "desensitized", "examples", "packs", "predictions"]],
     ["desensitize", ["desensitized", "examples", "packs", "models", "predictions"]],
-    ["encrypt", ["raw", "examples", "packs", "models", "predictions"]],
+    ["encrypt", ["raw", "examples", "records", "packs", "models", "predictions"]],
     ["producer", ["raw", "desensitized", "predictions"]],
-    ["consumer", ["raw", "desensitized", "examples", "packs"]],
+    ["consumer", ["raw", "desensitized", "examples", "records", "packs"]],
+    ["reader", ["raw", "desensitized", "examples", "packs", "models", "predictions"]],
   ] as const)("lets %s not read %j", async (role, forbidden) => {
     const client = await createKafkajsClient(cluster.options(role));
     for (const name of forbidden) {

@@ -121,6 +121,8 @@ describe("progress", () => {
       busySeconds: 0.5,
     });
     expect(progressLine(report)).toMatch(/^train#1 +20 records +lag 8 +dead 2 +100 MB +model 4$/);
+    counter.note("model", null);
+    expect(progressLine(counter.report(memory))).toMatch(/100 MB$/);
     counter.assign([0]);
     // Its last step, finished after the lane went elsewhere.
     counter.record(progress({ lane: 1, records: 0, outputs: 0, deadLetters: 0, processMs: 0 }));

@@ -32,7 +32,11 @@ function topicsOf(role: KafkaRole, operation: Acl["operation"]): string[] {
 describe("the ACLs of a pipeline", () => {
   it.each([
     ["desensitize", ["keys", "raw"], ["desensitized", "raw.dead"]],
-    ["encrypt", ["desensitized", "keys"], ["desensitized.dead", "examples", "keys", "packs"]],
+    [
+      "encrypt",
+      ["desensitized", "keys"],
+      ["desensitized.dead", "examples", "keys", "packs", "records"],
+    ],
     ["train", ["examples", "keys", "ledger", "models"], ["contributions", "examples.dead", "keys"]],
     [
       "aggregate",
@@ -60,6 +64,12 @@ describe("the ACLs of a pipeline", () => {
     expect(mayRead("desensitized")).toEqual(["encrypt", "replayer"]);
     expect(mayRead("examples")).toEqual(["train", "replayer"]);
     expect(mayRead("predictions")).toEqual(["consumer"]);
+    expect(mayRead("records")).toEqual(["reader"]);
+  });
+
+  it("let a reader of records read those and keys, and write nothing: who has a data key could seal under it", () => {
+    expect(topicsOf("reader", "Read")).toEqual(["p.keys", "p.records"]);
+    expect(acls.filter(({ principal }) => principal === "User:reader")).toHaveLength(2);
   });
 
   it("give each stage its own group and the transactional ids of its own lanes", () => {

@@ -6,8 +6,9 @@ import { SealstreamError } from "../../errors.ts";
 import { createEncryptStage } from "../../stages/encrypt/stage.ts";
 import type { WireStage } from "./world.ts";
 
-export const wire: WireStage = async ({ spec, directory, keys, counter }) => {
+export const wire: WireStage = async ({ spec, directory, keys, counter, logger }) => {
   let packs = 0;
+  let waited: string | null = null;
   return createEncryptStage({
     spec,
     directory,
@@ -36,6 +37,14 @@ export const wire: WireStage = async ({ spec, directory, keys, counter }) => {
     onPack: () => {
       packs += 1;
       counter.note("packs", packs);
+    },
+    onMissingGrants(names) {
+      const waits = names.length === 0 ? null : names.join(", ");
+      counter.note("waits for grant of records to", waits);
+      if (waits !== null && waits !== waited) {
+        logger.warn({ names }, "records wait: keys has no grant of records to these names");
+      }
+      waited = waits;
     },
   });
 };

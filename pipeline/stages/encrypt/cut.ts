@@ -18,6 +18,8 @@ export interface CutOptions {
   /** What is needed and known: the training zone's key for examples, the consumer's keys for packs. */
   readonly canSeal: boolean;
   readonly canPack: boolean;
+  /** Whether everybody for whom fields are sealed is known; every record has such fields. */
+  readonly canRecord: boolean;
 }
 
 export interface Cut {
@@ -58,7 +60,7 @@ export function decideCut(rows: readonly Row[], options: CutOptions): Cut {
   return { count: oldest.index, packRows: 0, blockedAt, dueMs: oldest.seenMs + lingerMs };
 }
 
-function isBlocked(row: Row, { canSeal, canPack }: CutOptions): boolean {
-  if (row.kind === "example") return !canSeal;
-  return row.kind === "predict" && !canPack;
+function isBlocked(row: Row, { canSeal, canPack, canRecord }: CutOptions): boolean {
+  if (row.kind === "refused") return false;
+  return !canRecord || !(row.kind === "example" ? canSeal : canPack);
 }

@@ -5,9 +5,11 @@
  */
 import { MAX_VALUE_BYTES } from "../../../schemas/topics.ts";
 import { createFeatureExtractor } from "../../features/extract.ts";
+import { createFieldTree } from "../../features/field-tree.ts";
 import { type Split, splitOf } from "../../features/split.ts";
 import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
 import type { Reason, StreamRecord } from "../../stream/contract.ts";
+import { fitsRecord } from "./record-projection.ts";
 
 /** The ids of a full pack (4,096 records) stand in one message of at most 900 KiB: 4,096 * (192 + 2) is 776 KiB. */
 export const MAX_RECORD_ID_BYTES = 192;
@@ -44,6 +46,8 @@ export function createRowReader(
   hmac: (message: Uint8Array) => Uint8Array,
 ): RowReader {
   const extractor = createFeatureExtractor(spec.features);
+  const { records } = spec.encrypt;
+  const tree = records === null ? null : createFieldTree(records);
   const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
   function idOf(key: Uint8Array | null): string | null {
@@ -77,6 +81,9 @@ export function createRowReader(
         return refused("too-large");
       const extracted = extractor.extract(record.value);
       if (extracted.status === "refused") return refused(extracted.reason);
+      if (tree !== null && record.value !== null && !fitsRecord(record.value, tree)) {
+        return refused("too-large");
+      }
       const { x } = extracted;
       if (extracted.status === "predict") {
         return { kind: "predict", offset, recordId: id, x, seenMs: nowMs };

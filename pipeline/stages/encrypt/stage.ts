@@ -1,12 +1,14 @@
 /**
  * Stage `encrypt`: the last one in the owner's zone. Desensitized records become vectors; labelled ones are sealed one
- * by one for the training zone, unlabelled ones share CKKS slots under the consumer's public key.
+ * by one for the training zone, unlabelled ones share CKKS slots under the consumer's public key. Both also go to other
+ * services, field by field, where the pipeline file says so.
  *
  * Everything is handed in: keys, the view of `keys`, the packer, randomness. Must not know Kafka or node-seal, and must
  * hold no key that opens what it seals beyond the data key in use.
  */
 import type { KeyDirectory } from "../../crypto/directory.ts";
 import type { SecretKey, SigningKey } from "../../crypto/key-handles.ts";
+import type { Kms } from "../../crypto/kms/kms.ts";
 import type { Recipient } from "../../crypto/wrap/types.ts";
 import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
 import type {
@@ -22,13 +24,15 @@ import { fillsLane } from "../../stream/record-window.ts";
 import { type Cut, decideCut } from "./cut.ts";
 import { type ExampleRow, sealExamples } from "./example-sealer.ts";
 import { type Packer, type PredictRow, type SealedPack, sealPack } from "./pack-sealer.ts";
+import { audiencesOf, type GrantView, type RecordAudiences } from "./record-audiences.ts";
+import { sealRecords } from "./record-sealer.ts";
 import { createRowReader, type Row, type RowReader } from "./row.ts";
 import { type EncryptState, encodeState, restoreState } from "./state.ts";
 
 export interface EncryptOptions {
   readonly spec: PipelineSpec;
   /** View of `keys`: the training zone's and the consumer's public keys. */
-  readonly directory: Pick<KeyDirectory, "recipient" | "recipientsFor">;
+  readonly directory: Pick<KeyDirectory, "recipient" | "recipientsFor"> & GrantView;
   /** Key `owner-signing`. */
   readonly signer: SigningKey;
   /** Key `split`. */
@@ -40,10 +44,14 @@ export interface EncryptOptions {
   /** Hex id of the consumer's public CKKS key; null: not known yet. */
   readonly consumerKeyId: () => string | null;
   readonly slotsPerPack: number;
+  /** Wraps data keys of records for grants of keys in a service. */
+  readonly kms?: Kms | undefined;
   /** CSPRNG. */
   readonly random: (bytes: number) => Uint8Array;
   /** A pack was made; its transaction may still be thrown away. `bytes`: of its ciphertexts. */
   readonly onPack?: (pack: { lane: number; rows: number; bytes: number }) => void;
+  /** Names for which fields are to be sealed but of which nothing is known; records wait while there is one. */
+  readonly onMissingGrants?: (names: readonly string[]) => void;
 }
 
 /** How long to wait before looking again for keys that are not published yet. */
@@ -93,6 +101,7 @@ function openLane(
     async process(records, state, nowMs) {
       const rows = readRows(records, nowMs);
       const keys = availableKeys(options);
+      if (keys.records !== null) options.onMissingGrants?.(keys.records.missing);
       const cut = decideCut(rows, {
         slotsPerPack: options.slotsPerPack,
         lingerMs: options.spec.encrypt.packs.lingerMs,
@@ -100,15 +109,16 @@ function openLane(
         windowFull: fillsLane(records, bounds),
         canSeal: keys.examples !== null,
         canPack: keys.consumer !== null,
+        canRecord: keys.records === null || keys.records.missing.length === 0,
       });
-      const made = await encryptRows(rows.slice(0, cut.count), state, {
-        lane,
-        keys,
-        reader,
-        options,
-        nowMs,
-      });
-      return toResult(records, rows, cut, { ...made, nowMs });
+      const done = rows.slice(0, cut.count);
+      const made = await encryptRows(done, state, { lane, keys, reader, options, nowMs });
+      const good = records.filter(
+        (_record, index) => (done[index]?.kind ?? "refused") !== "refused",
+      );
+      const shared = await shareRecords(good, made.state, { lane, keys, options, nowMs });
+      const outputs = [...made.outputs, ...shared.outputs];
+      return toResult(records, rows, cut, { outputs, state: shared.state, nowMs });
     },
   };
 }
@@ -116,18 +126,19 @@ function openLane(
 interface AvailableKeys {
   readonly examples: readonly Recipient[] | null;
   readonly consumer: { readonly recipient: Recipient; readonly keyId: string } | null;
+  /** Null: the file has no `encrypt.records`. */
+  readonly records: RecordAudiences | null;
 }
 
-function availableKeys({ directory, consumerKeyId }: EncryptOptions): AvailableKeys {
+function availableKeys({ directory, consumerKeyId, spec }: EncryptOptions): AvailableKeys {
   const recipient = directory.recipient("consumer-unwrap");
   const keyId = consumerKeyId();
   return {
     examples: directory.recipientsFor("examples"),
     consumer: recipient === null || keyId === null ? null : { recipient, keyId },
+    records: spec.encrypt.records && audiencesOf(spec.encrypt.records, directory),
   };
 }
-
-/** The same measure as the lane's own: records, and bytes of keys, values and header values. */
 
 interface Made {
   readonly outputs: readonly OutputRecord[];
@@ -180,6 +191,23 @@ async function encryptRows(
     nowMs,
   });
   return { outputs: [...sealed.outputs, ...(pack?.outputs ?? [])], state: sealed.state };
+}
+
+/** The same records for other services, where the file asks for it. */
+async function shareRecords(
+  records: readonly StreamRecord[],
+  state: EncryptState,
+  by: { lane: number; keys: AvailableKeys; options: EncryptOptions; nowMs: number },
+): Promise<Made> {
+  const { spec, signer, kms } = by.options;
+  const { records: fields } = spec.encrypt;
+  const audiences = by.keys.records?.recipients;
+  if (fields === null || audiences === undefined) return { outputs: [], state };
+  const { lane, nowMs } = by;
+  return sealRecords(records, state, {
+    ...{ pipeline: spec.name, lane, signer, kms },
+    ...{ fields, audiences, nowMs },
+  });
 }
 
 function toResult(

@@ -4,11 +4,12 @@
  * Sequences must rise for ever: readers refuse an envelope or pack whose sequence does not. The data key is not part
  * of the bytes: a lane that starts again makes a new one, so that no nonce can come twice.
  *
- * Grammar, version 1, 17 bytes, integers big-endian:
- *   state           = version exampleSequence packSequence
- *   version         = 0x01
+ * Grammar, version 2, 25 bytes, integers big-endian; version 1 ends before recordSequence, which is then 0:
+ *   state           = version exampleSequence packSequence recordSequence
+ *   version         = 0x02
  *   exampleSequence = u64   of the next example
  *   packSequence    = u64   of the next pack
+ *   recordSequence  = u64   of the next record of topic records
  */
 import type { DataKey } from "../../crypto/data-key.ts";
 import { SealstreamError } from "../../errors.ts";
@@ -23,42 +24,61 @@ export interface ExampleKey {
   readonly madeAtMs: number;
 }
 
+/** A data key of `records` in use: of one audience. */
+export interface RecordKey {
+  readonly dataKey: DataKey;
+  /** Who can open it (recipientNames). */
+  readonly recipients: string;
+  /** Records sealed with it. */
+  readonly sealed: number;
+  readonly madeMs: number;
+}
+
 export interface EncryptState {
   readonly exampleSequence: number;
   readonly packSequence: number;
+  readonly recordSequence: number;
   readonly key: ExampleKey | null;
+  /** By the audience's names, joined. */
+  readonly recordKeys: ReadonlyMap<string, RecordKey>;
 }
 
-const VERSION = 1;
-const STATE_BYTES = 17;
+const VERSION = 2;
+/** Bytes by version. */
+const STATE_BYTES: Readonly<Record<number, number>> = { 1: 17, 2: 25 };
 
 /** Changelog value of a state; a new buffer. */
 export function encodeState(state: EncryptState): Uint8Array {
-  const bytes = new Uint8Array(STATE_BYTES);
+  const bytes = new Uint8Array(25);
   const view = new DataView(bytes.buffer);
   view.setUint8(0, VERSION);
   view.setBigUint64(1, BigInt(state.exampleSequence));
   view.setBigUint64(9, BigInt(state.packSequence));
+  view.setBigUint64(17, BigInt(state.recordSequence));
   return bytes;
 }
 
 /**
- * State at a lane's start, without a data key.
+ * State at a lane's start, without data keys.
  * @param changelog last committed changelog value, or null for a lane that never committed
- * @throws SealstreamError state-mismatch when the bytes are not a state of version 1
+ * @throws SealstreamError state-mismatch when the bytes are not a state of version 1 or 2
  */
 export function restoreState(changelog: Uint8Array | null): EncryptState {
-  if (changelog === null) return { exampleSequence: 0, packSequence: 0, key: null };
+  const none = { key: null, recordKeys: new Map() };
+  if (changelog === null) {
+    return { exampleSequence: 0, packSequence: 0, recordSequence: 0, ...none };
+  }
   const view = new DataView(changelog.buffer, changelog.byteOffset, changelog.byteLength);
-  if (changelog.length === STATE_BYTES && view.getUint8(0) === VERSION) {
+  if (changelog.length > 0 && changelog.length === STATE_BYTES[view.getUint8(0)]) {
     const exampleSequence = Number(view.getBigUint64(1));
     const packSequence = Number(view.getBigUint64(9));
-    if (Number.isSafeInteger(exampleSequence) && Number.isSafeInteger(packSequence)) {
-      return { exampleSequence, packSequence, key: null };
+    const recordSequence = changelog.length > 17 ? Number(view.getBigUint64(17)) : 0;
+    if ([exampleSequence, packSequence, recordSequence].every(Number.isSafeInteger)) {
+      return { exampleSequence, packSequence, recordSequence, ...none };
     }
   }
   throw new SealstreamError(
     "state-mismatch",
-    "The changelog of an encrypt lane is not a state of version 1; restore the topics together or start a new generation.",
+    "The changelog of an encrypt lane is not a state of version 1 or 2; restore the topics together or start a new generation.",
   );
 }

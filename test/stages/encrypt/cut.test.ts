@@ -14,6 +14,7 @@ const base: CutOptions = {
   windowFull: false,
   canSeal: true,
   canPack: true,
+  canRecord: true,
 };
 
 /** e: example, p: to predict, seen now, o: to predict, seen long ago, x: refused. */
@@ -82,6 +83,11 @@ describe("decideCut", () => {
       count: 1,
       packRows: 1,
     });
+  });
+
+  it("stops before the first usable row while nobody can read the records", () => {
+    expect(cut("xxep", { canRecord: false })).toMatchObject({ count: 2, blockedAt: 2 });
+    expect(cut("xpe", { canRecord: false, windowFull: true })).toMatchObject({ count: 1 });
   });
 
   it("keeps its promises for 2,000 windows", () => {

@@ -2,12 +2,12 @@
 import { randomBytes } from "node:crypto";
 import { expect, it } from "vitest";
 import { createEncryptStage } from "../../../pipeline/stages/encrypt/stage.ts";
-import type { EncryptState } from "../../../pipeline/stages/encrypt/state.ts";
+import { restoreState } from "../../../pipeline/stages/encrypt/state.ts";
 import { edited } from "../../spec/fixtures.ts";
 import { asRecords, makeZones, record, smallSpec } from "./fixtures.ts";
 
 const zones = await makeZones("digits");
-const START: EncryptState = { exampleSequence: 0, packSequence: 0, key: null };
+const START = restoreState(null);
 
 /** A lane under the digits example with `more` behind its encrypt.examples. */
 async function openLane(more: string) {

@@ -21,7 +21,10 @@ import { asRecords, makeZones, record, smallSpec } from "./fixtures.ts";
 const LANE = 2;
 const SLOTS = 4;
 const zones = await makeZones("digits");
-const START: EncryptState = { exampleSequence: 0, packSequence: 0, key: null };
+const START: EncryptState = {
+  ...{ exampleSequence: 0, packSequence: 0, recordSequence: 0 },
+  ...{ key: null, recordKeys: new Map() },
+};
 
 async function openLane(
   change: Partial<EncryptOptions> = {},
@@ -184,6 +187,8 @@ describe("labelled records", () => {
       directory: {
         recipient: (purpose) => directory.recipient(purpose),
         recipientsFor: (topic) => directory.recipientsFor(topic),
+        grants: (topic) => directory.grants(topic),
+        list: () => directory.list(),
       },
     });
     const first = await lane.process(
