@@ -2,7 +2,7 @@
  * A process that writes records to a topic and reads them back, in the clear or sealed, through our own lane producer
  * and partition reader: the work of `npm run bench -- encrypt` on Kafka.
  *
- * Argument: KafkaWorkerSettings as JSON. A message KafkaJob is answered with {rate} in records per second, or {fault}.
+ * Argument: KafkaWorkerSettings as JSON. A message KafkaJob is answered with a KafkaResult, or {fault}.
  * Ends on SIGTERM and when its parent is gone.
  */
 import { randomBytes } from "node:crypto";
@@ -32,6 +32,13 @@ export interface KafkaJob {
   readonly lanes: number;
   /** Of every lane. */
   readonly records: number;
+}
+
+export interface KafkaResult {
+  /** Records per second. */
+  readonly rate: number;
+  /** Of this process, all threads, in microseconds per record: says what it costs where cores are not free. */
+  readonly cpu: number;
 }
 
 const VALUE_BYTES = 1024;
@@ -137,19 +144,25 @@ const lanes: readonly Lane[] = await Promise.all(
   })),
 );
 
-async function work(job: KafkaJob): Promise<number> {
+async function work(job: KafkaJob): Promise<KafkaResult> {
   const topic = job.sealed ? settings.sealedTopic : settings.plainTopic;
   const run = job.what === "produce" ? produce : consume;
   const used = lanes.slice(0, job.lanes);
+  const records = job.lanes * job.records;
   const start = performance.now();
+  const before = process.cpuUsage();
   await Promise.all(used.map((lane) => run(lane, topic, job)));
-  return (job.lanes * job.records * 1000) / (performance.now() - start);
+  const { user, system } = process.cpuUsage(before);
+  return {
+    rate: (records * 1000) / (performance.now() - start),
+    cpu: (user + system) / records,
+  };
 }
 
 process.on("message", (message) => {
   // Because only the parent writes to the channel.
   work(message as KafkaJob).then(
-    (rate) => process.send?.({ rate }),
+    (result) => process.send?.(result),
     (error: unknown) => process.send?.({ fault: String(error) }),
   );
 });

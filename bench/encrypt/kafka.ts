@@ -6,8 +6,8 @@ import { join } from "node:path";
 import type { Child } from "../lib/child.ts";
 import { type KafkaLab, withKafkaLab } from "../lib/kafka-lab.ts";
 import { type BenchRow, rowOf } from "../lib/report.ts";
-import { measure } from "../lib/rounds.ts";
-import type { KafkaJob, KafkaWorkerSettings } from "./kafka-worker.ts";
+import { measure, median } from "../lib/rounds.ts";
+import type { KafkaJob, KafkaResult, KafkaWorkerSettings } from "./kafka-worker.ts";
 
 const WORKER = join(import.meta.dirname, "kafka-worker.ts");
 /** As in bench/lane/contenders.ts. */
@@ -23,20 +23,20 @@ export interface KafkaPlan {
   readonly records: number;
 }
 
-type Ask = (job: KafkaJob) => Promise<number>;
+type Ask = (job: KafkaJob) => Promise<KafkaResult>;
 
 /** Starts the worker; a job at a time. */
 async function startWorker(lab: KafkaLab, settings: KafkaWorkerSettings): Promise<Ask> {
   const args = [...NODE_FLAGS, WORKER, JSON.stringify(settings)];
   const child: Child = lab.start(process.execPath, args, true);
-  let waiting = Promise.withResolvers<number>();
+  let waiting = Promise.withResolvers<KafkaResult>();
   child.onMessage((message) => {
     // Because the worker sends nothing else.
-    const { rate, fault } = message as { rate?: number; fault?: string };
-    if (fault === undefined) waiting.resolve(rate ?? 0);
-    else waiting.reject(new Error(`the worker says: ${fault}`));
+    const answered = message as KafkaResult | { readonly fault: string };
+    if ("fault" in answered) waiting.reject(new Error(`the worker says: ${answered.fault}`));
+    else waiting.resolve(answered);
   });
-  const answer = async (): Promise<number> => {
+  const answer = async (): Promise<KafkaResult> => {
     const late = setTimeout(
       () => waiting.reject(new Error(`no answer: ${child.failure() ?? "still running"}`)),
       JOB_TIMEOUT_MS,
@@ -49,21 +49,26 @@ async function startWorker(lab: KafkaLab, settings: KafkaWorkerSettings): Promis
   };
   await answer();
   return (job) => {
-    waiting = Promise.withResolvers<number>();
+    waiting = Promise.withResolvers<KafkaResult>();
     child.send(job);
     return answer();
   };
 }
 
-async function rowFor(
+async function rowsFor(
   ask: Ask,
   { what, lanes }: Pick<KafkaJob, "what" | "lanes">,
   plan: KafkaPlan,
-): Promise<BenchRow> {
+): Promise<BenchRow[]> {
   const { rounds } = plan;
   // As many records whatever the lanes, so that a turn lasts as long.
   const records = plan.records / lanes;
-  const turnOf = (sealed: boolean) => () => ask({ what, sealed, lanes, records });
+  const cpu = { ours: [] as number[], plain: [] as number[] };
+  const turnOf = (sealed: boolean) => async () => {
+    const result = await ask({ what, sealed, lanes, records });
+    cpu[sealed ? "ours" : "plain"].push(result.cpu);
+    return result.rate;
+  };
   const speeds = await measure(
     [
       { name: "ours", turn: turnOf(true) },
@@ -72,12 +77,15 @@ async function rowFor(
     { unitsPerRun: plan.records, rounds, turnMs: 0 },
   );
   const verb = what === "produce" ? "seal and produce" : "consume and open";
-  const about = {
-    case: `${verb} 1 KiB, ${lanes} partition${lanes === 1 ? "" : "s"}`,
-    unit: "records/s",
-    rounds,
-  };
-  return rowOf(about, speeds.get("ours")!, { [PLAIN]: speeds.get(PLAIN)! });
+  const title = `${verb} 1 KiB, ${lanes} partition${lanes === 1 ? "" : "s"}`;
+  const about = { case: title, unit: "records/s", rounds };
+  const spent = { case: `${title}: CPU of our process`, unit: "us/record", rounds };
+  // The first turn of each is not measured.
+  const [ours, plain] = [median(cpu.ours.slice(1)), median(cpu.plain.slice(1))];
+  return [
+    rowOf(about, speeds.get("ours")!, { [PLAIN]: speeds.get(PLAIN)! }),
+    rowOf({ ...spent, better: "less" }, ours, { [PLAIN]: plain }),
+  ];
 }
 
 export function kafkaRows(plan: KafkaPlan): Promise<BenchRow[]> {
@@ -96,7 +104,7 @@ export function kafkaRows(plan: KafkaPlan): Promise<BenchRow[]> {
     const rows: BenchRow[] = [];
     // Produced first: it is what is consumed.
     for (const what of ["produce", "consume"] as const) {
-      for (const lanes of [1, LANES]) rows.push(await rowFor(ask, { what, lanes }, plan));
+      for (const lanes of [1, LANES]) rows.push(...(await rowsFor(ask, { what, lanes }, plan)));
     }
     return rows;
   });

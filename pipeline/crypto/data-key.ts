@@ -52,8 +52,9 @@ export interface DataKeyScope {
 /**
  * Most seals under one key: 2^32, the bound of SP 800-38D section 8.3. The counter alone would allow 2^64; the lower
  * limit also keeps the GCM advantage below 2^-32 for records of up to 1 MB. ChaCha20-Poly1305 has no such bound: RFC
- * 8439 section 4 asks for distinct nonces only, and draft-irtf-cfrg-aead-limits section 5.2 puts its confidentiality
- * advantage at 0 for any number of seals. It keeps the same limit, so that changing the cipher never loosens one.
+ * 8439 section 4 asks for distinct nonces only, RFC 8446 section 5.5 finds its limit beyond 2^64 records, and the bound
+ * of draft-irtf-cfrg-aead-limits grows with forgery attempts, not with seals. It keeps the same limit, so that changing
+ * the cipher never loosens one.
  */
 export const DATA_KEY_LIMIT = 2 ** 32;
 
