@@ -1,3 +1,4 @@
+/** A train key folder that tests fill, and what they ask of it. Must not: be a test. */
 import { generateKeyPairSync, type KeyObject } from "node:crypto";
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,3 +1,4 @@
+/** Key files sealed with a passphrase or by a service: closed to everybody else, and to every change. */
 import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { argon2id } from "@noble/hashes/argon2.js";
 import { scrypt } from "@noble/hashes/scrypt.js";

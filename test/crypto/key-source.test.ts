@@ -1,3 +1,4 @@
+/** Keys in PEM and in the environment: what the purpose allows, and nothing loose, weak or out of place. */
 import { generateKeyPairSync, type KeyObject } from "node:crypto";
 import { chmodSync } from "node:fs";
 import { describe, expect, test } from "vitest";
