@@ -6,8 +6,7 @@
  * Must not: end the stage, which works on with the keys it has.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { hex } from "../../crypto/key-handles.ts";
-import { isPurpose, isUnwrap, PURPOSES, type SigningPurpose } from "../../crypto/key-purposes.ts";
+import { isPurpose, PURPOSES } from "../../crypto/key-purposes.ts";
 import type { KeyStore } from "../../crypto/key-store.ts";
 import { isSealstreamError } from "../../errors.ts";
 import type { Logger } from "../../stream/port.ts";
@@ -62,11 +61,7 @@ async function look(options: KeyRefreshOptions, purpose: string, kid: string): P
 /** True for a key that this holder should have and has not. */
 function isMissing(keys: KeyStore, purpose: string, kid: string): boolean {
   if (!isPurpose(purpose) || PURPOSES[purpose].holder !== keys.holder) return false;
-  if (isUnwrap(purpose)) return !keys.unwrapAll(purpose).some((key) => hex(key.kid) === kid);
-  // Because `signer` entries are of Ed25519 purposes alone.
-  return (
-    PURPOSES[purpose].kind === "ed25519" && hex(keys.signing(purpose as SigningPurpose).kid) !== kid
-  );
+  return !keys.holds(purpose, Buffer.from(kid, "hex"));
 }
 
 function defaultWait(ms: number, signal: AbortSignal): Promise<unknown> {
