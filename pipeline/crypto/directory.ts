@@ -73,7 +73,7 @@ export interface KeyListing {
 }
 
 export interface KeyDirectory {
-  /** Rises with each accepted record. */
+  /** Rises with each accepted record, and when more can be opened than before. */
   readonly version: number;
   /** Applies a record of the `keys` topic; never throws on bad input. `pending`: waits for a signer or for chunks. */
   apply(key: Uint8Array | null, value: Uint8Array | null): Applied;
@@ -154,15 +154,19 @@ export function createKeyDirectory(options: DirectoryOptions): KeyDirectory {
       return ours.has(hex(kid)) || (purpose !== null && purposes.has(purpose));
     });
   };
+  let version = 0;
+  const onUnwrapped = () => {
+    version++;
+    options.onUnwrapped?.();
+  };
   const state: State = {
     pipeline,
     trust,
     published,
-    dataKeys: createHeldDataKeys({ ...options, unwrapKeys, wants }),
+    dataKeys: createHeldDataKeys({ ...options, unwrapKeys, wants, onUnwrapped }),
     blobs: createBlobAssembler({ purposes: options.blobPurposes ?? BLOB_PURPOSES }),
     pending: [],
   };
-  let version = 0;
   const trustedBlob = (blob: PublicBlob | null) =>
     blob?.by.some((kid) => trust.isTrusted(kid)) === true ? blob : null;
   return {
@@ -199,7 +203,10 @@ export function createKeyDirectory(options: DirectoryOptions): KeyDirectory {
       return evaluation && { publicKey, evaluation };
     },
     isBusy: () => state.dataKeys.isBusy(),
-    keysAdded: () => state.dataKeys.retry(),
+    keysAdded() {
+      version++;
+      state.dataKeys.retry();
+    },
     list: () => ({
       signers: trust.signers(),
       recipients: published.all(),

@@ -85,7 +85,7 @@ async function consume(
   const gaps: number[] = [];
   const predictions: Prediction[] = [];
   const keys = {
-    unwrap: () => world.unwrap("consumer-unwrap"),
+    unwrapAll: () => [world.unwrap("consumer-unwrap")],
     blob: () => world.consumer.secretKey,
   };
   const found = readPredictions({
@@ -122,9 +122,13 @@ test("a reader that goes on where it stopped takes nothing twice", async () => {
 test("a bundle under another key than the consumer's published one is never decrypted", async () => {
   const other = await createWorld(SMALL);
   const blob = other.directory.blob("ckks-public");
-  const directory = { ...world.directory, blob: () => blob };
+  const directory = {
+    ...world.directory,
+    blob: () => blob,
+    consumerKey: other.directory.consumerKey,
+  };
   const { findSigner } = world.directory;
-  const keys = { unwrap: () => expect.fail("opened"), blob: () => expect.fail("decrypted") };
+  const keys = { unwrapAll: () => expect.fail("opened"), blob: () => expect.fail("decrypted") };
   const refused = await consume(written.flat(), {
     directory: { ...directory, findSigner },
     keys: keys as unknown as KeyStore,

@@ -6,12 +6,13 @@ import { SealstreamError } from "../../errors.ts";
 import { createEncryptStage } from "../../stages/encrypt/stage.ts";
 import type { WireStage } from "./world.ts";
 
-export const wire: WireStage = async ({ spec, directory, keys, counter, logger }) => {
+export const wire: WireStage = async ({ spec, directory, keys, kms, counter, logger }) => {
   let packs = 0;
   let waited: string | null = null;
   return createEncryptStage({
     spec,
     directory,
+    kms,
     signer: keys.signing("owner-signing"),
     splitSecret: keys.secret("split"),
     parametersId: DEFAULT_PARAMETERS.id,

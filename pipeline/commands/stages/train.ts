@@ -30,6 +30,7 @@ export const wire: WireStage = async (world) => {
     directory,
     keysFreshAsOf: world.keysFreshAsOf,
     signer: keys.signing("train-signing"),
+    kms: world.kms,
     model: () => {
       const model = models.newest();
       if (model === null) return null;

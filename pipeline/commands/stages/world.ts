@@ -6,9 +6,15 @@
  */
 import { join } from "node:path";
 import { type StageName, type TopicRole, topicName } from "../../../schemas/topics.ts";
-import { type BlobPurpose, createKeyDirectory, type KeyDirectory } from "../../crypto/directory.ts";
+import {
+  type BlobPurpose,
+  createKeyDirectory,
+  type DirectoryOptions,
+  type KeyDirectory,
+} from "../../crypto/directory.ts";
 import type { UnwrapPurpose } from "../../crypto/key-purposes.ts";
 import type { KeyStore } from "../../crypto/key-store.ts";
+import type { Kms } from "../../crypto/kms/kms.ts";
 import type { StageMetrics } from "../../observe/metrics.ts";
 import type { ProgressCounter } from "../../observe/progress.ts";
 import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
@@ -16,7 +22,7 @@ import type { Stage, StreamRecord } from "../../stream/contract.ts";
 import type { KafkaClient, Logger } from "../../stream/port.ts";
 import { followTopic, type Tail } from "../../stream/tail.ts";
 import { type CommandContext, trustRoot } from "../context.ts";
-import { openStageKeys } from "../key-access.ts";
+import { kmsFor, openStageKeys } from "../key-access.ts";
 import { createKeyRefresh } from "./key-refresh.ts";
 
 export interface StageWorld {
@@ -25,6 +31,8 @@ export interface StageWorld {
   readonly client: KafkaClient;
   readonly logger: Logger;
   readonly keys: KeyStore;
+  /** Wraps data keys for recipients whose key is in a service. */
+  readonly kms: Kms | undefined;
   readonly directory: KeyDirectory;
   readonly counter: ProgressCounter;
   readonly metrics: StageMetrics;
@@ -68,17 +76,28 @@ const STAGE_VIEW: Readonly<
 export async function openWorld(options: WorldOptions): Promise<StageWorld> {
   const { spec, client, logger, stage } = options;
   const keys = await openStageKeys(options.context, join(options.keysRoot, stage), stage);
-  const directory = openDirectory(spec, keys, stage);
   const tails: Tail[] = [];
-  let keysFreshAsOf = (): number => Number.NEGATIVE_INFINITY;
   const failure = Promise.withResolvers<never>();
   failure.promise.catch(() => undefined);
+  const directory = openDirectory(spec, keys, stage, {
+    onUnwrapped: () => world.onChange(),
+    // Its patience has ended: whoever keeps this stage starts it again.
+    onUnwrapFailed: (error) => failure.reject(error),
+  });
+  let tailFreshAsOf = (): number => Number.NEGATIVE_INFINITY;
+  let freshAsOf = Number.NEGATIVE_INFINITY;
+  const keysFreshAsOf = (): number => {
+    // A data key that a service still unwraps is no key that is not there: time stands still until it has come.
+    if (!directory.isBusy()) freshAsOf = tailFreshAsOf();
+    return freshAsOf;
+  };
   const world: StageWorld = {
     ...options,
     keys,
     directory,
     failed: failure.promise,
-    keysFreshAsOf: () => keysFreshAsOf(),
+    kms: kmsFor(options.context, stage),
+    keysFreshAsOf,
     onChange: () => undefined,
     async follow(role, apply) {
       const tail = await followTopic({
@@ -93,7 +112,7 @@ export async function openWorld(options: WorldOptions): Promise<StageWorld> {
       });
       tails.push(tail);
       if (role === "keys") {
-        keysFreshAsOf = tail.freshAsOf;
+        tailFreshAsOf = tail.freshAsOf;
       }
       tail.done.catch((error: unknown) => failure.reject(error));
       await tail.caughtUp;
@@ -106,7 +125,10 @@ export async function openWorld(options: WorldOptions): Promise<StageWorld> {
     keys,
     logger,
     signal: options.context.signal,
-    onAdded: () => world.onChange(),
+    onAdded: () => {
+      directory.keysAdded();
+      world.onChange();
+    },
   });
   await world.follow("keys", (record) => {
     const applied = directory.apply(record.key, record.value);
@@ -119,12 +141,18 @@ export async function openWorld(options: WorldOptions): Promise<StageWorld> {
 }
 
 /** An empty directory with this stage's own unwrapping keys. */
-export function openDirectory(spec: PipelineSpec, keys: KeyStore, stage: StageName): KeyDirectory {
+export function openDirectory(
+  spec: PipelineSpec,
+  keys: KeyStore,
+  stage: StageName,
+  events: Pick<DirectoryOptions, "onUnwrapped" | "onUnwrapFailed"> = {},
+): KeyDirectory {
   const { unwrap, blobs } = STAGE_VIEW[stage];
   return createKeyDirectory({
     pipeline: spec.name,
     ...trustRoot(spec),
     unwrapKeys: () => unwrap.flatMap((purpose) => keys.unwrapAll(purpose)),
     blobPurposes: blobs,
+    ...events,
   });
 }

@@ -3,6 +3,7 @@
  */
 import type { KeyDirectory } from "../../crypto/directory.ts";
 import type { KeyStore } from "../../crypto/key-store.ts";
+import type { Kms } from "../../crypto/kms/kms.ts";
 import type { HashedEntry } from "../../privacy/ledger-entry.ts";
 import type { ReadModel } from "../../privacy/model-reader.ts";
 import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
@@ -34,6 +35,8 @@ export interface AggregateStageOptions {
   readonly keysFreshAsOf: () => number;
   /** The noise secret and the model-signing key. */
   readonly keys: Pick<KeyStore, "secret" | "signing">;
+  /** Wraps data keys for recipients whose key is in a service. */
+  readonly kms?: Kms | undefined;
   /** Reads `ledger` and `models` anew; called after the previous owner was fenced, before the first record. */
   readonly restore: () => Promise<RestoredLedger>;
   /** That many bytes of a CSPRNG: run ids and first weights. */

@@ -179,6 +179,7 @@ async function sealingFor(
     lane: 0,
     recipients,
     signer: options.keys.signing("model-signing"),
+    kms: options.kms,
   });
   return { sealing: { dataKey, uses: 0, recipients: names }, entry };
 }

@@ -11,6 +11,7 @@ import type { KeyDirectory } from "../../crypto/directory.ts";
 import { sealEnvelope } from "../../crypto/envelope.ts";
 import type { KeyEntry } from "../../crypto/key-entries.ts";
 import type { SigningKey } from "../../crypto/key-handles.ts";
+import type { Kms } from "../../crypto/kms/kms.ts";
 import { recipientNames } from "../../crypto/wrap/key-wrap.ts";
 import type { Recipient } from "../../crypto/wrap/types.ts";
 import { type Contribution, encodeContribution } from "../../privacy/contribution.ts";
@@ -24,6 +25,8 @@ export interface SealerOptions {
   readonly lane: number;
   readonly directory: KeyDirectory;
   readonly signer: SigningKey;
+  /** Wraps for recipients whose key is in a service. */
+  readonly kms?: Kms | undefined;
   /** Contributions sealed under one data key. */
   readonly rotateAfterUses: number;
 }
@@ -57,7 +60,7 @@ export function contributionId(contribution: Contribution): Uint8Array {
 }
 
 export function createContributionSealer(options: SealerOptions): ContributionSealer {
-  const { pipeline, lane, directory, signer } = options;
+  const { pipeline, lane, directory, signer, kms } = options;
   let current: CurrentKey | null = null;
 
   async function keyFor(recipients: readonly Recipient[]): Promise<CurrentKey> {
@@ -65,7 +68,7 @@ export function createContributionSealer(options: SealerOptions): ContributionSe
     const spent = current === null || current.uses >= options.rotateAfterUses;
     if (current === null || spent || current.recipients !== names) {
       const topic = "contributions";
-      const made = await createDataKey({ pipeline, topic, lane, recipients, signer });
+      const made = await createDataKey({ pipeline, topic, lane, recipients, signer, kms });
       current = { ...made, recipients: names, uses: 0, announcedTo: null };
     }
     return current;

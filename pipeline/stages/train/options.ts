@@ -3,6 +3,7 @@
  */
 import type { KeyDirectory } from "../../crypto/directory.ts";
 import type { SigningKey } from "../../crypto/key-handles.ts";
+import type { Kms } from "../../crypto/kms/kms.ts";
 import type { Network } from "../../network/definition.ts";
 import type { Weights } from "../../network/weights.ts";
 import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
@@ -49,6 +50,8 @@ export interface TrainStageOptions {
   readonly keysFreshAsOf: () => number;
   /** The stage's train-signing key. */
   readonly signer: SigningKey;
+  /** Wraps data keys for recipients whose key is in a service. */
+  readonly kms?: Kms | undefined;
   /** The newest model, or null when there is none yet. Called often: it must be cheap. */
   readonly model: () => CurrentModel | null;
   readonly backend: TrainBackend;

@@ -76,6 +76,7 @@ export function createTrainStage(options: TrainStageOptions): Stage<TrainState> 
           lane,
           directory: options.directory,
           signer: options.signer,
+          kms: options.kms,
           rotateAfterUses: options.rotateAfterContributions ?? ROTATE_AFTER_CONTRIBUTIONS,
         }),
       }),

@@ -221,7 +221,8 @@ describe("data keys of records", () => {
       roles((await step([person(1)], state, { fields }, nowMs)).outputs);
     expect(await madeFor(5999)).toEqual(["records"]);
     expect(await madeFor(6000)).toEqual(["keys", "keys", "records"]);
-    expect(await madeFor(3000)).toEqual(["keys", "keys", "records"]);
+    // The key of examples is as old, and is replaced with them.
+    expect(await madeFor(3000)).toEqual(["keys", "keys", "keys", "records"]);
   });
 
   it("are replaced before a record that would take them over the limit of one key", async () => {
