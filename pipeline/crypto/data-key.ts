@@ -11,10 +11,12 @@ import { createSecretKey, type KeyObject, randomBytes } from "node:crypto";
 import { SealstreamError } from "../errors.ts";
 import { AES_KEY_BYTES, IV_BYTES, openGcm, sealGcm } from "./aes-gcm.ts";
 import { dataKeyBinding, type KeyEntry, signEntry } from "./key-entries.ts";
-import { KID_BYTES, type Recipient, type SigningKey } from "./key-handles.ts";
+import { KID_BYTES, type SigningKey } from "./key-handles.ts";
 import type { DataKeyPayload } from "./key-payload.ts";
 import { SEALED_TOPICS, type SealedTopic } from "./key-purposes.ts";
-import { type UnwrapKey, wrapContentKey } from "./key-wrap.ts";
+import type { Kms } from "./kms/kms.ts";
+import { wrapContentKeyFor } from "./wrap/key-wrap.ts";
+import type { Recipient, RemoteUnwrapKey, UnwrapKey, WrappedKey } from "./wrap/types.ts";
 
 /** An AES-256-GCM key behind a handle. Only the handle that {@link createDataKey} made can seal. */
 export interface DataKey {
@@ -59,10 +61,11 @@ const NONCE_PREFIX_BYTES = 4;
  * A fresh data key and the record that gives it to its recipients. Write the record before anything sealed with it,
  * or in the same transaction.
  * @param options `signer` must be the topic's (owner-signing for examples, train-signing for contributions,
- * model-signing for models); `limit` is for tests and early rotation
- * @throws `key-forbidden` when the signer or a recipient is not one of the topic's
+ * model-signing for models); `limit` is for tests and early rotation; `kms` wraps for recipients in a service
+ * @throws `key-forbidden` when the signer or a recipient is not one of the topic's, `key-missing` for a recipient in a
+ * service without `kms`, and what `Kms.wrap` throws: then there is no key
  */
-export function createDataKey(options: {
+export async function createDataKey(options: {
   readonly pipeline: string;
   readonly topic: SealedTopic;
   readonly lane: number;
@@ -71,8 +74,9 @@ export function createDataKey(options: {
   readonly limit?: number | undefined;
   /** Names of the grants that the recipients have, sorted; see DataKeyPayload. */
   readonly audience?: readonly string[] | undefined;
-}): { dataKey: DataKey; entry: KeyEntry } {
-  const { pipeline, topic, lane, recipients, signer } = options;
+  readonly kms?: Kms | undefined;
+}): Promise<{ dataKey: DataKey; entry: KeyEntry }> {
+  const { pipeline, topic, lane, recipients, signer, kms } = options;
   const limit = options.limit ?? DATA_KEY_LIMIT;
   if (!Number.isSafeInteger(lane) || lane < 0 || recipients.length === 0) {
     throw new SealstreamError("internal", "A data key needs a lane and at least one recipient.");
@@ -81,17 +85,13 @@ export function createDataKey(options: {
     throw new SealstreamError("internal", "The use limit of a data key is 1 to 2^32.");
   }
   assertAllowed(topic, signer, recipients);
-  const raw = randomBytes(AES_KEY_BYTES);
   const scope: DataKeyScope = {
     pipeline,
     topic,
     lane,
     kid: new Uint8Array(randomBytes(KID_BYTES)),
   };
-  const binding = dataKeyBinding(scope);
-  const wrapped = recipients.map((recipient) => wrapContentKey(raw, recipient, binding));
-  const key = createSecretKey(raw);
-  raw.fill(0);
+  const { key, wrapped } = await freshContentKey(recipients, dataKeyBinding(scope), kms);
   const entry = signEntry({
     pipeline,
     payload: {
@@ -109,6 +109,38 @@ export function createDataKey(options: {
   return { dataKey: handleOf(key, scope, limit), entry };
 }
 
+/** A new content key, and what it is wrapped to for each recipient, in their order. */
+async function freshContentKey(
+  recipients: readonly Recipient[],
+  binding: Uint8Array,
+  kms: Kms | undefined,
+): Promise<{ key: KeyObject; wrapped: readonly WrappedKey[] }> {
+  const contentKey = randomBytes(AES_KEY_BYTES);
+  try {
+    const wrapped = await wrapForAll({ contentKey, recipients, binding, kms });
+    return { key: createSecretKey(contentKey), wrapped };
+  } finally {
+    contentKey.fill(0);
+  }
+}
+
+async function wrapForAll(options: {
+  readonly contentKey: Uint8Array;
+  readonly recipients: readonly Recipient[];
+  readonly binding: Uint8Array;
+  readonly kms: Kms | undefined;
+}): Promise<readonly WrappedKey[]> {
+  const { recipients, ...rest } = options;
+  // All are waited for, also after a failure: a service that is still being asked must not read a wiped key.
+  const settled = await Promise.allSettled(
+    recipients.map((recipient) => wrapContentKeyFor({ ...rest, recipient })),
+  );
+  return settled.map((one) => {
+    if (one.status === "rejected") throw one.reason;
+    return one.value;
+  });
+}
+
 /** A handle that only opens, of a key that was unwrapped. */
 export function openingDataKey(key: KeyObject, scope: DataKeyScope): DataKey {
   return handleOf(key, scope, 0);
@@ -120,21 +152,26 @@ export function openingDataKey(key: KeyObject, scope: DataKeyScope): DataKey {
  * `signer`: an identity of the topic's zone
  * @returns null when the key cannot be unwrapped with it
  */
-export function rewrapDataKey(options: {
+export async function rewrapDataKey(options: {
   readonly pipeline: string;
   readonly announced: DataKeyPayload;
-  readonly unwrapKey: UnwrapKey;
+  readonly unwrapKey: UnwrapKey | RemoteUnwrapKey;
   readonly recipients: readonly Recipient[];
   readonly signer: SigningKey;
-}): KeyEntry | null {
-  const { pipeline, announced, unwrapKey, recipients, signer } = options;
+  readonly kms?: Kms | undefined;
+}): Promise<KeyEntry | null> {
+  const { pipeline, announced, unwrapKey, recipients, signer, kms } = options;
   const binding = dataKeyBinding({ pipeline, ...announced });
   const wrap = announced.recipients.find((one) => Buffer.compare(one.kid, unwrapKey.kid) === 0);
-  const key = wrap === undefined ? null : unwrapKey.unwrap(wrap, binding);
-  if (key === null || recipients.length === 0) return null;
-  const raw = key.export();
+  if (wrap === undefined || recipients.length === 0) return null;
+  const key =
+    unwrapKey.algorithm === "kms"
+      ? await unwrapKey.unwrapRemotely(wrap, binding)
+      : unwrapKey.unwrap(wrap, binding);
+  if (key === null) return null;
+  const contentKey = key.export();
   try {
-    const wrapped = recipients.map((recipient) => wrapContentKey(raw, recipient, binding));
+    const wrapped = await wrapForAll({ contentKey, recipients, binding, kms });
     const generation = announced.generation + 1;
     return signEntry({
       pipeline,
@@ -142,7 +179,7 @@ export function rewrapDataKey(options: {
       signer,
     });
   } finally {
-    raw.fill(0);
+    contentKey.fill(0);
   }
 }
 

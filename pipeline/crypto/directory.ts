@@ -19,7 +19,7 @@ import { verify1 } from "./cose-sign1.ts";
 import type { DataKey } from "./data-key.ts";
 import { type AnnouncedDataKey, createHeldDataKeys, type HeldDataKeys } from "./held-data-keys.ts";
 import { chunkNameOf, keyNameOf, keysContext } from "./key-entries.ts";
-import { createRecipient, hex, type Recipient } from "./key-handles.ts";
+import { hex } from "./key-handles.ts";
 import {
   type DataKeyPayload,
   decodePayload,
@@ -41,7 +41,6 @@ import {
   ZONE_IDENTITY,
   zoneOfTopic,
 } from "./key-purposes.ts";
-import type { UnwrapKey } from "./key-wrap.ts";
 import {
   createPublishedKeys,
   type Grant,
@@ -55,6 +54,8 @@ import {
   type Trust,
   type TrustRoot,
 } from "./trust.ts";
+import { createRecipient } from "./wrap/key-wrap.ts";
+import type { Recipient, UnwrapKey } from "./wrap/types.ts";
 
 export type { BlobPurpose } from "./key-purposes.ts";
 
@@ -315,7 +316,7 @@ function acceptRecipient(
 function recipientOf(payload: RecipientPayload | GrantPayload): Recipient | null {
   const purpose = payload.type === "grant" ? "reader" : payload.purpose;
   try {
-    return createRecipient(purpose, payload.publicKey);
+    return createRecipient(purpose, payload.publicKey, payload.algorithm);
   } catch {
     // Because a signed entry with a key that is none is bad input.
     return null;

@@ -12,7 +12,7 @@ import { dataKeyBinding } from "./key-entries.ts";
 import { hex } from "./key-handles.ts";
 import type { DataKeyPayload } from "./key-payload.ts";
 import type { SealedTopic } from "./key-purposes.ts";
-import type { UnwrapKey, WrappedKey } from "./key-wrap.ts";
+import type { UnwrapKey, WrappedKey } from "./wrap/types.ts";
 
 /** A data key as it was announced. */
 export interface AnnouncedDataKey {

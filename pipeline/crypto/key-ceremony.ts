@@ -24,7 +24,7 @@ import {
   ZONES,
   type ZoneName,
 } from "./key-purposes.ts";
-import { createUnwrapKey } from "./key-wrap.ts";
+import { createUnwrapKey } from "./wrap/key-wrap.ts";
 
 /** Chunks of blobs: below Kafka's default message limit of 1 MB with room for key and headers. */
 const DEFAULT_CHUNK_BYTES = 900 * 1024;

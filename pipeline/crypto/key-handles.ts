@@ -31,15 +31,6 @@ export interface SigningKey {
   sign(message: Uint8Array): Uint8Array;
 }
 
-/** An X25519 public key that others seal to. */
-export interface Recipient {
-  readonly purpose: string;
-  /** First 16 bytes of SHA-256 of the raw public key. */
-  readonly kid: Uint8Array;
-  /** 32 raw bytes. */
-  readonly publicKey: Uint8Array;
-}
-
 /** A 32-byte secret behind a handle. */
 export interface SecretKey {
   readonly purpose: string;
@@ -149,12 +140,6 @@ export function createSecretHandle(purpose: string, raw: Uint8Array): SecretKey 
 }
 
 /** One text for a set of recipients in its order: another text means that a data key has to be made anew. */
-export function recipientNames(recipients: readonly Recipient[]): string {
+export function recipientNames(recipients: readonly { readonly kid: Uint8Array }[]): string {
   return recipients.map(({ kid }) => hex(kid)).join(",");
-}
-
-/** Handle of a public key that others seal to. */
-export function createRecipient(purpose: string, publicKey: Uint8Array): Recipient {
-  const copy = new Uint8Array(publicKey);
-  return Object.freeze({ purpose, kid: keyIdOf(copy), publicKey: copy });
 }

@@ -44,7 +44,8 @@ import {
   type UnwrapPurpose,
   type ZoneName,
 } from "./key-purposes.ts";
-import { recipientsFromCbor, recipientsToCbor, type WrappedKey } from "./key-wrap.ts";
+import { recipientsFromCbor, recipientsToCbor } from "./wrap/key-wrap.ts";
+import type { WrappedKey } from "./wrap/types.ts";
 
 /** Another identity of a zone, introduced by one that is trusted already: rotation with overlap. */
 export interface IdentityPayload {

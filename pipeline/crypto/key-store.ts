@@ -46,7 +46,8 @@ import {
   type UnwrapPurpose,
 } from "./key-purposes.ts";
 import { assertOnlyInReach } from "./key-reach.ts";
-import { createUnwrapKey, type UnwrapKey } from "./key-wrap.ts";
+import { createUnwrapKey } from "./wrap/key-wrap.ts";
+import type { UnwrapKey } from "./wrap/types.ts";
 
 /** Opened keys of one holder. Each method throws `key-missing` when the holder has no such key. */
 export interface KeyStore {

@@ -4,7 +4,7 @@
  * Of each, the newest generation counts that is not revoked and whose identity is trusted; a generation belongs to the
  * first key that claims it. Must not: verify signatures (the directory has).
  */
-import { hex, type Recipient } from "./key-handles.ts";
+import { hex } from "./key-handles.ts";
 import {
   type GrantTopic,
   PURPOSES,
@@ -13,6 +13,7 @@ import {
   zoneOfTopic,
 } from "./key-purposes.ts";
 import { type Trust, withParent } from "./trust.ts";
+import type { Recipient } from "./wrap/types.ts";
 
 /** A third party that may read a topic. */
 export interface Grant {

@@ -5,9 +5,8 @@
  * bundle id, so that ids cannot be moved to another pack.
  */
 import { decodeCbor, encodeCbor } from "./cbor.ts";
-import type { Recipient } from "./key-handles.ts";
-import type { UnwrapKey } from "./key-wrap.ts";
 import { openSealed, sealTo } from "./sealed-box.ts";
+import type { Recipient, UnwrapKey } from "./wrap/types.ts";
 
 function aadOf(pipeline: string, bundleId: Uint8Array): Uint8Array {
   return Buffer.concat([Buffer.from(`sealstream/record-ids/v1|${pipeline}|`), bundleId]);

@@ -7,23 +7,23 @@
  * external_aad = ["sealstream/sealed-box/v1", aad: bstr, SHA-256 of the encoded recipients: bstr]
  * ```
  * COSE leaves the recipients unauthenticated; their hash in external_aad closes that, so that nothing in a box can be
- * changed, not even what is for somebody else. Wraps are bound by "sealstream/sealed-box/v1" (key-wrap.ts).
+ * changed, not even what is for somebody else. Wraps are bound by "sealstream/sealed-box/v1" (wrap/key-wrap.ts).
+ * An RSA wrap carries no binding; the same hash ties it to its box.
  * A box is not signed: whoever has the public key can make one. Each has a key of its own, used once.
  * Sources: RFC 9052 section 5.1 to 5.3, RFC 9053 sections 4.1 and 6.4.
  */
-import { createSecretKey, randomBytes } from "node:crypto";
+import { createSecretKey, type KeyObject, randomBytes } from "node:crypto";
 import { SealstreamError } from "../errors.ts";
 import { AES_KEY_BYTES, IV_BYTES, openGcm, sealGcm, TAG_BYTES } from "./aes-gcm.ts";
 import { type CborValue, decodeCbor, encodeCbor, isBytes, isCborArray } from "./cbor.ts";
 import { sha256 } from "./chunks.ts";
-import type { Recipient } from "./key-handles.ts";
 import {
   MAX_RECIPIENTS,
   recipientsFromCbor,
   recipientsToCbor,
-  type UnwrapKey,
   wrapContentKey,
-} from "./key-wrap.ts";
+} from "./wrap/key-wrap.ts";
+import type { Recipient, UnwrapKey } from "./wrap/types.ts";
 
 /** Tag 96 (COSE_Encrypt). */
 const TAG = Buffer.from("d860", "hex");
@@ -32,9 +32,10 @@ const LABEL = "sealstream/sealed-box/v1";
 const BINDING = new Uint8Array(Buffer.from(LABEL, "latin1"));
 
 /**
- * Seals `plaintext` for every recipient.
+ * Seals `plaintext` for every recipient, of any algorithm whose public key is at hand.
  * @param options `aad` is authenticated and not transmitted
  * @returns the message, in a buffer of its own
+ * @throws `key-invalid` for a recipient in a key management service
  */
 export function sealTo(options: {
   readonly recipients: readonly Recipient[];
@@ -45,12 +46,7 @@ export function sealTo(options: {
   if (count === 0 || count > MAX_RECIPIENTS) {
     throw new SealstreamError("internal", "A sealed box needs 1 to 32 recipients.");
   }
-  const raw = randomBytes(AES_KEY_BYTES);
-  const recipients = recipientsToCbor(
-    options.recipients.map((recipient) => wrapContentKey(raw, recipient, BINDING)),
-  );
-  const key = createSecretKey(raw);
-  raw.fill(0);
+  const { key, recipients } = freshContentKey(options.recipients);
   const iv = randomBytes(IV_BYTES);
   const { ciphertext, tag } = sealGcm(key, iv, aadOf(options.aad, recipients), options.plaintext);
   const body = encodeCbor([
@@ -63,6 +59,20 @@ export function sealTo(options: {
   message.set(TAG, 0);
   message.set(body, TAG.length);
   return message;
+}
+
+/** A new content key, and the COSE_recipient array that gives it to its recipients. */
+function freshContentKey(recipients: readonly Recipient[]): {
+  readonly key: KeyObject;
+  readonly recipients: CborValue;
+} {
+  const raw = randomBytes(AES_KEY_BYTES);
+  try {
+    const wrapped = recipients.map((recipient) => wrapContentKey(raw, recipient, BINDING));
+    return { key: createSecretKey(raw), recipients: recipientsToCbor(wrapped) };
+  } finally {
+    raw.fill(0);
+  }
 }
 
 /** Opens a message of {@link sealTo}; never throws on bad input. */

@@ -9,8 +9,7 @@ import { letterName } from "../../pipeline/commands/dead-letters/letter-options.
 import { openLetter } from "../../pipeline/commands/dead-letters/open-letter.ts";
 import { isoTime, safeJson, shown } from "../../pipeline/commands/dead-letters/text.ts";
 import type { KeyDirectory } from "../../pipeline/crypto/directory.ts";
-import { createRecipient } from "../../pipeline/crypto/key-handles.ts";
-import { createUnwrapKey } from "../../pipeline/crypto/key-wrap.ts";
+import { createRecipient, createUnwrapKey } from "../../pipeline/crypto/wrap/key-wrap.ts";
 import type { StreamRecord } from "../../pipeline/stream/contract.ts";
 import type { LetterHeaders } from "../../pipeline/stream/dead-letter.ts";
 

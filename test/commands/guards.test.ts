@@ -10,8 +10,8 @@ import { decodeCbor } from "../../pipeline/crypto/cbor.ts";
 import type { KeyDirectory } from "../../pipeline/crypto/directory.ts";
 import { createSigningKey } from "../../pipeline/crypto/key-handles.ts";
 import type { KeyStore } from "../../pipeline/crypto/key-store.ts";
-import { createUnwrapKey } from "../../pipeline/crypto/key-wrap.ts";
 import { openSealed } from "../../pipeline/crypto/sealed-box.ts";
+import { createUnwrapKey } from "../../pipeline/crypto/wrap/key-wrap.ts";
 
 const zoneKey = createUnwrapKey("owner-dead-letter", randomBytes(32));
 // Because these two parts of a directory and a key store are all that is asked of them here.

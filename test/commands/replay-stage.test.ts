@@ -6,8 +6,7 @@ import {
   replayStage,
 } from "../../pipeline/commands/dead-letters/replay-stage.ts";
 import type { KeyDirectory } from "../../pipeline/crypto/directory.ts";
-import { createRecipient } from "../../pipeline/crypto/key-handles.ts";
-import { createUnwrapKey } from "../../pipeline/crypto/key-wrap.ts";
+import { createRecipient, createUnwrapKey } from "../../pipeline/crypto/wrap/key-wrap.ts";
 import type { StreamRecord } from "../../pipeline/stream/contract.ts";
 import { deadLetterRecord } from "../../pipeline/stream/dead-letter.ts";
 import type { KafkaClient, LaneProducer, ProducerRecord } from "../../pipeline/stream/port.ts";

@@ -72,8 +72,8 @@ describe("signers and recipients", () => {
     );
   });
 
-  test("refuses every flipped byte of every kind of entry", () => {
-    const { entry } = dataKeyFor(world);
+  test("refuses every flipped byte of every kind of entry", async () => {
+    const { entry } = await dataKeyFor(world);
     const blob = blobEntries({
       pipeline: PIPELINE,
       purpose: "ckks-public",
@@ -219,7 +219,7 @@ describe("signers and recipients", () => {
   });
 });
 
-describe("data keys", () => {
+describe("data keys", async () => {
   const context = {
     pipeline: PIPELINE,
     topic: "examples",
@@ -227,7 +227,7 @@ describe("data keys", () => {
     recordId: utf8("id"),
     schemaVersion: 1,
   } as const;
-  const { dataKey, entry } = dataKeyFor(world, { lane: 3 });
+  const { dataKey, entry } = await dataKeyFor(world, { lane: 3 });
   const envelope = sealEnvelope({ dataKey, plaintext: utf8("secret"), context, sequence: 1 });
 
   test("open what was sealed, for the recipient and topic they are for", () => {

@@ -13,7 +13,7 @@ import {
 import { bytesOf, createWorld, dataKeyFor, hexOf, PIPELINE, survivors, utf8 } from "./fixtures.ts";
 
 const world = createWorld();
-const { dataKey } = dataKeyFor(world);
+const { dataKey } = await dataKeyFor(world);
 const context: EnvelopeContext = {
   pipeline: PIPELINE,
   topic: "examples",
@@ -58,14 +58,14 @@ describe("the format", () => {
     }
   });
 
-  test("the nonce is a random prefix and a counter", () => {
-    const fresh = dataKeyFor(world).dataKey;
+  test("the nonce is a random prefix and a counter", async () => {
+    const fresh = (await dataKeyFor(world)).dataKey;
     const nonces = Array.from({ length: 300 }, () => hexOf(fresh.seal(plaintext, plaintext).iv));
     expect(new Set(nonces.map((nonce) => nonce.slice(0, 8))).size).toBe(1);
     expect(nonces.map((nonce) => Number.parseInt(nonce.slice(8), 16))).toEqual(
       nonces.map((_, i) => i),
     );
-    const other = hexOf(dataKeyFor(world).dataKey.seal(plaintext, plaintext).iv);
+    const other = hexOf((await dataKeyFor(world)).dataKey.seal(plaintext, plaintext).iv);
     expect(other.slice(0, 8)).not.toBe(nonces[0]?.slice(0, 8));
   });
 
@@ -168,10 +168,10 @@ describe("opening", () => {
     expect(open(sealed, there, sameKeyFor({ lane: 0 })).status).toBe("refused");
   });
 
-  test("says unknown-key, with the kid, and refuses another key under the same kid", () => {
+  test("says unknown-key, with the kid, and refuses another key under the same kid", async () => {
     const unknown = openEnvelope({ envelope, context, findKey: () => null });
     expect(unknown).toEqual({ status: "unknown-key", kid: dataKey.kid });
-    expect(open(envelope, {}, dataKeyFor(world).dataKey).status).toBe("refused");
+    expect(open(envelope, {}, (await dataKeyFor(world)).dataKey).status).toBe("refused");
   });
 
   test.each([
@@ -195,8 +195,8 @@ describe("opening", () => {
 });
 
 describe("data keys", () => {
-  test("count their uses and are spent at the limit", () => {
-    const { dataKey: limited } = dataKeyFor(world, { limit: 3 });
+  test("count their uses and are spent at the limit", async () => {
+    const { dataKey: limited } = await dataKeyFor(world, { limit: 3 });
     for (let i = 0; i < 3; i++) sealEnvelope({ dataKey: limited, plaintext, context, sequence: i });
     expect(limited.uses).toBe(3);
     expect(() => sealEnvelope({ dataKey: limited, plaintext, context, sequence: 3 })).toThrow(
@@ -206,8 +206,8 @@ describe("data keys", () => {
     expect(dataKey.limit).toBe(2 ** 32);
   });
 
-  test("a key that was unwrapped cannot seal", () => {
-    const { dataKey: made, entry } = dataKeyFor(world);
+  test("a key that was unwrapped cannot seal", async () => {
+    const { dataKey: made, entry } = await dataKeyFor(world);
     const directory = world.directory(["training-unwrap"]);
     expect(directory.apply(entry.key, entry.value)).toBe("accepted");
     const opened = directory.findDataKey(made.kid, "examples")!;
@@ -216,12 +216,12 @@ describe("data keys", () => {
     );
   });
 
-  test("are refused to the wrong signer or recipient", () => {
+  test("are refused to the wrong signer or recipient", async () => {
     const forbidden = expect.objectContaining({ code: "key-forbidden" });
     const model = { ...world, recipient: () => world.recipient("model-unwrap") };
-    expect(() => dataKeyFor(model)).toThrow(forbidden);
+    await expect(dataKeyFor(model)).rejects.toThrow(forbidden);
     const signer = { ...world, signing: () => world.signing("model-signing") };
-    expect(() => dataKeyFor(signer)).toThrow(forbidden);
+    await expect(dataKeyFor(signer)).rejects.toThrow(forbidden);
   });
 
   test("throw internal for a context or sequence that is not theirs", () => {

@@ -6,19 +6,15 @@ import { createKeyDirectory, type KeyDirectory } from "../../pipeline/crypto/dir
 import { createZoneKeys, publicEntries } from "../../pipeline/crypto/key-ceremony.ts";
 import type { KeyEntry } from "../../pipeline/crypto/key-entries.ts";
 import { type KeyFile, parseKeyFile } from "../../pipeline/crypto/key-file.ts";
-import {
-  createRecipient,
-  createSigningKey,
-  type Recipient,
-  type SigningKey,
-} from "../../pipeline/crypto/key-handles.ts";
+import { createSigningKey, type SigningKey } from "../../pipeline/crypto/key-handles.ts";
 import type {
   SealedTopic,
   SigningPurpose,
   UnwrapPurpose,
   ZoneName,
 } from "../../pipeline/crypto/key-purposes.ts";
-import { createUnwrapKey, type UnwrapKey } from "../../pipeline/crypto/key-wrap.ts";
+import { createRecipient, createUnwrapKey } from "../../pipeline/crypto/wrap/key-wrap.ts";
+import type { Recipient, UnwrapKey } from "../../pipeline/crypto/wrap/types.ts";
 
 export const PIPELINE = "digits";
 
@@ -93,7 +89,7 @@ export function createWorld(pipeline = PIPELINE): World {
 export function dataKeyFor(
   world: World,
   options: { topic?: SealedTopic; lane?: number; limit?: number; pipeline?: string } = {},
-): { dataKey: DataKey; entry: KeyEntry } {
+): Promise<{ dataKey: DataKey; entry: KeyEntry }> {
   const topic = options.topic ?? "examples";
   const shape = {
     examples: { signer: "owner-signing", recipients: ["training-unwrap"] },

@@ -9,14 +9,14 @@ import {
   keysContext,
   signEntry,
 } from "../../pipeline/crypto/key-entries.ts";
-import { createRecipient, keyIdOf, type SigningKey } from "../../pipeline/crypto/key-handles.ts";
+import { keyIdOf, type SigningKey } from "../../pipeline/crypto/key-handles.ts";
 import {
   decodePayload,
   encodePayload,
   type KeyPayload,
 } from "../../pipeline/crypto/key-payload.ts";
 import { PURPOSES } from "../../pipeline/crypto/key-purposes.ts";
-import { createWorld, dataKeyFor, hexOf, PIPELINE, utf8 } from "./fixtures.ts";
+import { createWorld, hexOf, PIPELINE, utf8 } from "./fixtures.ts";
 
 const world = createWorld();
 
@@ -83,10 +83,18 @@ describe("payloads", () => {
     expect(fresh().apply(utf8(keyNameOf(signerPayload)), value)).toBe("refused");
   });
 
-  test("a recipient of low order is accepted by nobody who seals", () => {
-    const weak = createRecipient("training-unwrap", new Uint8Array(32));
-    expect(() => dataKeyFor({ ...world, recipient: () => weak })).toThrow(
-      expect.objectContaining({ code: "key-invalid" }),
-    );
+  test("a recipient of low order is refused, also from its zone's identity", () => {
+    const payload = encodeCbor({
+      v: 1,
+      type: "recipient",
+      generation: 1,
+      zone: "training",
+      purpose: "training-unwrap",
+      publicKey: new Uint8Array(32),
+    });
+    const signer = world.signers.training;
+    const value = sign1({ payload, signer, context: keysContext(PIPELINE) });
+    const name = `recipient/training-unwrap/${hexOf(keyIdOf(new Uint8Array(32)))}`;
+    expect(fresh().apply(utf8(name), value)).toBe("refused");
   });
 });

@@ -2,8 +2,8 @@
 
 import { randomBytes } from "node:crypto";
 import { describe, expect, it } from "vitest";
-import { createUnwrapKey } from "../../pipeline/crypto/key-wrap.ts";
 import { openRecordIds, sealRecordIds } from "../../pipeline/crypto/record-ids.ts";
+import { createUnwrapKey } from "../../pipeline/crypto/wrap/key-wrap.ts";
 
 describe("record ids", () => {
   const consumer = createUnwrapKey("consumer-unwrap", randomBytes(32));

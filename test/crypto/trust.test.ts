@@ -4,13 +4,9 @@ import { describe, expect, test } from "vitest";
 import { createDataKey, rewrapDataKey } from "../../pipeline/crypto/data-key.ts";
 import { createKeyDirectory, type KeyDirectory } from "../../pipeline/crypto/directory.ts";
 import { type KeyEntry, signEntry } from "../../pipeline/crypto/key-entries.ts";
-import {
-  createRecipient,
-  createSigningKey,
-  type SigningKey,
-} from "../../pipeline/crypto/key-handles.ts";
+import { createSigningKey, type SigningKey } from "../../pipeline/crypto/key-handles.ts";
 import type { KeyPayload } from "../../pipeline/crypto/key-payload.ts";
-import { createUnwrapKey } from "../../pipeline/crypto/key-wrap.ts";
+import { createRecipient, createUnwrapKey } from "../../pipeline/crypto/wrap/key-wrap.ts";
 import { createWorld, hexOf, PIPELINE } from "./fixtures.ts";
 
 const world = createWorld();
@@ -216,7 +212,7 @@ describe("grants", () => {
     const ceremony = createKeyDirectory({ ...options, unwrapKeys });
     offer(ceremony, ...world.entries, entry, grant(signers.owner));
     const [listed] = ceremony.list().dataKeys;
-    const renewed = rewrapDataKey({
+    const renewed = await rewrapDataKey({
       pipeline: PIPELINE,
       announced: listed!.payload,
       unwrapKey: world.unwrap("owner-recovery"),
@@ -239,7 +235,13 @@ describe("grants", () => {
     const recipients = ceremony.recipientsFor("examples")!;
     const signer = signers.owner;
     expect(
-      rewrapDataKey({ pipeline: PIPELINE, announced, unwrapKey: strange, recipients, signer }),
+      await rewrapDataKey({
+        pipeline: PIPELINE,
+        announced,
+        unwrapKey: strange,
+        recipients,
+        signer,
+      }),
     ).toBeNull();
   });
 });

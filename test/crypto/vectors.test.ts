@@ -22,8 +22,8 @@ import {
   rawPublicKey,
   verifySignature,
 } from "../../pipeline/crypto/key-handles.ts";
-import { createUnwrapKey } from "../../pipeline/crypto/key-wrap.ts";
 import { openSealed } from "../../pipeline/crypto/sealed-box.ts";
+import { createUnwrapKey } from "../../pipeline/crypto/wrap/key-wrap.ts";
 import { bytesOf, createWorld, hexOf, utf8, vectorFile } from "./fixtures.ts";
 
 /** Blocks of `NAME = hex` lines, by lower-case name. */

@@ -25,7 +25,7 @@ beforeAll(async () => {
   topics = createTopics(zones);
   const lane = await startLane(zones, topics);
   await lane.run();
-  const trainer = createTrainer(zones, topics);
+  const trainer = await createTrainer(zones, topics);
   for (let i = 0; i < 8; i += 1) trainer.send(trainer.next(lane.state().run.runId));
   await lane.run();
 });
@@ -150,13 +150,13 @@ describe("refuses", () => {
     expect(reader.newest()?.entry.sequence).toBe(4);
   });
 
-  test("a model that a holder of the data key made, without the signing key", () => {
+  test("a model that a holder of the data key made, without the signing key", async () => {
     const stranger = createZones();
     const directory = directoryOf(zones, topics.keys, "predict");
     const name = { pipeline: PIPELINE, runId: "ab".repeat(16), modelVersion: 3 };
     const recipient = directory.recipient("model-unwrap");
     if (recipient === null) throw new Error("no recipient");
-    const { dataKey } = createDataKey({
+    const { dataKey } = await createDataKey({
       pipeline: PIPELINE,
       topic: "models",
       lane: 0,

@@ -11,7 +11,7 @@
 import { createHash } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { stageGroup, topicName } from "../../../schemas/topics.ts";
-import type { UnwrapKey } from "../../crypto/key-wrap.ts";
+import type { UnwrapKey } from "../../crypto/wrap/types.ts";
 import { SealstreamError } from "../../errors.ts";
 import { readLetterHeaders } from "../../stream/dead-letter.ts";
 import { deadNames, isReceipt, readThrough } from "../../stream/dead-letter-replay.ts";

@@ -6,7 +6,8 @@
  * record with its id came through; it was not replayed too often. The checks run after the fence, so that no other
  * replay writes between them and the transactions; what is judged is opened again when it is written, not held.
  */
-import type { UnwrapKey } from "../../crypto/key-wrap.ts";
+
+import type { UnwrapKey } from "../../crypto/wrap/types.ts";
 import type { Reason, StreamRecord } from "../../stream/contract.ts";
 import {
   type LetterHeaders,

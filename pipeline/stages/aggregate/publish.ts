@@ -8,7 +8,8 @@
 import { MAX_VALUE_BYTES, topicName } from "../../../schemas/topics.ts";
 import { createDataKey } from "../../crypto/data-key.ts";
 import type { KeyEntry } from "../../crypto/key-entries.ts";
-import { type Recipient, recipientNames } from "../../crypto/key-handles.ts";
+import { recipientNames } from "../../crypto/key-handles.ts";
+import type { Recipient } from "../../crypto/wrap/types.ts";
 import { SealstreamError } from "../../errors.ts";
 import { encodeCheckpoint } from "../../network/safetensors.ts";
 import { unflatten } from "../../network/weights.ts";
@@ -66,17 +67,17 @@ export function modelRecipients({ options }: StateContext): readonly Recipient[]
  * A model of the state's run, and the state after it.
  * @throws checkpoint-invalid when a weight is not finite; internal when the entry breaks a rule of the ledger
  */
-export function publish(
+export async function publish(
   context: StateContext,
   state: AggregateState,
   draft: ModelDraft,
   attempt: Attempt,
-): Published {
+): Promise<Published> {
   const { recipients, nowMs } = attempt;
   const { options, settings } = context;
   const { name: pipeline } = options.spec;
   const signer = options.keys.signing("model-signing");
-  const { sealing, entry: keyEntry } = sealingFor(context, state.sealing, recipients);
+  const { sealing, entry: keyEntry } = await sealingFor(context, state.sealing, recipients);
   const facts = entryFacts(context, state, draft);
   const { sequence, runId, modelVersion } = facts;
   const { model, chunks } = sealModel({
@@ -163,16 +164,16 @@ function entryFacts(context: StateContext, state: AggregateState, draft: ModelDr
 }
 
 /** The data key in use, or a new one and the record that gives it to its recipients. */
-function sealingFor(
+async function sealingFor(
   { options }: StateContext,
   current: ModelSealing | null,
   recipients: readonly Recipient[],
-): { readonly sealing: ModelSealing; readonly entry: KeyEntry | null } {
+): Promise<{ readonly sealing: ModelSealing; readonly entry: KeyEntry | null }> {
   const names = recipientNames(recipients);
   if (current !== null && current.recipients === names && current.uses < MODELS_PER_DATA_KEY) {
     return { sealing: current, entry: null };
   }
-  const { dataKey, entry } = createDataKey({
+  const { dataKey, entry } = await createDataKey({
     pipeline: options.spec.name,
     topic: "models",
     lane: 0,

@@ -69,11 +69,11 @@ function createProcessor(context: StateContext): LaneProcessor<AggregateState> {
 }
 
 /** Publishes the model that a run begins with; takes nothing in. */
-function beginRun(
+async function beginRun(
   context: StateContext,
   state: AggregateState,
   nowMs: number,
-): StepResult<AggregateState> {
+): Promise<StepResult<AggregateState>> {
   const recipients = modelRecipients(context);
   if (recipients === null) return waiting(state, nowMs + KEY_RETRY_MS);
   const { options, settings } = context;
@@ -83,7 +83,7 @@ function beginRun(
     contributionsHash: null,
     contributionsNext: state.position,
   };
-  const published = publish(context, state, draft, { recipients, nowMs });
+  const published = await publish(context, state, draft, { recipients, nowMs });
   report(context, published, 0);
   return {
     outputs: published.outputs,
@@ -95,12 +95,12 @@ function beginRun(
 }
 
 /** Looks at what is new and makes the updates that are full. */
-function aggregate(
+async function aggregate(
   context: StateContext,
   state: AggregateState,
   records: readonly StreamRecord[],
   nowMs: number,
-): StepResult<AggregateState> {
+): Promise<StepResult<AggregateState>> {
   const { settings } = context;
   const { inbox, givenUp } = examine(state.inbox, records, inboxRules(context, state), nowMs);
   const looked: AggregateState = { ...state, inbox };
@@ -118,7 +118,7 @@ function aggregate(
   let next = looked;
   for (let update = 0; update < updates; update += 1) {
     const draft = nextUpdate(context, next);
-    const published = publish(context, next, draft, { recipients, nowMs });
+    const published = await publish(context, next, draft, { recipients, nowMs });
     report(context, published, draft.records);
     outputs.push(...published.outputs);
     next = finish(published.state);

@@ -8,7 +8,8 @@
 import { encodeCbor } from "../../crypto/cbor.ts";
 import { createDataKey } from "../../crypto/data-key.ts";
 import { sealEnvelope } from "../../crypto/envelope.ts";
-import { type Recipient, recipientNames, type SigningKey } from "../../crypto/key-handles.ts";
+import { recipientNames, type SigningKey } from "../../crypto/key-handles.ts";
+import type { Recipient } from "../../crypto/wrap/types.ts";
 import type { OutputRecord } from "../../stream/contract.ts";
 import type { Row } from "./row.ts";
 import type { EncryptState, ExampleKey } from "./state.ts";
@@ -38,17 +39,17 @@ export interface Sealed {
  * Seals rows in order. A data key's entry is put out before the first example under it.
  * @param state the lane's state; it is not changed
  */
-export function sealExamples(
+export async function sealExamples(
   rows: readonly ExampleRow[],
   state: EncryptState,
   options: SealOptions,
-): Sealed {
+): Promise<Sealed> {
   const outputs: OutputRecord[] = [];
   let { key } = state;
   let sequence = state.exampleSequence;
   for (const row of rows) {
     if (key === null || isSpent(key, options)) {
-      const made = makeKey(options);
+      const made = await makeKey(options);
       outputs.push(made.announcement);
       key = made.key;
     }
@@ -63,9 +64,11 @@ function isSpent(key: ExampleKey, { rotateAfterRecords, recipients }: SealOption
   return key.sealed >= rotateAfterRecords || key.recipients !== recipientNames(recipients);
 }
 
-function makeKey(options: SealOptions): { key: ExampleKey; announcement: OutputRecord } {
+async function makeKey(
+  options: SealOptions,
+): Promise<{ key: ExampleKey; announcement: OutputRecord }> {
   const { pipeline, lane, signer, recipients } = options;
-  const { dataKey, entry } = createDataKey({
+  const { dataKey, entry } = await createDataKey({
     pipeline,
     topic: "examples",
     lane,

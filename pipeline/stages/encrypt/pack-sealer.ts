@@ -6,8 +6,9 @@
  */
 import { MAX_VALUE_BYTES } from "../../../schemas/topics.ts";
 import { BUNDLE_ID_BYTES, createBundle } from "../../crypto/bundle.ts";
-import type { Recipient, SigningKey } from "../../crypto/key-handles.ts";
+import type { SigningKey } from "../../crypto/key-handles.ts";
 import { sealRecordIds } from "../../crypto/record-ids.ts";
+import type { Recipient } from "../../crypto/wrap/types.ts";
 import { SealstreamError } from "../../errors.ts";
 import type { OutputRecord } from "../../stream/contract.ts";
 import type { Row } from "./row.ts";

@@ -6,7 +6,8 @@
  * hold no key that opens what it seals beyond the data key in use.
  */
 import type { KeyDirectory } from "../../crypto/directory.ts";
-import type { Recipient, SecretKey, SigningKey } from "../../crypto/key-handles.ts";
+import type { SecretKey, SigningKey } from "../../crypto/key-handles.ts";
+import type { Recipient } from "../../crypto/wrap/types.ts";
 import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
 import type {
   LaneBounds,
@@ -163,7 +164,7 @@ async function encryptRows(
   if (keys.examples === null || examples.length === 0) {
     return { outputs: pack?.outputs ?? [], state: packed };
   }
-  const sealed = sealExamples(examples, packed, {
+  const sealed = await sealExamples(examples, packed, {
     pipeline: spec.name,
     lane,
     signer,

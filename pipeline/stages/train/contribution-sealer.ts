@@ -10,7 +10,8 @@ import { createDataKey } from "../../crypto/data-key.ts";
 import type { KeyDirectory } from "../../crypto/directory.ts";
 import { sealEnvelope } from "../../crypto/envelope.ts";
 import type { KeyEntry } from "../../crypto/key-entries.ts";
-import { type Recipient, recipientNames, type SigningKey } from "../../crypto/key-handles.ts";
+import { recipientNames, type SigningKey } from "../../crypto/key-handles.ts";
+import type { Recipient } from "../../crypto/wrap/types.ts";
 import { type Contribution, encodeContribution } from "../../privacy/contribution.ts";
 import type { OutputRecord } from "../../stream/contract.ts";
 
@@ -36,7 +37,7 @@ export interface ContributionSealer {
    */
   begin(committedTo: number): void;
   /** The records to write, in order. */
-  seal(contribution: Contribution): OutputRecord[];
+  seal(contribution: Contribution): Promise<OutputRecord[]>;
 }
 
 interface CurrentKey {
@@ -58,11 +59,12 @@ export function createContributionSealer(options: SealerOptions): ContributionSe
   const { pipeline, lane, directory, signer } = options;
   let current: CurrentKey | null = null;
 
-  function keyFor(recipients: readonly Recipient[]): CurrentKey {
+  async function keyFor(recipients: readonly Recipient[]): Promise<CurrentKey> {
     const names = recipientNames(recipients);
     const spent = current === null || current.uses >= options.rotateAfterUses;
     if (current === null || spent || current.recipients !== names) {
-      const made = createDataKey({ pipeline, topic: "contributions", lane, recipients, signer });
+      const topic = "contributions";
+      const made = await createDataKey({ pipeline, topic, lane, recipients, signer });
       current = { ...made, recipients: names, uses: 0, announcedTo: null };
     }
     return current;
@@ -73,10 +75,10 @@ export function createContributionSealer(options: SealerOptions): ContributionSe
     begin: (committedTo) => {
       if (current !== null && (current.announcedTo ?? 0) > committedTo) current.announcedTo = null;
     },
-    seal: (contribution) => {
+    seal: async (contribution) => {
       const recipients = directory.recipientsFor("contributions");
       if (recipients === null) return [];
-      const key = keyFor(recipients);
+      const key = await keyFor(recipients);
       const recordId = contributionId(contribution);
       const value = sealEnvelope({
         dataKey: key.dataKey,

@@ -186,7 +186,7 @@ async function contribute(
     fractionBits,
     sum: quantizeSum(sum.sum, fractionBits),
   };
-  step.outputs.push(...options.sealer.seal(contribution));
+  step.outputs.push(...(await options.sealer.seal(contribution)));
   finish(options, step, model, end);
   step.state = { ...step.state, nextFrom: to, cut: null };
   step.contributions += 1;

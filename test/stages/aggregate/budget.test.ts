@@ -34,7 +34,7 @@ async function spent(): Promise<{ topics: Topics; runId: string }> {
   const lane = await startLane(zones, topics);
   await lane.run();
   const { runId } = lane.state().run;
-  const trainer = createTrainer(zones, topics);
+  const trainer = await createTrainer(zones, topics);
   trainer.send(trainer.next(runId));
   trainer.send(trainer.next(runId));
   await lane.run();
@@ -66,7 +66,7 @@ describe("new settings", () => {
     expect(genesis?.runId).not.toBe(runId);
     // What a record of the topic has lost so far: the first run's three.
     expect(genesis?.epsilon).toBeCloseTo(3, 9);
-    const trainer = createTrainer(zones, topics, 0, 500);
+    const trainer = await createTrainer(zones, topics, 0, 500);
     trainer.send(trainer.next(lane.state().run.runId));
     trainer.send(trainer.next(lane.state().run.runId));
     await lane.run();
@@ -101,7 +101,7 @@ describe("new settings", () => {
     const topics = createTopics(zones);
     const lane = await startLane(zones, topics);
     await lane.run();
-    const trainer = createTrainer(zones, topics);
+    const trainer = await createTrainer(zones, topics);
     trainer.send(trainer.next(lane.state().run.runId));
     trainer.send(trainer.next(lane.state().run.runId));
     const intent = await lane.step(0);
@@ -160,7 +160,7 @@ describe("a noise multiplier that is asked for", () => {
     const lane = await startLane(zones, topics, { noiseMultiplier: 4 });
     await lane.run();
     expect(lane.state().ledger.last?.entry.noiseMultiplier).toBe(4);
-    const trainer = createTrainer(zones, topics);
+    const trainer = await createTrainer(zones, topics);
     trainer.send(trainer.next(lane.state().run.runId));
     trainer.send(trainer.next(lane.state().run.runId));
     await lane.run();

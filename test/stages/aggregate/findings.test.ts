@@ -35,7 +35,7 @@ async function begun(options: LaneOptions = {}) {
   const lane = await startLane(zones, topics, options);
   await lane.run();
   const { runId } = lane.state().run;
-  return { topics, lane, runId, trainer: createTrainer(zones, topics) };
+  return { topics, lane, runId, trainer: await createTrainer(zones, topics) };
 }
 
 function newestEntry(topics: Topics) {
@@ -78,7 +78,7 @@ describe("S4: a contribution is bound to the run's clip norm", () => {
     // The reason why the grid cannot tell them apart.
     expect(fractionBits).toBe(contributionFractionBits({ places: PLACES, l2ClipNorm: 1 }));
     const configHash = configHashOf({ ...SPEC, train });
-    const other = createTrainer(zones, topics, 7);
+    const other = await createTrainer(zones, topics, 7);
     for (let i = 0; i < 2; i += 1) other.send(other.next(runId, { fractionBits, configHash }));
     trainer.send(trainer.next(runId));
     trainer.send(trainer.next(runId));
@@ -177,7 +177,7 @@ describe("S8: waiting for a key does not lose authentic data", () => {
     trainer.send(trainer.next(runId));
     await lane.run(0);
     // Train started again: the same lane goes on under another data key, whose entry this reader does not see yet.
-    const again = createTrainer(zones, topics, 0, 10);
+    const again = await createTrainer(zones, topics, 0, 10);
     const late = topics.keys.splice(topics.keys.indexOf(again.entry), 1);
     again.send(again.next(runId));
     fresh = 100;
@@ -195,7 +195,7 @@ describe("S8: waiting for a key does not lose authentic data", () => {
   test("junk under unknown keys is refused together, as soon as keys is known beyond it", async () => {
     let fresh = 0;
     const { topics, lane, runId, trainer } = await begun({ keysFreshAsOf: () => fresh });
-    const stranger = createTrainer(zones, { ...topics, keys: [] });
+    const stranger = await createTrainer(zones, { ...topics, keys: [] });
     for (let i = 0; i < 50; i += 1) stranger.send(stranger.next(runId));
     // What the stranger appended, as it had its own count of offsets.
     topics.nextOffset = 1 + (topics.contributions.at(-1)?.offset ?? 0);

@@ -25,7 +25,7 @@ async function begun(options: LaneOptions = {}) {
   const lane = await startLane(zones, topics, options);
   await lane.run();
   const { runId } = lane.state().run;
-  return { topics, lane, runId, trainer: createTrainer(zones, topics) };
+  return { topics, lane, runId, trainer: await createTrainer(zones, topics) };
 }
 
 describe("dead letters", () => {
@@ -65,11 +65,11 @@ describe("dead letters", () => {
 
   test("one of another run is not waited for, even if its key is unknown", async () => {
     const { topics, lane, runId, trainer } = await begun();
-    const stranger = createTrainer(zones, { ...topics, keys: [] });
+    const stranger = await createTrainer(zones, { ...topics, keys: [] });
     const other = stranger.next("f".repeat(32));
     append(topics, sealContribution(other, stranger.dataKey));
     append(topics, sealContribution(trainer.next("e".repeat(32)), trainer.dataKey));
-    const after = createTrainer(zones, topics);
+    const after = await createTrainer(zones, topics);
     after.send(after.next(runId));
     after.send(after.next(runId));
     await lane.run();
@@ -84,7 +84,7 @@ describe("dead letters", () => {
   };
   test.each(Object.keys(shapes))("%s, though authentic", async (name) => {
     const { topics, lane, runId, trainer } = await begun();
-    const odd = createTrainer(zones, topics, 7);
+    const odd = await createTrainer(zones, topics, 7);
     odd.send(odd.next(runId, shapes[name]));
     trainer.send(trainer.next(runId));
     trainer.send(trainer.next(runId));
@@ -135,7 +135,7 @@ describe("ranges", () => {
       const { topics, lane, runId, trainer } = await begun();
       trainer.send(trainer.next(runId));
       if (committed) {
-        const other = createTrainer(zones, topics, 1);
+        const other = await createTrainer(zones, topics, 1);
         other.send(other.next(runId));
         await lane.run();
       }
@@ -158,7 +158,7 @@ describe("a data key that is not there", () => {
   async function withLateKey(options: LaneOptions = {}) {
     const world = await begun(options);
     const { topics, runId, trainer } = world;
-    const late = createTrainer(zones, topics, 1);
+    const late = await createTrainer(zones, topics, 1);
     const entry = topics.keys.splice(topics.keys.indexOf(late.entry), 1);
     trainer.send(trainer.next(runId));
     const waits = late.send(late.next(runId));

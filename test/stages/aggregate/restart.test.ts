@@ -45,7 +45,10 @@ async function prepared(): Promise<Topics> {
   const lane = await startLane(zones, topics);
   await lane.run();
   const { runId } = lane.state().run;
-  const trainers = [createTrainer(zones, topics, 0), createTrainer(zones, topics, 1, 33)];
+  const trainers = [
+    await createTrainer(zones, topics, 0),
+    await createTrainer(zones, topics, 1, 33),
+  ];
   for (let i = 0; i < 14; i += 1) {
     const trainer = trainers[i % 3 === 0 ? 1 : 0];
     trainer?.send(trainer.next(runId));

@@ -93,7 +93,7 @@ describe("updates", () => {
     const lane = await startLane(zones, topics, { spec: LOOSE, noiseMultiplier: 1e-7 });
     await lane.run();
     const { runId } = lane.state().run;
-    const trainer = createTrainer(zones, topics);
+    const trainer = await createTrainer(zones, topics);
     const expected = Float64Array.from(weightsOf(topics));
     for (let i = 0; i < 6; i += 1) {
       const made = trainer.next(runId);
@@ -117,7 +117,7 @@ describe("updates", () => {
     const topics = createTopics(zones);
     const lane = await startLane(zones, topics);
     await lane.run();
-    const trainer = createTrainer(zones, topics);
+    const trainer = await createTrainer(zones, topics);
     const zero = { sum: new Int32Array(PARAMETERS) };
     const sigma = analyticGaussianNoiseMultiplier(3, 1e-5);
     const sensitivity = contributionSensitivity({
@@ -152,7 +152,7 @@ describe("updates", () => {
     const lane = await startLane(zones, topics);
     await lane.run();
     const { runId, noiseMultiplier } = lane.state().run;
-    const trainer = createTrainer(zones, topics);
+    const trainer = await createTrainer(zones, topics);
     for (const part of [0, 1]) {
       const made = [trainer.next(runId), trainer.next(runId)];
       const sent = made.map((contribution) => trainer.send(contribution));
@@ -186,7 +186,10 @@ describe("updates", () => {
     const lane = await startLane(zones, topics);
     await lane.run();
     const { runId } = lane.state().run;
-    const [a, b] = [createTrainer(zones, topics, 0, 100), createTrainer(zones, topics, 3, 40)];
+    const [a, b] = [
+      await createTrainer(zones, topics, 0, 100),
+      await createTrainer(zones, topics, 3, 40),
+    ];
     a.send(a.next(runId));
     await lane.run();
     expect(topics.ledger).toHaveLength(1);
@@ -216,7 +219,7 @@ describe("updates", () => {
     const topics = createTopics(zones);
     const lane = await startLane(zones, topics);
     await lane.run();
-    const trainer = createTrainer(zones, topics);
+    const trainer = await createTrainer(zones, topics);
     for (let i = 0; i < 20; i += 1) trainer.send(trainer.next(lane.state().run.runId));
     await lane.run();
     expect(lane.state().ledger.last?.entry.modelVersion).toBe(10);
@@ -227,7 +230,7 @@ describe("updates", () => {
     const topics = createTopics(zones);
     const lane = await startLane(zones, topics);
     await lane.run();
-    const trainer = createTrainer(zones, topics);
+    const trainer = await createTrainer(zones, topics);
     for (let i = 0; i < 24; i += 1) trainer.send(trainer.next(lane.state().run.runId));
     await lane.run();
     compactModels(topics);
@@ -248,7 +251,7 @@ describe("updates", () => {
     const topics = createTopics(zones);
     const lane = await startLane(zones, topics);
     await lane.run();
-    const trainer = createTrainer(zones, topics);
+    const trainer = await createTrainer(zones, topics);
     trainer.send(trainer.next(lane.state().run.runId));
     trainer.send(trainer.next(lane.state().run.runId));
     lane.commit(await lane.step(0));

@@ -138,11 +138,11 @@ export function readerOf(
 }
 
 /** What train does for one lane: ranges in a row, sealed under a key that is announced first. */
-export function createTrainer(zones: Zones, topics: Topics, lane = 0, start = 0) {
+export async function createTrainer(zones: Zones, topics: Topics, lane = 0, start = 0) {
   const directory = directoryOf(zones, zones.entries, "train");
   const recipient = directory.recipient("contribution-unwrap");
   if (recipient === null) throw new Error("no recipient");
-  const { dataKey, entry } = createDataKey({
+  const { dataKey, entry } = await createDataKey({
     pipeline: PIPELINE,
     topic: "contributions",
     lane,

@@ -13,8 +13,9 @@ import {
 import { parseKeyFile } from "../../../pipeline/crypto/key-file.ts";
 import { createSigningKey, type SigningKey } from "../../../pipeline/crypto/key-handles.ts";
 import type { Purpose } from "../../../pipeline/crypto/key-purposes.ts";
-import { createUnwrapKey, type UnwrapKey } from "../../../pipeline/crypto/key-wrap.ts";
 import { sealRecordIds } from "../../../pipeline/crypto/record-ids.ts";
+import { createUnwrapKey } from "../../../pipeline/crypto/wrap/key-wrap.ts";
+import type { UnwrapKey } from "../../../pipeline/crypto/wrap/types.ts";
 import type { PipelineSpec } from "../../../pipeline/spec/pipeline-spec.ts";
 import type { StreamRecord } from "../../../pipeline/stream/contract.ts";
 import { pinsOf } from "../../crypto/fixtures.ts";

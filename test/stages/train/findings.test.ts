@@ -3,9 +3,9 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { createStalenessGate } from "../../../pipeline/stages/train/staleness.ts";
 import { configHashOf, createHarness, makeModel, openContributions, TestLane } from "./world.ts";
 
-let world: ReturnType<typeof createHarness>;
-beforeEach(() => {
-  world = createHarness();
+let world: Awaited<ReturnType<typeof createHarness>>;
+beforeEach(async () => {
+  world = await createHarness();
 });
 
 describe("S4: a contribution is bound to the run's clip norm", () => {
@@ -77,7 +77,7 @@ describe("S2: staleness is counted from trusted data only", () => {
 
   test("one lane alone fills every update, through restarts at any point", async () => {
     for (const perUpdate of [1, 2]) {
-      const own = createHarness();
+      const own = await createHarness();
       const updateBatchRecords = 4 * perUpdate;
       const stage = own.stage({ updateBatchRecords, maxStalenessUpdates: 0 });
       const lane = new TestLane(stage);

@@ -11,9 +11,9 @@ import {
   TestLane,
 } from "./world.ts";
 
-let world: ReturnType<typeof createHarness>;
-beforeEach(() => {
-  world = createHarness();
+let world: Awaited<ReturnType<typeof createHarness>>;
+beforeEach(async () => {
+  world = await createHarness();
 });
 
 describe("pauses", () => {
@@ -87,7 +87,7 @@ describe("pauses", () => {
     const stage = world.stage({ maxStalenessUpdates: 0 });
     const lanes = [new TestLane(stage, 0), new TestLane(stage, 1)];
     lanes[0]!.log = world.seal(4);
-    const other = createOwner(world.zones, 1);
+    const other = await createOwner(world.zones, 1);
     lanes[1]!.log = Array.from({ length: 4 }, () => other.seal());
     await lanes[0]!.settle();
     lanes[0]!.log.push(...world.seal(4));

@@ -7,9 +7,9 @@ import { clipTarget } from "../../../pipeline/stages/train/clip-margin.ts";
 import { naiveClippedSum } from "./oracle.ts";
 import { createHarness, NETWORK, openContributions, TestLane } from "./world.ts";
 
-let world: ReturnType<typeof createHarness>;
-beforeEach(() => {
-  world = createHarness();
+let world: Awaited<ReturnType<typeof createHarness>>;
+beforeEach(async () => {
+  world = await createHarness();
 });
 
 describe("places and ranges", () => {

@@ -3,9 +3,9 @@ import { createHash, randomBytes } from "node:crypto";
 import { beforeEach, describe, expect, test } from "vitest";
 import { createHarness, makeModel, openContributions, TestLane } from "./world.ts";
 
-let world: ReturnType<typeof createHarness>;
-beforeEach(() => {
-  world = createHarness();
+let world: Awaited<ReturnType<typeof createHarness>>;
+beforeEach(async () => {
+  world = await createHarness();
 });
 
 describe("a data key that is not there", () => {
@@ -23,7 +23,7 @@ describe("a data key that is not there", () => {
   test("stops the lane before its record only", async () => {
     const lane = new TestLane(world.stage({ tailAfterMs: 10 }));
     lane.log = world.seal(6);
-    world.owner.rotate();
+    await world.owner.rotate();
     lane.log.push(...world.seal(2));
     await lane.step(0);
     expect(world.ranges()).toEqual([[0, 4, 4, 4]]);
@@ -35,10 +35,10 @@ describe("a data key that is not there", () => {
     let fresh = 0;
     const lane = new TestLane(world.stage({}, { keysFreshAsOf: () => fresh }));
     lane.log = world.seal(1);
-    world.owner.rotate();
+    await world.owner.rotate();
     lane.log.push(...world.seal(1));
     await lane.step(0);
-    world.owner.rotate();
+    await world.owner.rotate();
     // It was first seen at 0: what was in keys before then is not enough, however late it is.
     await lane.step(1e9);
     expect(world.progress).toEqual([]);

@@ -14,7 +14,7 @@ import {
   type UnwrapPurpose,
   type ZoneName,
 } from "../../../pipeline/crypto/key-purposes.ts";
-import { createUnwrapKey } from "../../../pipeline/crypto/key-wrap.ts";
+import { createUnwrapKey } from "../../../pipeline/crypto/wrap/key-wrap.ts";
 import { parameterCount } from "../../../pipeline/network/definition.ts";
 import { initialWeights } from "../../../pipeline/network/weights.ts";
 import { type Contribution, decodeContribution } from "../../../pipeline/privacy/contribution.ts";
@@ -156,7 +156,7 @@ export interface ExampleFields {
 }
 
 /** The owner's side of one lane: seals examples, gives them rising offsets and sequences. */
-export function createOwner(zones: Zones, lane: number) {
+export async function createOwner(zones: Zones, lane: number) {
   let sequence = 0;
   let offset = 0;
   const newKey = (ofLane: number) =>
@@ -167,15 +167,15 @@ export function createOwner(zones: Zones, lane: number) {
       recipients: [zones.trainingRecipient],
       signer: zones.ownerSigning,
     });
-  let current: { dataKey: DataKey; entry: KeyEntry } = newKey(lane);
-  const foreign = newKey(lane + 1);
+  let current: { dataKey: DataKey; entry: KeyEntry } = await newKey(lane);
+  const foreign = await newKey(lane + 1);
   return {
     /** Entries of the current data key and of one of the next lane. */
     get entries() {
       return [current.entry, foreign.entry];
     },
-    rotate: () => {
-      current = newKey(lane);
+    rotate: async () => {
+      current = await newKey(lane);
     },
     skipOffsets: (count: number) => {
       offset += count;
@@ -268,9 +268,9 @@ export class TestLane {
 }
 
 /** A training zone with one owner of lane 0, a model, and a stage whose every outcome is kept. */
-export function createHarness() {
+export async function createHarness() {
   const zones = createZones();
-  const owner = createOwner(zones, 0);
+  const owner = await createOwner(zones, 0);
   const progress: ContributionProgress[] = [];
   const validation: ValidationProgress[] = [];
   const harness = {
