@@ -165,7 +165,7 @@ function createDecryptors(keys: KeyStore) {
  * or withhold them before they leave the consumer's zone, for CKKS is not IND-CPA-D.
  * @example
  * ```ts
- * const keys = openKeyStore({ folder: "keys/consumer", holder: "consumer" });
+ * const keys = await openKeyStore({ folder: "keys/consumer", holder: "consumer" });
  * const directory = await readConsumerDirectory({ client, pipeline: spec.name, zones, revoked });
  * const options = { client, pipeline: spec.name, partitions: spec.kafka.partitions, directory, keys };
  * for await (const { recordId, label } of readPredictions({ ...options, follow: true, signal, onRefused })) {

@@ -64,7 +64,7 @@ async function create(context: CommandContext, file: string, options: Options): 
       ...blobEntries({ ...common, purpose: "ckks-public", bytes: ckks.publicKey }),
       ...blobEntries({ ...common, purpose: "ckks-evaluation", bytes: ckks.evaluationKeys }),
     ];
-    writeKeyFiles(root, all);
+    await writeKeyFiles(root, all);
     for (const holder of STAGES) {
       // A stage without keys of its own still gets its folder, which `run` lets it read.
       await mkdir(join(root, holder), { recursive: true, mode: 0o700 });

@@ -1,7 +1,6 @@
 /** `sealstream predictions FILE`: decrypts predictions as the downstream consumer; NDJSON on standard output. */
 import { join } from "node:path";
 import { readConsumerDirectory, readPredictions } from "../client/predictions.ts";
-import { openKeyStore } from "../crypto/key-store.ts";
 import {
   type CommandContext,
   EXIT,
@@ -10,6 +9,7 @@ import {
   openLogger,
   trustRoot,
 } from "./context.ts";
+import { openHolderKeys } from "./key-access.ts";
 import { keysFolder, type Options } from "./options.ts";
 
 export async function predictions(
@@ -19,10 +19,8 @@ export async function predictions(
 ): Promise<number> {
   const spec = loadSpec(context, file);
   const root = trustRoot(spec);
-  const keys = openKeyStore({
-    folder: join(keysFolder(file, options), "consumer"),
-    holder: "consumer",
-  });
+  const folder = join(keysFolder(file, options), "consumer");
+  const keys = await openHolderKeys(context, folder, "consumer");
   const client = await openKafka(context, spec, openLogger(context, { command: "predictions" }), {
     role: "consumer",
   });

@@ -2,70 +2,134 @@
  * Key files: one private key each, as JSON.
  *
  * ```
- * {"version": 1, "kind": "ed25519" | "x25519" | "secret" | "ckks-secret", "purpose": <a purpose of that kind>,
- *  "material": <base64: 32 raw bytes, or what the CKKS room serialized>}
+ * {"version": 1, "kind": <kind>, "purpose": <a purpose of that kind>, "material": <base64>}
+ * {"version": 2, "kind": <kind>, "purpose": <a purpose that takes it>, "generation": <1 to 999999999>,
+ *  "material": <base64, or the URI of kind kms> | "sealed": <see key-seal.ts>}
+ * kind = "ed25519" | "x25519" | "secret" (32 raw bytes) | "ckks-secret" (what the CKKS room serialized)
+ *      | "p-256" | "rsa" (PKCS#8 DER, version 2) | "kms" (a key that stays in a service, version 2)
  * ```
- * Named `<purpose>.key`, mode 0600: any bit for group or others is refused. Nothing else stands in a key file.
+ * Named `<purpose>.key` or `<purpose>.<generation>.key`, mode 0600: any bit for group or others is refused. Nothing else
+ * stands in a key file. Version 1 is of generation 1.
  * Must not: put a file's content into a message, or leave material on an enumerable property.
  */
 import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
 import { SealstreamError } from "../errors.ts";
 import { PRIVATE_KEY_BYTES } from "./key-handles.ts";
 import { isPurpose, type KeyHolder, type KeyKind, PURPOSES, type Purpose } from "./key-purposes.ts";
+import { parseSealed, type Sealed } from "./key-seal-form.ts";
 
-/** A key file in memory; `json` holds the secret and is not enumerable. */
+/** What a file may hold: a purpose for unwrapping may also be a key of another algorithm, or one in a service. */
+export type KeyFileKind = KeyKind | "p-256" | "rsa" | "kms";
+
+/** A key file in memory, never sealed; `json` holds the secret and is not enumerable. */
 export interface KeyFile {
   readonly holder: KeyHolder;
   readonly purpose: Purpose;
+  /** Counts the keys of a purpose, from 1 on. */
+  readonly generation: number;
   readonly json: string;
 }
 
 /** What a key file says. The caller wipes `material` after making a handle of it. */
 export interface KeyFileContent {
-  readonly kind: KeyKind;
+  readonly kind: KeyFileKind;
   readonly purpose: Purpose;
+  readonly generation: number;
+  /** Raw bytes, PKCS#8 DER, or the UTF-8 of a URI: by `kind`. */
   readonly material: Buffer;
 }
 
+/** A key file as it was found: open, or sealed. */
+export type KeyFileForm =
+  | (KeyFileContent & { readonly sealed: null })
+  | (Omit<KeyFileContent, "material"> & { readonly sealed: Sealed; readonly material: null });
+
 /** A CKKS secret key of 16,384 slots takes 1.2 MB; base64 and JSON add a third. */
 export const MAX_KEY_FILE_BYTES = 16 * 1024 * 1024;
-const VERSION = 1;
-const KEY_SUFFIX = ".key";
+export const KEY_FILE_VERSION = 2;
+export const FIRST_GENERATION = 1;
+/** PKCS#8 of an RSA key of 8,192 bits takes 4.7 KB. */
+const MAX_PKCS8_BYTES = 8 * 1024;
+const MAX_URI_BYTES = 1024;
 /** Permission bits of group and others. */
 const LOOSE_BITS = 0o077;
-const FIELDS = "kind,material,purpose,version";
 
-export function keyFileName(purpose: Purpose): string {
-  return purpose + KEY_SUFFIX;
+const FIELDS: Readonly<Record<string, number>> = {
+  "kind,material,purpose,version": 1,
+  "generation,kind,material,purpose,version": 2,
+  "generation,kind,purpose,sealed,version": 2,
+};
+const NAME = /^([a-z0-9-]+)(?:\.([1-9][0-9]{0,8}))?\.(key|pem)$/;
+const URI = /^[a-z][a-z0-9+.-]*:[\x21-\x7e]+$/;
+
+/** What the name of a key file says. */
+export interface KeyFileName {
+  readonly purpose: Purpose;
+  /** Null when the name has none. */
+  readonly generation: number | null;
+  readonly form: "key" | "pem";
 }
 
-/** The key file of raw material; the caller may wipe `material` afterwards. */
-export function createKeyFile(purpose: Purpose, material: Uint8Array): KeyFile {
-  const { kind, holder } = PURPOSES[purpose];
-  if (!hasRightSize(kind, material)) {
-    throw new SealstreamError("key-invalid", `The material of ${purpose} has the wrong size.`);
-  }
-  const base64 = Buffer.from(material.buffer, material.byteOffset, material.length);
-  return keyFileOf(
-    holder,
-    purpose,
-    `${JSON.stringify({ version: VERSION, kind, purpose, material: base64.toString("base64") })}\n`,
+/** `<purpose>.key`, from the second generation on `<purpose>.<generation>.key`. */
+export function keyFileName(purpose: Purpose, generation: number = FIRST_GENERATION): string {
+  return generation === FIRST_GENERATION ? `${purpose}.key` : `${purpose}.${generation}.key`;
+}
+
+/** Null for a name that is none of a key file. */
+export function parseKeyFileName(name: string): KeyFileName | null {
+  const [, purpose = "", generation, form] = NAME.exec(name) ?? [];
+  if (!isPurpose(purpose) || (form !== "key" && form !== "pem")) return null;
+  return { purpose, generation: generation === undefined ? null : Number(generation), form };
+}
+
+/** True when a key of this kind can serve the purpose. */
+export function takesKind(purpose: Purpose, kind: KeyFileKind): boolean {
+  const own = PURPOSES[purpose].kind;
+  return (
+    kind === own || (own === "x25519" && (kind === "p-256" || kind === "rsa" || kind === "kms"))
   );
 }
 
+/**
+ * The key file of raw material; the caller may wipe `material` afterwards.
+ * @param options `kind`: the purpose's own by default; `generation`: 1 by default
+ * @throws `key-invalid` when the material has not the form of its kind
+ */
+export function createKeyFile(
+  purpose: Purpose,
+  material: Uint8Array,
+  options: { readonly kind?: KeyFileKind; readonly generation?: number } = {},
+): KeyFile {
+  const { holder } = PURPOSES[purpose];
+  const kind = options.kind ?? PURPOSES[purpose].kind;
+  const generation = options.generation ?? FIRST_GENERATION;
+  if (!takesKind(purpose, kind) || !hasRightForm(kind, material) || !isGeneration(generation)) {
+    throw new SealstreamError("key-invalid", `The material of ${purpose} has the wrong form.`);
+  }
+  const bytes = Buffer.from(material.buffer, material.byteOffset, material.length);
+  const text = bytes.toString(kind === "kms" ? "utf8" : "base64");
+  const json = { version: KEY_FILE_VERSION, kind, purpose, generation, material: text };
+  return keyFileOf(holder, purpose, `${JSON.stringify(json)}\n`, generation);
+}
+
 /** A {@link KeyFile} whose json does not show when it is logged or serialized. */
-export function keyFileOf(holder: KeyHolder, purpose: Purpose, json: string): KeyFile {
-  const file: KeyFile = { holder, purpose, json };
+export function keyFileOf(
+  holder: KeyHolder,
+  purpose: Purpose,
+  json: string,
+  generation: number = FIRST_GENERATION,
+): KeyFile {
+  const file: KeyFile = { holder, purpose, generation, json };
   Object.defineProperty(file, "json", { value: json, enumerable: false });
   return Object.freeze(file);
 }
 
 /**
- * Content of a key file that must be for `purpose`.
+ * What a key file that must be for `purpose` says; what is sealed stays sealed.
  * @param where names the file in messages
  * @throws `key-invalid` when it is not exactly of the form above
  */
-export function parseKeyFile(json: string, purpose: Purpose, where: string): KeyFileContent {
+export function parseKeyFileForm(json: string, purpose: Purpose, where: string): KeyFileForm {
   const wrong = (what: string) =>
     new SealstreamError(
       "key-invalid",
@@ -82,19 +146,56 @@ export function parseKeyFile(json: string, purpose: Purpose, where: string): Key
     throw wrong("is no key file");
   }
   const fields = new Map<string, unknown>(Object.entries(parsed));
-  if ([...fields.keys()].sort().join() !== FIELDS || fields.get("version") !== VERSION) {
-    throw wrong("is no key file of version 1");
+  const version = FIELDS[[...fields.keys()].sort().join()];
+  if (version === undefined || fields.get("version") !== version) {
+    throw wrong(`is no key file of version 1 or ${KEY_FILE_VERSION}`);
   }
-  const { kind } = PURPOSES[purpose];
   if (fields.get("purpose") !== purpose) throw wrong(`is not a key for ${purpose}`);
-  if (fields.get("kind") !== kind) throw wrong(`is not of kind ${kind}`);
+  const kind = kindOf(fields.get("kind"), purpose, version);
+  if (kind === null) throw wrong(`is not of kind ${PURPOSES[purpose].kind}`);
+  const generation = version === 1 ? FIRST_GENERATION : fields.get("generation");
+  if (!isGeneration(generation)) throw wrong("has no generation");
+  if (fields.has("sealed")) {
+    const sealed = parseSealed(fields.get("sealed"), MAX_KEY_FILE_BYTES);
+    // What is no secret is not sealed, so that it has one spelling.
+    if (sealed === null || kind === "kms") throw wrong("is sealed in no form of this version");
+    return { kind, purpose, generation, sealed, material: null };
+  }
   const text = fields.get("material");
   if (typeof text !== "string") throw wrong("holds no material");
-  const material = Buffer.from(text, "base64");
-  if (material.toString("base64") !== text || !hasRightSize(kind, material)) {
+  const encoding = kind === "kms" ? "utf8" : "base64";
+  const material = Buffer.from(text, encoding);
+  if (material.toString(encoding) !== text || !hasRightForm(kind, material)) {
     throw wrong("holds material of the wrong form");
   }
-  return { kind, purpose, material };
+  return { kind, purpose, generation, material, sealed: null };
+}
+
+/**
+ * As {@link parseKeyFileForm}, for a file that is not sealed, as all are in memory.
+ * @throws `key-invalid` also for a sealed one
+ */
+export function parseKeyFile(json: string, purpose: Purpose, where: string): KeyFileContent {
+  const { sealed, ...form } = parseKeyFileForm(json, purpose, where);
+  if (sealed !== null || form.material === null) {
+    throw new SealstreamError("key-invalid", `${where} is sealed: open its folder first.`);
+  }
+  return form;
+}
+
+/** True for bytes that a key of this kind can have; whether they are a key, the handle made of them says. */
+export function hasRightForm(kind: KeyFileKind, material: Uint8Array): boolean {
+  switch (kind) {
+    case "ckks-secret":
+      return material.length > 0;
+    case "p-256":
+    case "rsa":
+      return material.length > PRIVATE_KEY_BYTES && material.length <= MAX_PKCS8_BYTES;
+    case "kms":
+      return material.length <= MAX_URI_BYTES && URI.test(Buffer.from(material).toString("latin1"));
+    default:
+      return material.length === PRIVATE_KEY_BYTES;
+  }
 }
 
 /**
@@ -124,16 +225,21 @@ export function readKeyFileText(path: string): string {
     if (!stat.isFile() || stat.size > MAX_KEY_FILE_BYTES) {
       throw new SealstreamError("key-invalid", `${path} is no key file.`);
     }
-    if ((stat.mode & LOOSE_BITS) !== 0) {
-      throw new SealstreamError(
-        "key-invalid",
-        `${path} can be read by others (mode ${(stat.mode & 0o777).toString(8)}): chmod 600 it.`,
-      );
-    }
+    assertTight(path, stat.mode, "600");
     return readUpTo(descriptor, stat.size).toString("utf8");
   } finally {
     closeSync(descriptor);
   }
+}
+
+/** @throws `key-invalid` when group or others can get at it */
+export function assertTight(path: string, mode: number, wanted: "600" | "700"): void {
+  if ((mode & LOOSE_BITS) === 0) return;
+  const found = (mode & 0o777).toString(8);
+  throw new SealstreamError(
+    "key-invalid",
+    `${path} can be read by others (mode ${found}): chmod ${wanted} it.`,
+  );
 }
 
 /** At most `bytes` bytes from the start of an open file. */
@@ -148,19 +254,19 @@ export function readUpTo(descriptor: number, bytes: number): Buffer {
   return buffer.subarray(0, at);
 }
 
-/** The purpose of a file name of the form `<purpose>.key`, else null. */
-export function purposeOfFileName(name: string): Purpose | null {
-  if (!name.endsWith(KEY_SUFFIX)) return null;
-  const purpose = name.slice(0, -KEY_SUFFIX.length);
-  return isPurpose(purpose) ? purpose : null;
-}
-
 /** `code` of a system error, e.g. ENOENT; `unknown` for anything else. */
 export function errorCode(error: unknown): string {
   if (typeof error !== "object" || error === null || !("code" in error)) return "unknown";
   return typeof error.code === "string" ? error.code : "unknown";
 }
 
-function hasRightSize(kind: KeyKind, material: Uint8Array): boolean {
-  return kind === "ckks-secret" ? material.length > 0 : material.length === PRIVATE_KEY_BYTES;
+function kindOf(value: unknown, purpose: Purpose, version: number): KeyFileKind | null {
+  const own = PURPOSES[purpose].kind;
+  if (value === own) return own;
+  if (version === 1 || (value !== "p-256" && value !== "rsa" && value !== "kms")) return null;
+  return takesKind(purpose, value) ? value : null;
+}
+
+function isGeneration(value: unknown): value is number {
+  return typeof value === "number" && Number.isInteger(value) && value >= 1 && value < 1e9;
 }

@@ -1,11 +1,11 @@
 /**
- * Key folders: every stage opens its own, which holds exactly its keys and nothing else.
+ * Key stores: every stage opens its own keys, which are exactly those of its holder and nothing else.
  *
  * ```
- * <root>/{identities,desensitize,encrypt,train,aggregate,predict,consumer,recovery,dead-letters}/<purpose>.key
+ * <root>/{identities,desensitize,encrypt,train,aggregate,predict,consumer,recovery,dead-letters}/<a key file>
  * ```
- * A missing key, one too many, a wrong kind or purpose and a loose mode are refused before a stage starts; the three
- * offline folders may hold any part of their keys, as each zone has its own.
+ * A missing key, one too many, a wrong kind or purpose and a loose mode are refused before a stage starts; the offline
+ * folders may hold any part of their keys, as each zone has its own. Where keys come from, key-source.ts says.
  * Must not: hand out raw material (except the CKKS secret, which another library parses), or write over a file.
  * Sources: DESIGN.md sections 1 and 5 (invariant 2).
  */
@@ -16,28 +16,23 @@ import {
   fsyncSync,
   mkdirSync,
   openSync,
-  readdirSync,
+  rmSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
 import { SealstreamError } from "../errors.ts";
 import {
+  createKeyFile,
   errorCode,
+  KEY_FILE_VERSION,
   type KeyFile,
   keyFileName,
-  keyFileOf,
   parseKeyFile,
-  purposeOfFileName,
-  readKeyFileText,
 } from "./key-file.ts";
-import {
-  createSecretHandle,
-  createSigningKey,
-  type SecretKey,
-  type SigningKey,
-} from "./key-handles.ts";
+import type { SecretKey, SigningKey } from "./key-handles.ts";
 import {
   type BlobKeyPurpose,
+  isPurpose,
   type KeyHolder,
   PURPOSES,
   type Purpose,
@@ -46,17 +41,54 @@ import {
   type UnwrapPurpose,
 } from "./key-purposes.ts";
 import { assertOnlyInReach } from "./key-reach.ts";
-import { createUnwrapKey } from "./wrap/key-wrap.ts";
-import type { UnwrapKey } from "./wrap/types.ts";
+import { type KeyRings, openContent, openRingKey, type RingKey, withKeys } from "./key-ring.ts";
+import {
+  createPassphrase,
+  createSealer,
+  type Passphrase,
+  type PassphraseSource,
+  type SealWith,
+  type Unlock,
+} from "./key-seal.ts";
+import { sealedToJson } from "./key-seal-form.ts";
+import { environmentSource, folderSource, type KeySource } from "./key-source.ts";
+import type { Kms } from "./kms/kms.ts";
+import type { RemoteUnwrapKey, UnwrapKey } from "./wrap/types.ts";
 
 /** Opened keys of one holder. Each method throws `key-missing` when the holder has no such key. */
 export interface KeyStore {
   readonly holder: KeyHolder;
+  /** A live handle: it follows the newest generation when {@link KeyStore.refresh} adds one. */
   signing(purpose: SigningPurpose): SigningKey;
+  /** The newest key that is not in a service. */
   unwrap(purpose: UnwrapPurpose): UnwrapKey;
+  /** Keys of all generations, newest first. */
+  unwrapAll(purpose: UnwrapPurpose): readonly (UnwrapKey | RemoteUnwrapKey)[];
+  /** The newest. */
   secret(purpose: SecretPurpose): SecretKey;
-  /** A copy of the material, which another library parses; the caller wipes it. */
+  /** A copy of the newest material, which another library parses; the caller wipes it. */
   blob(purpose: BlobKeyPurpose): Uint8Array;
+  /** As {@link KeyStore.blob}, of all generations, newest first. */
+  blobs(purpose: BlobKeyPurpose): readonly Uint8Array[];
+  /** Of the newest key. */
+  generation(purpose: Purpose): number;
+  /**
+   * Looks at the sources again and adds what is new there; what is open stays open, even when its file is gone.
+   * @returns true when keys were added
+   * @throws as {@link openKeyStore} does, and then adds nothing
+   */
+  refresh(): Promise<boolean>;
+}
+
+/** Where a holder's keys are, and what opens those that are sealed. */
+export interface KeyStoreOptions {
+  readonly folder: string;
+  readonly holder: KeyHolder;
+  /** Searched for SEALSTREAM_KEY_<PURPOSE>; none by default. */
+  readonly environment?: Readonly<Record<string, string | undefined>> | undefined;
+  /** Asked for once, and only when a file needs it. */
+  readonly passphrase?: Passphrase | PassphraseSource | undefined;
+  readonly kms?: Kms | undefined;
 }
 
 /** Exactly the keys that each holder has. */
@@ -69,72 +101,46 @@ export const STAGE_KEYS = {
   consumer: ["consumer-unwrap", "ckks-secret"],
 } as const satisfies Record<string, readonly Purpose[]>;
 
-/** Folders kept offline: each zone has its own part of them. */
-const OFFLINE_KEYS = {
-  identities: ["owner-identity", "training-identity", "prediction-identity", "consumer-identity"],
-  recovery: ["owner-recovery", "training-recovery"],
-  "dead-letters": ["owner-dead-letter", "training-dead-letter", "prediction-dead-letter"],
-} as const satisfies Record<string, readonly Purpose[]>;
-
-const HOLDER_KEYS: Readonly<Record<KeyHolder, readonly Purpose[]>> = {
-  ...STAGE_KEYS,
-  ...OFFLINE_KEYS,
-};
-
 const FOLDER_MODE = 0o700;
 const FILE_MODE = 0o600;
 
 /**
- * Opens the key folder of a holder. A holder without keys needs no folder.
- * @throws `key-missing`, `key-forbidden` (a file that the holder must not have) or `key-invalid`
+ * Opens the keys of a holder. A holder without keys needs no folder, nor does one with keys in its environment.
+ * @throws `key-missing`, `key-forbidden` (a key that the holder must not have), `key-invalid`, and for keys that a
+ * service seals or holds `kms-unavailable` or `access-denied`
  */
-export function openKeyStore(options: {
-  readonly folder: string;
-  readonly holder: KeyHolder;
-}): KeyStore {
-  const { folder, holder } = options;
-  const wanted = HOLDER_KEYS[holder];
-  const present = namesIn(folder, wanted.length > 0);
-  const allowed = new Set(wanted.map(keyFileName));
-  for (const name of present) {
-    if (!allowed.has(name)) {
-      throw new SealstreamError(
-        "key-forbidden",
-        `${join(folder, name)} must not be in the key folder of ${holder}: move it away.`,
-      );
-    }
+export async function openKeyStore(options: KeyStoreOptions): Promise<KeyStore> {
+  const { folder, holder, kms } = options;
+  const wanted = purposesOf(holder);
+  const variables = environmentSource(options.environment ?? {});
+  const isStage = holder in STAGE_KEYS;
+  const needsFolder = wanted.length > 0 && variables.list(holder).length === 0;
+  const sources = [folderSource(folder, needsFolder), variables];
+  const unlock = { passphrase: passphraseOf(options.passphrase), kms };
+  let rings = withKeys(new Map(), await openNew({ sources, holder, unlock, rings: new Map() }));
+  for (const purpose of isStage ? wanted : []) {
+    if (rings.has(purpose)) continue;
+    throw new SealstreamError(
+      "key-missing",
+      `${join(folder, keyFileName(purpose))} is missing: restore it from a backup, or use the key folder that keys create made.`,
+    );
   }
-  const offline = holder in OFFLINE_KEYS;
-  const signing = new Map<string, SigningKey>();
-  const unwrap = new Map<string, UnwrapKey>();
-  const secret = new Map<string, SecretKey>();
-  const blob = new Map<string, Buffer>();
-  for (const purpose of wanted) {
-    if (offline && !present.includes(keyFileName(purpose))) continue;
-    const path = join(folder, keyFileName(purpose));
-    const { kind, material } = parseKeyFile(readKeyFileText(path), purpose, path);
-    if (kind === "ed25519") signing.set(purpose, createSigningKey(purpose, material));
-    else if (kind === "x25519") unwrap.set(purpose, createUnwrapKey(purpose, material));
-    else if (kind === "secret") secret.set(purpose, createSecretHandle(purpose, material));
-    else blob.set(purpose, Buffer.from(material));
-    material.fill(0);
-  }
-  const get = <T>(keys: ReadonlyMap<string, T>, purpose: string): T => {
-    const key = keys.get(purpose);
-    if (key === undefined) {
-      throw new SealstreamError(
-        "key-missing",
-        `${folder} has no ${purpose} key: restore it from a backup, or use the folder of its holder.`,
-      );
-    }
-    return key;
+  let refreshing: Promise<boolean> | null = null;
+  const refresh = async (): Promise<boolean> => {
+    const added = await openNew({ sources, holder, unlock, rings });
+    rings = withKeys(rings, added);
+    return added.length > 0;
   };
-  return Object.freeze({
+  return storeOf({
+    folder,
     holder,
-    signing: (purpose: SigningPurpose) => get(signing, purpose),
-    unwrap: (purpose: UnwrapPurpose) => get(unwrap, purpose),
-    secret: (purpose: SecretPurpose) => get(secret, purpose),
-    blob: (purpose: BlobKeyPurpose) => new Uint8Array(get(blob, purpose)),
+    rings: () => rings,
+    refresh() {
+      refreshing ??= refresh().finally(() => {
+        refreshing = null;
+      });
+      return refreshing;
+    },
   });
 }
 
@@ -152,75 +158,205 @@ export function assertNothingForbiddenInReach(options: {
 
 /**
  * Writes key files into `<root>/<holder>/`, folders 0700 and files 0600, and never over a file.
- * @throws `key-invalid` when one of them exists (then none is written) or the root cannot be written
+ * @param options `seal`: how their material is sealed; open by default
+ * @throws `key-invalid` when one of them exists (then none is written) or the root cannot be written, and what sealing
+ * throws (then none is written either)
  */
-export function writeKeyFiles(root: string, files: readonly KeyFile[]): void {
-  const placed = files.map((file) => ({
-    folder: join(root, file.holder),
-    path: join(root, file.holder, keyFileName(file.purpose)),
-    json: file.json,
-  }));
-  for (const { path } of placed) if (existsSync(path)) throw alreadyThere(path);
-  for (const { folder, path, json } of placed) {
+export async function writeKeyFiles(
+  root: string,
+  files: readonly KeyFile[],
+  options: { readonly seal?: SealWith | undefined } = {},
+): Promise<void> {
+  const pathOf = ({ holder, purpose, generation }: KeyFile) =>
+    join(root, holder, keyFileName(purpose, generation));
+  for (const file of files) if (existsSync(pathOf(file))) throw alreadyThere(pathOf(file));
+  const texts = await sealedTexts(files, options.seal);
+  for (const [index, file] of files.entries()) {
+    const folder = join(root, file.holder);
     mkdirSync(folder, { recursive: true, mode: FOLDER_MODE });
     // A folder that was there before may be open to others.
     chmodSync(folder, FOLDER_MODE);
-    let descriptor: number;
-    try {
-      descriptor = openSync(path, "wx", FILE_MODE);
-    } catch (error) {
-      if (errorCode(error) === "EEXIST") throw alreadyThere(path);
-      throw new SealstreamError("key-invalid", `${path} cannot be written.`, { cause: error });
-    }
-    try {
-      writeFileSync(descriptor, json);
-      fsyncSync(descriptor);
-    } finally {
-      closeSync(descriptor);
-    }
+    writeNew(pathOf(file), texts[index] ?? "");
+    syncFolder(folder);
   }
 }
 
 /**
- * Every key file under `root`, for the ceremony; each is checked like {@link openKeyStore} does.
+ * Every key under `root`, for the ceremony; each is checked like {@link openKeyStore} does, and none is sealed any more.
  * @param holders folders to read, all by default; a folder that is not there holds nothing
+ * @param unlock opens what is sealed
  */
-export function readKeyFiles(root: string, holders?: readonly KeyHolder[]): KeyFile[] {
+export async function readKeyFiles(
+  root: string,
+  holders?: readonly KeyHolder[],
+  unlock: { readonly passphrase?: Passphrase | PassphraseSource; readonly kms?: Kms } = {},
+): Promise<KeyFile[]> {
   const files: KeyFile[] = [];
+  const keys: Unlock = { passphrase: passphraseOf(unlock.passphrase), kms: unlock.kms };
   for (const holder of holders ?? allHolders()) {
-    for (const name of namesIn(join(root, holder), false)) {
-      const path = join(root, holder, name);
-      const purpose = purposeOfFileName(name);
-      if (purpose === null || PURPOSES[purpose].holder !== holder) {
-        throw new SealstreamError("key-forbidden", `${path} must not be in that key folder.`);
-      }
-      const json = readKeyFileText(path);
-      parseKeyFile(json, purpose, path).material.fill(0);
-      files.push(keyFileOf(holder, purpose, json));
+    for (const sourced of folderSource(join(root, holder), false).list(holder)) {
+      const { kind, purpose, generation, material } = await openContent(sourced, keys);
+      files.push(createKeyFile(purpose, material, { kind, generation }));
+      material.fill(0);
     }
   }
   return files;
 }
 
-function allHolders(): KeyHolder[] {
-  return [...new Set(Object.values(PURPOSES).map((one) => one.holder))];
+interface OpenOptions {
+  readonly sources: readonly KeySource[];
+  readonly holder: KeyHolder;
+  readonly unlock: Unlock;
+  /** What is open already, and not opened again. */
+  readonly rings: KeyRings;
 }
 
-function namesIn(folder: string, required: boolean): string[] {
-  try {
-    return readdirSync(folder).sort();
-  } catch (cause) {
-    const code = errorCode(cause);
-    if (code === "ENOENT" && !required) return [];
-    const missing = code === "ENOENT";
-    throw new SealstreamError(
-      missing ? "key-missing" : "key-invalid",
-      missing
-        ? `The key folder ${folder} is missing: run sealstream keys create.`
-        : `The key folder ${folder} cannot be read (${code}).`,
-      { cause },
+/** Opens what the sources have and the rings have not; side by side, as a service may take its time for each. */
+function openNew({ sources, holder, unlock, rings }: OpenOptions): Promise<RingKey[]> {
+  const known = new Set([...rings.values()].flat().map((key) => key.where));
+  const found = sources.flatMap((source) => source.list(holder));
+  const fresh = found.filter((sourced) => !known.has(sourced.where));
+  return Promise.all(fresh.map((sourced) => openRingKey(sourced, unlock)));
+}
+
+/** The methods of a store over rings that may grow. */
+function storeOf(given: {
+  readonly folder: string;
+  readonly holder: KeyHolder;
+  readonly rings: () => KeyRings;
+  readonly refresh: () => Promise<boolean>;
+}): KeyStore {
+  const { folder, holder, rings, refresh } = given;
+  const missing = (purpose: Purpose, what = "key") =>
+    new SealstreamError(
+      "key-missing",
+      `${folder} has no ${purpose} ${what}: restore it from a backup, or use the folder of its holder.`,
     );
+  const ring = (purpose: Purpose): readonly RingKey[] => {
+    const found = rings().get(purpose);
+    if (found === undefined) throw missing(purpose);
+    return found;
+  };
+  const newestSigner = (purpose: SigningPurpose): SigningKey => {
+    const handle = ring(purpose)[0]?.handle;
+    if (handle?.type !== "signing") throw missing(purpose);
+    return handle.key;
+  };
+  const blobs = (purpose: BlobKeyPurpose) =>
+    ring(purpose).flatMap(({ handle }) =>
+      handle.type === "blob" ? [new Uint8Array(handle.key)] : [],
+    );
+  return Object.freeze({
+    holder,
+    signing: (purpose: SigningPurpose) => {
+      newestSigner(purpose);
+      return liveSigner(purpose, () => newestSigner(purpose));
+    },
+    unwrap(purpose: UnwrapPurpose) {
+      const handle = ring(purpose).find((key) => key.handle.type === "unwrap")?.handle;
+      if (handle?.type !== "unwrap") throw missing(purpose, "key outside a service");
+      return handle.key;
+    },
+    unwrapAll: (purpose: UnwrapPurpose) =>
+      ring(purpose).flatMap(({ handle }) =>
+        handle.type === "unwrap" || handle.type === "remote" ? [handle.key] : [],
+      ),
+    secret(purpose: SecretPurpose) {
+      const handle = ring(purpose)[0]?.handle;
+      if (handle?.type !== "secret") throw missing(purpose);
+      return handle.key;
+    },
+    blob(purpose: BlobKeyPurpose) {
+      const [newest] = blobs(purpose);
+      if (newest === undefined) throw missing(purpose);
+      return newest;
+    },
+    blobs,
+    generation: (purpose: Purpose) => ring(purpose)[0]?.generation ?? 0,
+    refresh,
+  });
+}
+
+function liveSigner(purpose: string, newest: () => SigningKey): SigningKey {
+  return Object.freeze({
+    purpose,
+    get kid() {
+      return newest().kid;
+    },
+    get publicKey() {
+      return newest().publicKey;
+    },
+    sign: (message: Uint8Array) => newest().sign(message),
+  });
+}
+
+async function sealedTexts(
+  files: readonly KeyFile[],
+  seal: SealWith | undefined,
+): Promise<readonly string[]> {
+  if (seal === undefined) return files.map((file) => file.json);
+  const sealer = createSealer(seal);
+  return Promise.all(
+    files.map(async ({ json, purpose }) => {
+      const content = parseKeyFile(json, purpose, `The key file of ${purpose}`);
+      const { kind, generation, material } = content;
+      // The name of a key in a service is no secret.
+      if (kind === "kms") return json;
+      try {
+        const sealed = sealedToJson(await sealer(content));
+        const fields = { version: KEY_FILE_VERSION, kind, purpose, generation, sealed };
+        return `${JSON.stringify(fields)}\n`;
+      } finally {
+        material.fill(0);
+      }
+    }),
+  );
+}
+
+/** Writes straight to the final name, so that no copy of a secret is left under another one. */
+function writeNew(path: string, text: string): void {
+  let descriptor: number;
+  try {
+    descriptor = openSync(path, "wx", FILE_MODE);
+  } catch (error) {
+    if (errorCode(error) === "EEXIST") throw alreadyThere(path);
+    throw new SealstreamError("key-invalid", `${path} cannot be written.`, { cause: error });
   }
+  try {
+    writeFileSync(descriptor, text);
+    fsyncSync(descriptor);
+  } catch (error) {
+    rmSync(path, { force: true });
+    throw new SealstreamError("key-invalid", `${path} cannot be written.`, { cause: error });
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+/** A new name is on the disk only when its folder is. */
+function syncFolder(folder: string): void {
+  const descriptor = openSync(folder, "r");
+  try {
+    fsyncSync(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+function passphraseOf(given: Passphrase | PassphraseSource | undefined): Passphrase | undefined {
+  return typeof given === "string" || typeof given === "function" ? createPassphrase(given) : given;
+}
+
+function allPurposes(): Purpose[] {
+  return Object.keys(PURPOSES).filter(isPurpose);
+}
+
+function purposesOf(holder: KeyHolder): Purpose[] {
+  return allPurposes().filter((purpose) => PURPOSES[purpose].holder === holder);
+}
+
+function allHolders(): KeyHolder[] {
+  return [...new Set(allPurposes().map((purpose) => PURPOSES[purpose].holder))];
 }
 
 function alreadyThere(path: string): SealstreamError {

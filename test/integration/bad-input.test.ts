@@ -213,7 +213,7 @@ it("makes dead letters of records up to any size, and goes on behind them", asyn
     return out.flat().length >= good.length && (await dead()).length >= large.length + odd.length;
   });
   await stages.stop();
-  const keys = openKeyStore({
+  const keys = await openKeyStore({
     folder: join(pipeline.keys, "dead-letters"),
     holder: "dead-letters",
   });

@@ -233,7 +233,7 @@ describe("dead letters", () => {
     const { value, headers } = lane![1]!;
     await world.send(topic, [{ key: null, value, headers }], 0);
     // Whoever knows the zone's public key can seal a letter: it is not what lies at the place it names.
-    const keys = openKeyStore({
+    const keys = await openKeyStore({
       folder: join(pipeline.keys, "dead-letters"),
       holder: "dead-letters",
     });

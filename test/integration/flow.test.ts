@@ -151,7 +151,7 @@ describe("the main job", () => {
     const expected = badRecords(example!);
     const topic = topicName(pipeline.name, "raw");
     const dead = (await readAll(client, `${topic}.dead`, LANES)).flat();
-    const keys = openKeyStore({
+    const keys = await openKeyStore({
       folder: join(pipeline.keys, "dead-letters"),
       holder: "dead-letters",
     });

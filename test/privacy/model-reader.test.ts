@@ -21,7 +21,7 @@ import {
 let zones: Zones;
 let topics: Topics;
 beforeAll(async () => {
-  zones = createZones();
+  zones = await createZones();
   topics = createTopics(zones);
   const lane = await startLane(zones, topics);
   await lane.run();
@@ -124,9 +124,9 @@ describe("refuses", () => {
     expect(reader.applyLedger(second, 6)).toBe("accepted");
   });
 
-  test("an unknown signer's entry does not hold up the others", () => {
+  test("an unknown signer's entry does not hold up the others", async () => {
     const { reader } = openReader();
-    const other = createZones();
+    const other = await createZones();
     const entry = genesis();
     const foreign = encodeLedgerEntry(entry, other.aggregate.signing("model-signing"));
     expect(reader.applyLedger(foreign, 0)).toBe("pending");
@@ -151,7 +151,7 @@ describe("refuses", () => {
   });
 
   test("a model that a holder of the data key made, without the signing key", async () => {
-    const stranger = createZones();
+    const stranger = await createZones();
     const directory = directoryOf(zones, topics.keys, "predict");
     const name = { pipeline: PIPELINE, runId: "ab".repeat(16), modelVersion: 3 };
     const recipient = directory.recipient("model-unwrap");
@@ -203,9 +203,9 @@ describe("memory", () => {
     expect(reader.newest()?.entry.sequence).toBe(4);
   });
 
-  test("many waiting entries are bounded", () => {
+  test("many waiting entries are bounded", async () => {
     const { reader } = openReader([]);
-    const stranger = createZones().aggregate.signing("model-signing");
+    const stranger = (await createZones()).aggregate.signing("model-signing");
     const entry = genesis();
     const chunks = Array.from({ length: 12_000 }, () => hex(randomBytes(32)));
     const large = encodeLedgerEntry({ ...entry, model: { ...entry.model, chunks } }, stranger);

@@ -39,7 +39,7 @@ export async function readFinalModel(
   spec: PipelineSpec,
   keysRoot: string,
 ): Promise<FinalModel> {
-  const keys = openKeyStore({ folder: join(keysRoot, "predict"), holder: "predict" });
+  const keys = await openKeyStore({ folder: join(keysRoot, "predict"), holder: "predict" });
   if (spec.zones === null) {
     throw new Error("the demo's pipeline file pins no zones");
   }

@@ -4,13 +4,13 @@
  * A record that would be refused again is not replayed: that keeps the topic from going in circles, and says at once
  * whether the file was mended. Runs what the stages run, in the owner's zone, with the owner's secrets; writes nothing.
  */
-import { openKeyStore } from "../../crypto/key-store.ts";
 import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
 import { createRuleJudge } from "../../stages/desensitize/stage.ts";
 import { createRowReader } from "../../stages/encrypt/row.ts";
 import type { Reason, StreamRecord } from "../../stream/contract.ts";
 import type { ReplayableStage } from "../../stream/dead-letter-replay.ts";
 import type { CommandContext } from "../context.ts";
+import { openHolderKeys } from "../key-access.ts";
 import { desensitizeOptions } from "../stages/desensitize.ts";
 
 /** The record id after its rule, or why the record is refused. */
@@ -33,7 +33,7 @@ export function createJudge(given: {
 }): Promise<Judge> {
   return given.stage === "desensitize"
     ? desensitizeJudge(given.context, given.spec)
-    : encryptJudge(given.spec, given.ownerFolder);
+    : encryptJudge(given.context, given.spec, given.ownerFolder);
 }
 
 async function desensitizeJudge(context: CommandContext, spec: PipelineSpec): Promise<Judge> {
@@ -52,8 +52,12 @@ async function desensitizeJudge(context: CommandContext, spec: PipelineSpec): Pr
   };
 }
 
-async function encryptJudge(spec: PipelineSpec, ownerFolder: string): Promise<Judge> {
-  const split = openKeyStore({ folder: ownerFolder, holder: "encrypt" }).secret("split");
+async function encryptJudge(
+  context: CommandContext,
+  spec: PipelineSpec,
+  ownerFolder: string,
+): Promise<Judge> {
+  const split = (await openHolderKeys(context, ownerFolder, "encrypt")).secret("split");
   const reader = createRowReader(spec, (message) => split.hmac(message));
   return {
     judge: async (records) =>

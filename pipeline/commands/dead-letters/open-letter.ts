@@ -9,13 +9,14 @@ import { join } from "node:path";
 import type { StageName } from "../../../schemas/topics.ts";
 import { type CborValue, decodeCbor, isBytes, isTextMap, isUnsigned } from "../../crypto/cbor.ts";
 import { PURPOSES } from "../../crypto/key-purposes.ts";
-import { openKeyStore } from "../../crypto/key-store.ts";
 import { openSealed } from "../../crypto/sealed-box.ts";
 import type { UnwrapKey } from "../../crypto/wrap/types.ts";
 import { isSealstreamError, SealstreamError } from "../../errors.ts";
 import type { Headers, StreamRecord } from "../../stream/contract.ts";
 import type { LetterHeaders } from "../../stream/dead-letter.ts";
+import type { CommandContext } from "../context.ts";
 import { DEAD_LETTER_PURPOSE, deadLetterAad } from "../dead-letter-sealer.ts";
+import { openHolderKeys } from "../key-access.ts";
 
 /** What stands for a part of a record that was too large to be sealed. */
 export interface PartDigest {
@@ -35,11 +36,15 @@ export type OpenedLetter =
   | { readonly status: "refused" };
 
 /** The key that opens a stage's letters. @throws SealstreamError `key-missing` in one sentence */
-export function deadLetterKey(keysRoot: string, stage: StageName): UnwrapKey {
+export async function deadLetterKey(
+  context: CommandContext,
+  keysRoot: string,
+  stage: StageName,
+): Promise<UnwrapKey> {
   const purpose = DEAD_LETTER_PURPOSE[stage];
   const folder = join(keysRoot, "dead-letters");
   try {
-    return openKeyStore({ folder, holder: "dead-letters" }).unwrap(purpose);
+    return (await openHolderKeys(context, folder, "dead-letters")).unwrap(purpose);
   } catch (error) {
     if (!isSealstreamError(error, "key-missing")) {
       throw error;

@@ -9,7 +9,6 @@ import { join } from "node:path";
 import { STAGES, type StageName } from "../../../schemas/topics.ts";
 import { readKeys } from "../../client/keys.ts";
 import { createKeyDirectory } from "../../crypto/directory.ts";
-import { openKeyStore } from "../../crypto/key-store.ts";
 import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
 import { type ReplayableStage, replayTransactionalId } from "../../stream/dead-letter-replay.ts";
 import type { KafkaClient, LaneProducer } from "../../stream/port.ts";
@@ -21,6 +20,7 @@ import {
   openLogger,
   trustRoot,
 } from "../context.ts";
+import { openHolderKeys } from "../key-access.ts";
 import { keysFolder, type Options } from "../options.ts";
 import { adviseStage } from "./advise.ts";
 import { awaitCaughtUp, type EvidenceOptions } from "./evidence.ts";
@@ -116,9 +116,10 @@ function isReplayable(stage: StageName): stage is ReplayableStage {
 
 async function replayOwner(run: Run, stages: readonly ReplayableStage[]): Promise<void> {
   const { context, spec, client, keysRoot, options } = run;
-  const ownerKey = deadLetterKey(keysRoot, "encrypt");
+  const ownerKey = await deadLetterKey(context, keysRoot, "encrypt");
   const ownerFolder = join(keysRoot, "encrypt");
-  const signer = openKeyStore({ folder: ownerFolder, holder: "encrypt" }).signing("owner-signing");
+  const owner = await openHolderKeys(context, ownerFolder, "encrypt");
+  const signer = owner.signing("owner-signing");
   const pipeline = spec.name;
   const directory = createKeyDirectory({ pipeline, ...trustRoot(spec), blobPurposes: [] });
   await readKeys({ client, pipeline, directory });

@@ -29,7 +29,7 @@ export async function show(
   if (partition >= deadPartitions(stage, spec.kafka.partitions)) {
     throw new SealstreamError("usage", `${stage} has no partition ${partition}.`);
   }
-  const key = deadLetterKey(keysFolder(file, options), stage);
+  const key = await deadLetterKey(context, keysFolder(file, options), stage);
   const { input } = deadNames({ pipeline: spec.name, stage });
   const client = await openKafka(context, spec, openLogger(context, { command: "dead-letters" }));
   try {

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { type StageName, type TopicRole, topicName } from "../../../schemas/topics.ts";
 import { type BlobPurpose, createKeyDirectory, type KeyDirectory } from "../../crypto/directory.ts";
 import type { UnwrapPurpose } from "../../crypto/key-purposes.ts";
-import { type KeyStore, openKeyStore } from "../../crypto/key-store.ts";
+import type { KeyStore } from "../../crypto/key-store.ts";
 import type { StageMetrics } from "../../observe/metrics.ts";
 import type { ProgressCounter } from "../../observe/progress.ts";
 import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
@@ -16,6 +16,7 @@ import type { Stage, StreamRecord } from "../../stream/contract.ts";
 import type { KafkaClient, Logger } from "../../stream/port.ts";
 import { followTopic, type Tail } from "../../stream/tail.ts";
 import { type CommandContext, trustRoot } from "../context.ts";
+import { openStageKeys } from "../key-access.ts";
 
 export interface StageWorld {
   readonly context: CommandContext;
@@ -65,7 +66,7 @@ const STAGE_VIEW: Readonly<
 /** Opens the key folder, then follows `keys` until it has caught up. */
 export async function openWorld(options: WorldOptions): Promise<StageWorld> {
   const { spec, client, logger, stage } = options;
-  const keys = openKeyStore({ folder: join(options.keysRoot, stage), holder: stage });
+  const keys = await openStageKeys(options.context, join(options.keysRoot, stage), stage);
   const directory = openDirectory(spec, keys, stage);
   const tails: Tail[] = [];
   let keysFreshAsOf = (): number => Number.NEGATIVE_INFINITY;

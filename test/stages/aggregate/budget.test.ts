@@ -18,8 +18,8 @@ import {
 } from "./world.ts";
 
 let zones: Zones;
-beforeAll(() => {
-  zones = createZones();
+beforeAll(async () => {
+  zones = await createZones();
 });
 
 const FASTER = { ...SPEC, train: { ...SPEC.train, learningRate: 0.25 } };

@@ -26,8 +26,8 @@ import {
 } from "./world.ts";
 
 let zones: Zones;
-beforeAll(() => {
-  zones = createZones();
+beforeAll(async () => {
+  zones = await createZones();
 });
 
 async function begun(options: LaneOptions = {}) {

@@ -19,8 +19,8 @@ import {
 } from "./world.ts";
 
 let zones: Zones;
-beforeAll(() => {
-  zones = createZones();
+beforeAll(async () => {
+  zones = await createZones();
 });
 
 /** What must not depend on how often the stage was restarted: all but what is fresh for each seal. */

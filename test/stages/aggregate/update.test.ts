@@ -27,8 +27,8 @@ import {
 } from "./world.ts";
 
 let zones: Zones;
-beforeAll(() => {
-  zones = createZones();
+beforeAll(async () => {
+  zones = await createZones();
 });
 
 const LOOSE = { ...SPEC, privacy: { epsilon: 1e15, delta: 1e-5 } };

@@ -65,13 +65,13 @@ export const CONFIG_HASH = configHashOf(SPEC);
 export const FRACTION_BITS = contributionFractionBits({ places: PLACES, l2ClipNorm: 1 });
 
 /** Keys of all zones, made once a test file. */
-export function createZones() {
+export async function createZones() {
   const root = mkdtempSync(join(tmpdir(), "sealstream-aggregate-"));
   const { files, identities } = createZoneKeys();
-  writeKeyFiles(root, files);
-  const train = openKeyStore({ folder: join(root, "train"), holder: "train" });
-  const aggregate = openKeyStore({ folder: join(root, "aggregate"), holder: "aggregate" });
-  const predict = openKeyStore({ folder: join(root, "predict"), holder: "predict" });
+  await writeKeyFiles(root, files);
+  const train = await openKeyStore({ folder: join(root, "train"), holder: "train" });
+  const aggregate = await openKeyStore({ folder: join(root, "aggregate"), holder: "aggregate" });
+  const predict = await openKeyStore({ folder: join(root, "predict"), holder: "predict" });
   rmSync(root, { recursive: true });
   // Because createZoneKeys without an argument makes every zone.
   const zones = pinsOf(identities);
@@ -84,7 +84,7 @@ export function createZones() {
   };
 }
 
-export type Zones = ReturnType<typeof createZones>;
+export type Zones = Awaited<ReturnType<typeof createZones>>;
 
 /** A directory that has applied `entries`. */
 export function directoryOf(

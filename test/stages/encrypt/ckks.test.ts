@@ -32,7 +32,7 @@ async function decryptPart(secretKey: Uint8Array, part: Uint8Array): Promise<Flo
 }
 
 it("packs real ciphertexts that the consumer can open", async () => {
-  const zones = makeZones("digits");
+  const zones = await makeZones("digits");
   const keys = await createConsumerKeys(parameters);
   const directory = zones.directory();
   const stage = createEncryptStage({

@@ -29,17 +29,17 @@ export interface Zones {
 }
 
 /** Real keys of all zones, through files as `keys create` writes them. */
-export function makeZones(pipeline: string): Zones {
+export async function makeZones(pipeline: string): Promise<Zones> {
   const root = mkdtempSync(join(tmpdir(), "sealstream-encrypt-"));
   const made = createZoneKeys();
   const zones = pinsOf(made.identities);
   const entries = publicEntries({ pipeline, files: made.files });
-  writeKeyFiles(
+  await writeKeyFiles(
     root,
     made.files.filter((file) => file.holder !== "consumer"),
   );
-  const owner = openKeyStore({ folder: join(root, "encrypt"), holder: "encrypt" });
-  const training = openKeyStore({ folder: join(root, "train"), holder: "train" });
+  const owner = await openKeyStore({ folder: join(root, "encrypt"), holder: "encrypt" });
+  const training = await openKeyStore({ folder: join(root, "train"), holder: "train" });
   const consumerUnwrap = consumerUnwrapOf(made.files);
   rmSync(root, { recursive: true });
   return {

@@ -20,7 +20,7 @@ import { asRecords, makeZones, record, smallSpec } from "./fixtures.ts";
 
 const LANE = 2;
 const SLOTS = 4;
-const zones = makeZones("digits");
+const zones = await makeZones("digits");
 const START: EncryptState = { exampleSequence: 0, packSequence: 0, key: null };
 
 async function openLane(
@@ -200,7 +200,7 @@ describe("labelled records", () => {
       status: "ok",
       sequence: 5,
     });
-    directory = makeZones("digits").directory();
+    directory = (await makeZones("digits")).directory();
     const third = await lane.process([record(6)], first.state, 0);
     expect(third.outputs.map(({ role }) => role)).toEqual(["keys", "examples"]);
   });
