@@ -6,6 +6,7 @@
 import { readFileSync } from "node:fs";
 import { basename } from "node:path";
 import { bytesPerRecord, DEFAULT_PARAMETERS } from "../ckks/parameters.ts";
+import { ZONES } from "../crypto/key-purposes.ts";
 import { analyticGaussianNoiseMultiplier } from "../privacy/gaussian.ts";
 import { loadPipelineSpec } from "../spec/load.ts";
 import type { PipelineSpec } from "../spec/pipeline-spec.ts";
@@ -32,8 +33,14 @@ function summary(spec: PipelineSpec): string[] {
     `network     ${[features, ...layers].join(" -> ")}`,
     `privacy     epsilon ${spec.privacy.epsilon} at delta ${spec.privacy.delta} for each record: noise multiplier ${noise.toFixed(3)}`,
     `prediction  ${DEFAULT_PARAMETERS.id}, ${Math.ceil(bytesPerRecord(DEFAULT_PARAMETERS, features)).toLocaleString("en")} bytes a record in full packs`,
-    `zones       ${spec.zones === null ? 'none pinned yet: run "sealstream keys create" before "run"' : "pinned"}`,
+    `zones       ${zonesLine(spec)}`,
   ];
+}
+
+function zonesLine({ zones }: PipelineSpec): string {
+  if (zones === null) return 'none pinned yet: run "sealstream keys create" before "run"';
+  const missing = ZONES.filter((zone) => zones[zone].length === 0);
+  return missing.length === 0 ? "pinned" : `not pinned yet: ${missing.join(", ")}`;
 }
 
 /** A plugin of this package, or null when it is not built. */
