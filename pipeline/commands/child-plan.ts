@@ -8,6 +8,7 @@ import { MEMORY_ENVIRONMENT, memoryArguments } from "./child-memory.ts";
 import { permissionArguments, programPath } from "./child-permissions.ts";
 import type { CommandContext } from "./context.ts";
 import { credentialFiles, credentialVariables } from "./kafka-credentials.ts";
+import { keyAccessFiles, keyVariables } from "./key-access.ts";
 import type { ChildPlan } from "./supervisor.ts";
 
 /** Environment that every program needs to start, and that names no secret of ours. */
@@ -20,6 +21,8 @@ const COMMON_ENVIRONMENT = [
   "TMPDIR",
   "KAFKA_BROKERS",
   "SEALSTREAM_LOG",
+  // Public: the certificates of a service inside a company.
+  "NODE_EXTRA_CA_CERTS",
 ];
 
 /** Names of the environment variables that a pipeline file interpolates. */
@@ -29,7 +32,10 @@ function interpolated(file: string): string[] {
   );
 }
 
-/** Only what this stage needs: secrets that rules name go to `desensitize` alone, Kafka's secret of a role to it. */
+/**
+ * Only what this stage needs: secrets that rules name go to `desensitize` alone, Kafka's secret of a role to it, and so
+ * do a stage's keys and what opens them.
+ */
 function childEnvironment(
   context: CommandContext,
   spec: PipelineSpec,
@@ -37,7 +43,14 @@ function childEnvironment(
 ): Record<string, string> {
   const secrets = stage === "desensitize" ? secretsOf(spec.desensitize) : [];
   const credentials = credentialVariables(context.environment, spec.kafka, stage);
-  const names = [...COMMON_ENVIRONMENT, ...interpolated(spec.file), ...secrets, ...credentials];
+  const keys = keyVariables(context.environment, stage);
+  const names = [
+    ...COMMON_ENVIRONMENT,
+    ...interpolated(spec.file),
+    ...secrets,
+    ...credentials,
+    ...keys,
+  ];
   const taken = names.flatMap((name) => {
     const value = context.environment[name];
     return value === undefined ? [] : [[name, value] as const];
@@ -69,6 +82,7 @@ export function planChild(
       ...permissionArguments([
         ...choice.files,
         ...credentialFiles(spec.kafka, name),
+        ...keyAccessFiles(context.environment, name),
         join(keysRoot, name),
       ]),
       ...memoryArguments(name, spec.kafka.partitions),

@@ -72,6 +72,8 @@ export interface KeyStore {
   blobs(purpose: BlobKeyPurpose): readonly Uint8Array[];
   /** Of the newest key. */
   generation(purpose: Purpose): number;
+  /** True when a key of any generation has this kid; false for secrets and blobs, which have none. */
+  holds(purpose: Purpose, kid: Uint8Array): boolean;
   /**
    * Looks at the sources again and adds what is new there; what is open stays open, even when its file is gone.
    * @returns true when keys were added
@@ -273,6 +275,13 @@ function storeOf(given: {
     },
     blobs,
     generation: (purpose: Purpose) => ring(purpose)[0]?.generation ?? 0,
+    holds: (purpose: Purpose, kid: Uint8Array) =>
+      (rings().get(purpose) ?? []).some(
+        ({ handle }) =>
+          handle.type !== "secret" &&
+          handle.type !== "blob" &&
+          Buffer.compare(handle.key.kid, kid) === 0,
+      ),
     refresh,
   });
 }

@@ -17,6 +17,7 @@ import type { KafkaClient, Logger } from "../../stream/port.ts";
 import { followTopic, type Tail } from "../../stream/tail.ts";
 import { type CommandContext, trustRoot } from "../context.ts";
 import { openStageKeys } from "../key-access.ts";
+import { createKeyRefresh } from "./key-refresh.ts";
 
 export interface StageWorld {
   readonly context: CommandContext;
@@ -101,8 +102,16 @@ export async function openWorld(options: WorldOptions): Promise<StageWorld> {
       await Promise.all(tails.map((tail) => tail.stop()));
     },
   };
+  const refresh = createKeyRefresh({
+    keys,
+    logger,
+    signal: options.context.signal,
+    onAdded: () => world.onChange(),
+  });
   await world.follow("keys", (record) => {
-    if (directory.apply(record.key, record.value) === "refused") {
+    const applied = directory.apply(record.key, record.value);
+    if (applied === "accepted") refresh(record.key);
+    if (applied === "refused") {
       logger.warn({ stage, offset: record.offset }, "an entry of the keys topic was refused");
     }
   });
