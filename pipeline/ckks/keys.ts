@@ -5,6 +5,7 @@
  * evaluation keys (relinearization only; batch-axis packing needs no rotation) to the prediction zone, the secret key
  * nowhere. Must not store or log anything.
  */
+import { SealstreamError } from "../errors.ts";
 import { checkSecretKey } from "./blob.ts";
 import type { CkksParameters } from "./parameters.ts";
 import { guarded, openContext, saveUncompressed, withHandles } from "./seal.ts";

@@ -34,10 +34,7 @@ export interface PublicHalf {
 
 const DER = { format: "der", type: "spki" } as const;
 /** Point of P-256 behind the header of its SPKI. */
-const P256_SPKI_PREFIX = Buffer.from(
-  "3059301306072a8648ce3d020106082a8648ce3d030107034200",
-  "hex",
-);
+const P256_SPKI_PREFIX = Buffer.from("3059301306072a8648ce3d020106082a8648ce3d030107034200", "hex");
 const P256_POINT_BYTES = 65;
 
 /** Null for a secret, which has no other half, and for the CKKS secret key, whose public keys are published blobs. */

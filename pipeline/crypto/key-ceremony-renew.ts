@@ -19,8 +19,8 @@ import {
   type ZoneName,
   zoneOfTopic,
 } from "./key-purposes.ts";
-import { REVOKING_ZONE } from "./trust.ts";
 import type { Kms } from "./kms/kms.ts";
+import { REVOKING_ZONE } from "./trust.ts";
 import type { Recipient, RemoteUnwrapKey, UnwrapKey } from "./wrap/types.ts";
 
 /** What became of the data keys of a topic. */
@@ -83,7 +83,10 @@ export async function rewrapTopic(options: {
   for (const { payload, trusted } of listing.dataKeys) {
     if (payload.topic !== topic || !trusted) continue;
     const recipients = recipientsOf(directory, payload, { names, add });
-    if (recipients.length === 0 || recipientNames(recipients) === recipientNames(payload.recipients))
+    if (
+      recipients.length === 0 ||
+      recipientNames(recipients) === recipientNames(payload.recipients)
+    )
       continue;
     const unwrapKey = unwrapKeys.find(({ kid }) =>
       payload.recipients.some((wrap) => Buffer.compare(wrap.kid, kid) === 0),

@@ -8,8 +8,8 @@
 import { randomBytes } from "node:crypto";
 import { SealstreamError } from "../errors.ts";
 import { sha256, splitIntoChunks } from "./chunks.ts";
+import { publicHalfOf, signerOf } from "./key-ceremony-halves.ts";
 import { chunkEntry, type KeyEntry, signEntry } from "./key-entries.ts";
-import { signerOf, publicHalfOf } from "./key-ceremony-halves.ts";
 import { createKeyFile, FIRST_GENERATION, type KeyFile } from "./key-file.ts";
 import { PRIVATE_KEY_BYTES, type SigningKey } from "./key-handles.ts";
 import { MAX_BLOB_BYTES } from "./key-payload.ts";
@@ -69,10 +69,7 @@ export function createZoneKeys(
 }
 
 /** The key file of a serialized CKKS secret key. */
-export function ckksSecretFile(
-  bytes: Uint8Array,
-  generation: number = FIRST_GENERATION,
-): KeyFile {
+export function ckksSecretFile(bytes: Uint8Array, generation: number = FIRST_GENERATION): KeyFile {
   return createKeyFile("ckks-secret", bytes, { generation });
 }
 

@@ -70,7 +70,10 @@ export function pinRevoked(text: string, kids: readonly string[]): string {
   const added = [...new Set(kids)].filter((kid) => !before.includes(kid));
   if (added.length === 0) return text;
   if (before.length + added.length > MAX_REVOKED) {
-    throw new SealstreamError("limit-exceeded", `A pipeline file names ${MAX_REVOKED} revoked keys.`);
+    throw new SealstreamError(
+      "limit-exceeded",
+      `A pipeline file names ${MAX_REVOKED} revoked keys.`,
+    );
   }
   const edits = planRevoked(text, added);
   const pinned = applyEdits(text, edits.edits);

@@ -1,5 +1,14 @@
 /** Changes a pipeline file as a whole: who reads it sees the old one or the new one, and a power cut leaves one of them. */
-import { chmodSync, closeSync, fsyncSync, openSync, realpathSync, renameSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  closeSync,
+  fsyncSync,
+  openSync,
+  realpathSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { readFile } from "node:fs/promises";
 
 /** @returns whether anything changed */

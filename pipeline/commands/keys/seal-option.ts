@@ -47,7 +47,10 @@ function sealFor(
   }
   const uri = String(how);
   if (!uri.includes(":")) {
-    throw new SealstreamError("usage", `There is no seal "${uri}": there are passphrase and vault:PATH.`);
+    throw new SealstreamError(
+      "usage",
+      `There is no seal "${uri}": there are passphrase and vault:PATH.`,
+    );
   }
   if (kms === undefined) {
     throw new SealstreamError(
