@@ -2,7 +2,11 @@
 import { SealstreamError } from "../errors.ts";
 import type { CommandContext } from "./context.ts";
 import { create } from "./keys/create.ts";
+import { exportKeys } from "./keys/export.ts";
+import { grant } from "./keys/grant.ts";
 import { list } from "./keys/list.ts";
+import { revoke } from "./keys/revoke.ts";
+import { rotate } from "./keys/rotate.ts";
 import type { Options } from "./options.ts";
 
 export function keys(
@@ -17,6 +21,14 @@ export function keys(
       return create(context, file, options);
     case "list":
       return list(context, file, options);
+    case "rotate":
+      return rotate(context, file, what, options);
+    case "grant":
+      return grant(context, file, options);
+    case "revoke":
+      return revoke(context, file, what, options);
+    case "export":
+      return exportKeys(context, file, options);
     default:
       throw new SealstreamError(
         "usage",

@@ -1,8 +1,8 @@
 /**
  * What is lost with a key that is not in the folders, in sentences.
  *
- * A key is missed where it should be: all keys of a zone whose identity is here, else those of its stages when one of
- * them is here.
+ * A key is missed where it should be: all keys of a zone whose identity is here, else its offline keys when one of them
+ * is here, and those of its stages when one of them is.
  * Must not: read files or topics, or print.
  */
 import type { KeyListing } from "./directory.ts";
@@ -165,9 +165,9 @@ function isExpected(purpose: Purpose, { purposes }: KeysHere): boolean {
   const { zone, holder } = PURPOSES[purpose];
   const present = [...purposes].filter(isPurpose);
   if (purposes.has(ZONE_IDENTITY[zone])) return true;
-  if (OFFLINE.includes(holder)) return false;
+  const isOffline = (one: Purpose) => OFFLINE.includes(PURPOSES[one].holder);
   return present.some(
-    (one) => PURPOSES[one].zone === zone && !OFFLINE.includes(PURPOSES[one].holder),
+    (one) => PURPOSES[one].zone === zone && isOffline(one) === OFFLINE.includes(holder),
   );
 }
 
