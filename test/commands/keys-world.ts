@@ -141,7 +141,7 @@ export function keysWorld(topic: KeysTopic, environment: Record<string, string> 
         const code = await keys(context, action, file, what, rest);
         return { code, printed, told };
       } catch (error) {
-        if (error instanceof Error) told.length > 0 && output.push(error.message);
+        if (error instanceof Error) output.push(error.message);
         throw error;
       } finally {
         output.push(...printed, ...told);

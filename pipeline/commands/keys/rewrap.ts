@@ -1,7 +1,12 @@
 /** Wraps the data keys of topics anew for whom they are to be for now, as far as the keys here allow. */
 import { rewrapTopic } from "../../crypto/key-ceremony-renew.ts";
 import type { KeyEntry } from "../../crypto/key-entries.ts";
-import { SEALED_TOPICS, type SealedTopic, zoneOfTopic } from "../../crypto/key-purposes.ts";
+import {
+  SEALED_TOPICS,
+  type SealedTopic,
+  ZONE_IDENTITY,
+  zoneOfTopic,
+} from "../../crypto/key-purposes.ts";
 import type { Ceremony } from "./ceremony.ts";
 
 export interface RewrapOptions {
@@ -20,7 +25,8 @@ export async function rewraps(
   for (const topic of topics) {
     const zone = zoneOfTopic(topic);
     const identity = identities.get(zone);
-    if (identity === undefined) {
+    const isBelieved = identity && directory.findSigner(identity.kid, [ZONE_IDENTITY[zone]]);
+    if (identity === undefined || isBelieved === null) {
       context.tell(
         `data keys of ${topic} stay as they are: only ${zone} wraps them anew ("sealstream keys rotate ${file} data-keys --topic ${topic}" where its identity is); keep the old keys until then`,
       );
