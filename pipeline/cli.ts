@@ -89,13 +89,6 @@ function declareCommands(cli: CAC, run: Runner): void {
     .option("--json", "Topics, or ACLs, as JSON")
     .action(run<[string, Options]>(async () => (await import("./commands/topics.ts")).topics));
   cli
-    .command(
-      "keys <action> <file>",
-      "keys create FILE: make every zone's keys, pin and publish them",
-    )
-    .option("--keys <dir>", "Folder for the keys (default: keys beside the pipeline file)")
-    .action(run<[string, string, Options]>(async () => (await import("./commands/keys.ts")).keys));
-  cli
     .command("run <file>", "Run all stages as supervised processes, or one of them")
     .option("--stage <name>", "Only this stage")
     .option("--instances <count>", "Processes of each stage (default: 1)")
@@ -139,6 +132,34 @@ function declareCommands(cli: CAC, run: Runner): void {
     .option("--verify", "Recompute every entry; exit 1 on any edit, gap or fork")
     .option("--json", "Entries as JSON lines")
     .action(run<[string, Options]>(async () => (await import("./commands/ledger.ts")).ledger));
+}
+
+function declareKeys(cli: CAC, run: Runner): void {
+  cli
+    .command(
+      "keys <action> <file> [what]",
+      "create FILE, list FILE, rotate FILE PURPOSE, grant FILE, revoke FILE [KID], or export FILE",
+    )
+    .option("--keys <dir>", "Folder for the keys (default: keys beside the pipeline file)")
+    .option(
+      "--zone <zone>",
+      "create, export: only this zone's, may be repeated; rotate identity: whose",
+    )
+    .option("--seal <how>", "create, rotate: seal key files by passphrase or vault:PATH")
+    .option(
+      "--topic <topic>",
+      "grant, revoke: examples or records; rotate data-keys: of this topic",
+    )
+    .option("--name <name>", "grant, revoke: what the pipeline file calls the third party")
+    .option("--public-key <key>", "grant: SPKI PEM file of its public key, or vault:PATH")
+    .option("--from-now", "grant: nothing that was sealed before")
+    .option("--secret <purpose>", "export: a private key as PKCS#8, to a terminal only")
+    .option("--json", "list, export: JSON on standard output")
+    .action(
+      run<[string, string, string | undefined, Options]>(
+        async () => (await import("./commands/keys.ts")).keys,
+      ),
+    );
 }
 
 function declareDeadLetters(cli: CAC, run: Runner): void {
@@ -204,6 +225,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     };
   declareChecks(cli, run);
   declareCommands(cli, run);
+  declareKeys(cli, run);
   declareDeadLetters(cli, run);
   declarePlugin(cli, run);
   cli.help();

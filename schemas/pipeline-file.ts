@@ -355,9 +355,16 @@ export const pipelineFileSchema = z.strictObject({
     .prefault({})
     .describe("Prediction on ciphertexts."),
   zones: z
-    .strictObject({ owner: pins, training: pins, prediction: pins, consumer: pins })
+    .strictObject({
+      owner: pins.optional(),
+      training: pins.optional(),
+      prediction: pins.optional(),
+      consumer: pins.optional(),
+    })
     .optional()
-    .describe("Pinned Ed25519 identity of each zone; `sealstream keys create` writes them."),
+    .describe(
+      "Pinned Ed25519 identity of each zone, all of them before `run`; `sealstream keys create` writes them.",
+    ),
   revoked: z
     .array(z.string().regex(KEY_ID, "the id of a key, 32 hex digits"))
     .max(1024)

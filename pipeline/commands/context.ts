@@ -5,6 +5,7 @@
  */
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
+import { ZONES } from "../crypto/key-purposes.ts";
 import type { TrustRoot } from "../crypto/trust.ts";
 import { isSealstreamError, SealstreamError } from "../errors.ts";
 import { createLogger } from "../observe/logger.ts";
@@ -91,6 +92,13 @@ export function trustRoot(spec: PipelineSpec): TrustRoot {
     throw new SealstreamError(
       "key-missing",
       `${spec.file} pins no zone identities: run "sealstream keys create ${spec.file}" first.`,
+    );
+  }
+  const missing = ZONES.filter((zone) => spec.zones?.[zone].length === 0);
+  if (missing.length > 0) {
+    throw new SealstreamError(
+      "key-missing",
+      `${spec.file} pins no identity of ${missing.join(", ")} yet: have it run "sealstream keys create ${spec.file}${missing.map((zone) => ` --zone ${zone}`).join("")}" first.`,
     );
   }
   return { zones: spec.zones, revoked: spec.revoked };

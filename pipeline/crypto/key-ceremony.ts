@@ -8,9 +8,10 @@
 import { randomBytes } from "node:crypto";
 import { SealstreamError } from "../errors.ts";
 import { sha256, splitIntoChunks } from "./chunks.ts";
+import { publicHalfOf, signerOf } from "./key-ceremony-halves.ts";
 import { chunkEntry, type KeyEntry, signEntry } from "./key-entries.ts";
-import { createKeyFile, type KeyFile, parseKeyFile } from "./key-file.ts";
-import { createSigningKey, PRIVATE_KEY_BYTES, type SigningKey } from "./key-handles.ts";
+import { createKeyFile, FIRST_GENERATION, type KeyFile } from "./key-file.ts";
+import { PRIVATE_KEY_BYTES, type SigningKey } from "./key-handles.ts";
 import { MAX_BLOB_BYTES } from "./key-payload.ts";
 import {
   BLOB_ZONE,
@@ -24,11 +25,22 @@ import {
   ZONES,
   type ZoneName,
 } from "./key-purposes.ts";
-import { createUnwrapKey } from "./wrap/key-wrap.ts";
 
 /** Chunks of blobs: below Kafka's default message limit of 1 MB with room for key and headers. */
 const DEFAULT_CHUNK_BYTES = 900 * 1024;
-const FIRST_GENERATION = 1;
+
+/** A fresh key of a purpose. @throws `internal` for the CKKS secret key, which the CKKS room makes */
+export function createFreshKey(purpose: Purpose, generation: number = FIRST_GENERATION): KeyFile {
+  if (PURPOSES[purpose].kind === "ckks-secret") {
+    throw new SealstreamError("internal", "The CKKS room makes the CKKS secret key.");
+  }
+  const raw = randomBytes(PRIVATE_KEY_BYTES);
+  try {
+    return createKeyFile(purpose, raw, { generation });
+  } finally {
+    raw.fill(0);
+  }
+}
 
 /**
  * Fresh keys of the zones, all of them by default. The ckks-secret is made by the CKKS room and added with
@@ -43,74 +55,67 @@ export function createZoneKeys(
   /** Identity keys, to sign blobs with. */
   signers: Partial<Record<ZoneName, SigningKey>>;
 } {
-  const zones = options.zones ?? ZONES;
-  const files: KeyFile[] = [];
+  const files = (options.zones ?? ZONES)
+    .flatMap(purposesOf)
+    .filter((purpose) => PURPOSES[purpose].kind !== "ckks-secret")
+    .map((purpose) => createFreshKey(purpose));
   const identities: Partial<Record<ZoneName, Uint8Array>> = {};
   const signers: Partial<Record<ZoneName, SigningKey>> = {};
-  for (const purpose of purposesOf(zones)) {
-    const { kind, zone } = PURPOSES[purpose];
-    if (kind === "ckks-secret") continue;
-    const raw = randomBytes(PRIVATE_KEY_BYTES);
-    files.push(createKeyFile(purpose, raw));
-    if (purpose === ZONE_IDENTITY[zone]) {
-      const signer = createSigningKey(purpose, raw);
-      signers[zone] = signer;
-      identities[zone] = signer.publicKey;
-    }
-    raw.fill(0);
+  for (const [zone, signer] of identitiesIn(files)) {
+    signers[zone] = signer;
+    identities[zone] = signer.publicKey;
   }
   return { files, identities, signers };
 }
 
 /** The key file of a serialized CKKS secret key. */
-export function ckksSecretFile(bytes: Uint8Array): KeyFile {
-  return createKeyFile("ckks-secret", bytes);
+export function ckksSecretFile(bytes: Uint8Array, generation: number = FIRST_GENERATION): KeyFile {
+  return createKeyFile("ckks-secret", bytes, { generation });
+}
+
+/** The newest identity of each zone among key files. @throws `key-invalid` for a file of a wrong form */
+export function identitiesIn(files: readonly KeyFile[]): Map<ZoneName, SigningKey> {
+  const newest = new Map<ZoneName, KeyFile>();
+  for (const file of files) {
+    const { zone } = PURPOSES[file.purpose];
+    if (file.purpose !== ZONE_IDENTITY[zone]) continue;
+    const known = newest.get(zone);
+    if (known === undefined || known.generation < file.generation) newest.set(zone, file);
+  }
+  return new Map([...newest].map(([zone, file]) => [zone, signerOf(file)]));
 }
 
 /**
- * Signer and recipient entries of every stage key and unwrap key in `files`, signed by the identities among them.
- * @param options `generation` is raised by every rotation; default 1
+ * Signer and recipient entries of every stage key and unwrap key in `files`, signed by the newest identities among them.
+ * @param options `identities`: those to sign with instead
  * @throws `key-missing` when the identity of a zone is not among the files; `key-invalid` for a file of a wrong form
  */
 export function publicEntries(options: {
   readonly pipeline: string;
   readonly files: readonly KeyFile[];
-  readonly generation?: number | undefined;
+  readonly identities?: ReadonlyMap<ZoneName, SigningKey> | undefined;
 }): KeyEntry[] {
   const { pipeline, files } = options;
-  const generation = options.generation ?? FIRST_GENERATION;
-  const identities = new Map<ZoneName, SigningKey>();
-  for (const file of files) {
-    const { zone } = PURPOSES[file.purpose];
-    if (file.purpose === ZONE_IDENTITY[zone]) {
-      identities.set(
-        zone,
-        withMaterial(file, (raw) => createSigningKey(file.purpose, raw)),
-      );
-    }
-  }
-  const identityOf = (zone: ZoneName): SigningKey => {
-    const identity = identities.get(zone);
-    if (identity === undefined) {
-      const name = ZONE_IDENTITY[zone];
-      throw new SealstreamError("key-missing", `Publishing keys of ${zone} needs ${name}.`);
-    }
-    return identity;
-  };
+  const identities = options.identities ?? identitiesIn(files);
   const signers: KeyEntry[] = [];
   const recipients: KeyEntry[] = [];
   for (const file of files) {
     const { purpose } = file;
-    const { zone } = PURPOSES[purpose];
+    if (!isStageSigning(purpose) && !isUnwrap(purpose)) continue;
+    const half = publicHalfOf(file);
+    if (half === null) continue;
+    const signer = identities.get(half.zone);
+    if (signer === undefined) {
+      const name = ZONE_IDENTITY[half.zone];
+      throw new SealstreamError("key-missing", `Publishing keys of ${half.zone} needs ${name}.`);
+    }
+    const { generation, publicKey, algorithm } = half;
     if (isStageSigning(purpose)) {
-      const { publicKey } = withMaterial(file, (raw) => createSigningKey(purpose, raw));
       const payload = { type: "signer", generation, purpose, publicKey } as const;
-      signers.push(signEntry({ pipeline, payload, signer: identityOf(zone) }));
-    } else if (isUnwrap(purpose)) {
-      const { publicKey } = withMaterial(file, (raw) => createUnwrapKey(purpose, raw));
-      const algorithm = "x25519";
+      signers.push(signEntry({ pipeline, payload, signer }));
+    } else if (algorithm !== "ed25519") {
       const payload = { type: "recipient", generation, purpose, algorithm, publicKey } as const;
-      recipients.push(signEntry({ pipeline, payload, signer: identityOf(zone) }));
+      recipients.push(signEntry({ pipeline, payload, signer }));
     }
   }
   return [...signers, ...recipients];
@@ -154,18 +159,9 @@ export function blobEntries(options: {
   return [...chunks.map((chunk) => chunkEntry(chunk.hash, chunk.bytes)), manifest];
 }
 
-function purposesOf(zones: readonly ZoneName[]): Purpose[] {
+/** Every purpose of a zone. */
+export function purposesOf(zone: ZoneName): Purpose[] {
   return Object.keys(PURPOSES)
     .filter(isPurpose)
-    .filter((purpose) => zones.includes(PURPOSES[purpose].zone));
-}
-
-/** A handle made of a file's material, which is wiped. */
-function withMaterial<T>(file: KeyFile, make: (raw: Uint8Array) => T): T {
-  const { material } = parseKeyFile(file.json, file.purpose, `The key file of ${file.purpose}`);
-  try {
-    return make(material);
-  } finally {
-    material.fill(0);
-  }
+    .filter((purpose) => PURPOSES[purpose].zone === zone);
 }

@@ -205,7 +205,7 @@ function checkZones(file: PipelineFile, tree: LocatedTree): Complaint[] {
   const complaints: Complaint[] = [];
   const seen = new Map<string, string>();
   for (const [zone, pins] of Object.entries(file.zones ?? {})) {
-    for (const [index, text] of [pins].flat().entries()) {
+    for (const [index, text] of [pins ?? []].flat().entries()) {
       const path = Array.isArray(pins) ? ["zones", zone, index] : ["zones", zone];
       if (parseIdentity(text) === null) {
         complaints.push(tree.complain(path, "expected ed25519: and 32 bytes in base64url"));

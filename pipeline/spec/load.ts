@@ -181,8 +181,8 @@ function toSasl(sasl: PipelineFile["kafka"]["sasl"]): SaslSpec | null {
 function toZones(zones: PipelineFile["zones"]): PipelineSpec["zones"] {
   if (zones === undefined) return null;
   // The cross checks have refused a file in which one of them does not parse.
-  const parsed = (texts: string | readonly string[]) =>
-    [texts].flat().flatMap((text) => parseIdentity(text) ?? []);
+  const parsed = (texts: string | readonly string[] | undefined) =>
+    [texts ?? []].flat().flatMap((text) => parseIdentity(text) ?? []);
   return {
     owner: parsed(zones.owner),
     training: parsed(zones.training),

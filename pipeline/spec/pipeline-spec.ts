@@ -298,7 +298,10 @@ export interface PipelineSpec {
   };
   readonly privacy: { readonly epsilon: number; readonly delta: number };
   readonly predict: { readonly packing: "auto" | "batch" };
-  /** Pinned Ed25519 identities, 32 raw bytes each; null until `sealstream keys create` has written them. */
+  /**
+   * Pinned Ed25519 identities, 32 raw bytes each; null until `sealstream keys create` has written the first, and none of
+   * a zone that has not held its ceremony yet.
+   */
   readonly zones: Readonly<Record<ZoneName, readonly Uint8Array[]>> | null;
   /** Keys that are believed no more: the first 16 bytes of SHA-256 of each public key, hex. */
   readonly revoked: readonly string[];

@@ -5,7 +5,7 @@ import { encodeCbor } from "../../pipeline/crypto/cbor.ts";
 import { verify1 } from "../../pipeline/crypto/cose-sign1.ts";
 import { createKeyDirectory } from "../../pipeline/crypto/directory.ts";
 import { openEnvelope, sealEnvelope } from "../../pipeline/crypto/envelope.ts";
-import { blobEntries, createZoneKeys, publicEntries } from "../../pipeline/crypto/key-ceremony.ts";
+import { blobEntries, createFreshKey, publicEntries } from "../../pipeline/crypto/key-ceremony.ts";
 import { type KeyEntry, keysContext, signEntry } from "../../pipeline/crypto/key-entries.ts";
 import { keyIdOf, type SigningKey } from "../../pipeline/crypto/key-handles.ts";
 import {
@@ -185,10 +185,9 @@ describe("signers and recipients", () => {
 
   test("the newest recipient wins, also after compaction, and an old one cannot come back", () => {
     const training = (generation: number) => {
-      const { files } = createZoneKeys({ zones: ["training"] });
       const identity = world.files.find((file) => file.purpose === "training-identity")!;
-      const unwrap = files.find((file) => file.purpose === "training-unwrap")!;
-      return publicEntries({ pipeline: PIPELINE, files: [identity, unwrap], generation });
+      const unwrap = createFreshKey("training-unwrap", generation);
+      return publicEntries({ pipeline: PIPELINE, files: [identity, unwrap] });
     };
     const [second] = training(2);
     const [third] = training(3);

@@ -34,7 +34,13 @@ function slowService(answer: (key: Uint8Array) => Promise<Uint8Array | null>): K
 const published = (generation: number, to: typeof recipient): KeyEntry =>
   signEntry({
     pipeline: PIPELINE,
-    payload: { type: "recipient", purpose: "training-unwrap", generation, ...to },
+    payload: {
+      type: "recipient",
+      purpose: "training-unwrap",
+      generation,
+      algorithm: to.algorithm,
+      publicKey: to.publicKey,
+    },
     signer: world.signers.training,
   });
 
@@ -106,7 +112,8 @@ test("a data key for a key of ours that is not loaded yet opens once it is", asy
     unwrapKeys: () => ours,
   });
   const { dataKey, entry } = await announce([to]);
-  const stranger = await announce([createRecipient("training-unwrap", randomBytes(32))]);
+  const unknown = createUnwrapKey("training-unwrap", randomBytes(32)).publicKey;
+  const stranger = await announce([createRecipient("training-unwrap", unknown)]);
   for (const { key, value } of [...world.entries, published(2, to), entry, stranger.entry]) {
     expect(directory.apply(key, value)).toBe("accepted");
   }

@@ -93,7 +93,7 @@ export function createRecipient(
 }
 
 /** One text for a set of recipients in its order: another text means that a data key has to be made anew. */
-export function recipientNames(recipients: readonly Recipient[]): string {
+export function recipientNames(recipients: readonly Pick<Recipient, "kid">[]): string {
   return recipients.map(({ kid }) => hex(kid)).join(",");
 }
 

@@ -1,0 +1,147 @@
+/**
+ * `sealstream keys rotate FILE PURPOSE`: a key's next generation, while stages run.
+ *
+ * The key file is on the disk before the entry is published, so that a stage that sees the entry finds the key. What was
+ * cut off in between is finished by the next call: it publishes what is in the folder instead of making yet another key.
+ */
+import { createConsumerKeys } from "../../ckks/keys.ts";
+import { DEFAULT_PARAMETERS } from "../../ckks/parameters.ts";
+import { ckksSecretFile, createFreshKey } from "../../crypto/key-ceremony.ts";
+import { sealedTopics, topicsFor } from "../../crypto/key-ceremony-renew.ts";
+import type { KeyFile } from "../../crypto/key-file.ts";
+import {
+  isPurpose,
+  isSealedTopic,
+  isUnwrap,
+  PURPOSES,
+  type Purpose,
+  type SealedTopic,
+} from "../../crypto/key-purposes.ts";
+import { SealstreamError } from "../../errors.ts";
+import { type CommandContext, EXIT } from "../context.ts";
+import type { Options } from "../options.ts";
+import { type Ceremony, identityOf, withCeremonies, withCeremony } from "./ceremony.ts";
+import { missingEntries, newestFile, publishedGeneration, unpublished } from "./publish-missing.ts";
+import { publishAndCatchUp, rewraps } from "./rewrap.ts";
+import { rotateIdentity } from "./rotate-identity.ts";
+import { writeSealed } from "./seal-option.ts";
+
+export function rotate(
+  context: CommandContext,
+  file: string,
+  ...[what, options]: [string | undefined, Options]
+): Promise<number> {
+  if (what === "identity") return rotateIdentity(context, file, options);
+  if (what === "data-keys") return renewDataKeys(context, file, options);
+  const purpose = what === "ckks" ? "ckks-secret" : what;
+  if (purpose === undefined || !isPurpose(purpose) || PURPOSES[purpose].holder === "identities") {
+    const known = Object.keys(PURPOSES).filter((one) => !one.endsWith("-identity"));
+    throw new SealstreamError(
+      "usage",
+      `Say which key is to be rotated: identity, ${[...known, "ckks", "data-keys"].join(", ")}.`,
+    );
+  }
+  if (purpose === "noise") throw noiseStays();
+  if (purpose === "split") return rotateSplit(context, file, options);
+  return withCeremonies(context, { file, options }, async (open) => {
+    const before = await open();
+    identityOf(before, PURPOSES[purpose].zone);
+    const [waiting] = unpublished(before, [purpose]);
+    if (waiting === undefined) {
+      const made = await nextKey(purpose, nextGeneration(before, purpose));
+      await writeSealed(before, [made], options["seal"]);
+    } else {
+      context.tell(
+        `generation ${waiting.generation} of ${purpose} is in the folder and not published yet: publishing it`,
+      );
+    }
+    return publishNext(waiting === undefined ? await open() : before, purpose);
+  });
+}
+
+async function publishNext(ceremony: Ceremony, purpose: Purpose): Promise<number> {
+  const { context, directory, root } = ceremony;
+  const entries = await missingEntries(ceremony, [purpose]);
+  const topics = isUnwrap(purpose) ? topicsFor(purpose) : [];
+  // So that the data keys are wrapped for the new key, and both are published at once.
+  for (const { key, value } of entries) directory.apply(key, value);
+  const rewrapped = await rewraps(ceremony, { topics });
+  const late = await publishAndCatchUp(ceremony, [...entries, ...rewrapped], { topics });
+  const { holder } = PURPOSES[purpose];
+  const generation = newestFile(ceremony.files, purpose)?.generation;
+  context.print(
+    `${purpose} is of generation ${generation} now; ${rewrapped.length + late} data keys wrapped anew`,
+  );
+  context.tell(
+    `A running ${holder} takes it up when ${root}/${holder} is its folder; elsewhere, copy the new file there first. ${oldKeyAdvice(purpose)}`,
+  );
+  return EXIT.ok;
+}
+
+function oldKeyAdvice(purpose: Purpose): string {
+  if (purpose === "ckks-secret" || purpose === "consumer-unwrap") {
+    return "Keep the old key for as long as predictions under it are to be read.";
+  }
+  if (PURPOSES[purpose].holder === "dead-letters") {
+    return "The old key still opens the letters that were sealed to it.";
+  }
+  return isUnwrap(purpose)
+    ? "The old key can be put away when every data key is wrapped anew (keys list)."
+    : "What the old key signed stays valid until it is revoked (keys revoke).";
+}
+
+function nextGeneration({ directory, files }: Ceremony, purpose: Purpose): number {
+  const published = publishedGeneration(directory.list(), purpose);
+  return Math.max(published, newestFile(files, purpose)?.generation ?? 0) + 1;
+}
+
+async function nextKey(purpose: Purpose, generation: number): Promise<KeyFile> {
+  if (PURPOSES[purpose].kind !== "ckks-secret") return createFreshKey(purpose, generation);
+  const { secretKey } = await createConsumerKeys(DEFAULT_PARAMETERS);
+  const file = ckksSecretFile(secretKey, generation);
+  secretKey.fill(0);
+  return file;
+}
+
+/** A secret of one stage, which nobody else hears of. */
+function rotateSplit(context: CommandContext, file: string, options: Options): Promise<number> {
+  return withCeremony(context, { file, options }, async (ceremony) => {
+    const generation = nextGeneration(ceremony, "split");
+    await writeSealed(ceremony, [createFreshKey("split", generation)], options["seal"]);
+    context.print(`split is of generation ${generation} now`);
+    context.tell(
+      "From encrypt's next start on, a person may change between train, validate and test: figures of before and after are not of the same split.",
+    );
+    return EXIT.ok;
+  });
+}
+
+/** Data keys rotate by themselves; what a person can do is give the old ones to the keys of now. */
+function renewDataKeys(context: CommandContext, file: string, options: Options): Promise<number> {
+  const topics = topicsOption(options["topic"]);
+  return withCeremony(context, { file, options }, async (ceremony) => {
+    context.tell(
+      "Data keys need no rotation by hand: stages make new ones by count and age, and whenever the recipients change.",
+    );
+    const entries = await rewraps(ceremony, { topics });
+    const late = await publishAndCatchUp(ceremony, entries, { topics });
+    context.print(`${entries.length + late} data keys wrapped anew for the keys of now`);
+    return EXIT.ok;
+  });
+}
+
+function topicsOption(value: unknown): readonly SealedTopic[] {
+  if (value === undefined) return sealedTopics();
+  if (typeof value === "string" && isSealedTopic(value)) return [value];
+  throw new SealstreamError(
+    "usage",
+    `There is no sealed topic "${String(value)}": there are ${sealedTopics().join(", ")}.`,
+  );
+}
+
+function noiseStays(): SealstreamError {
+  return new SealstreamError(
+    "key-forbidden",
+    "noise is not rotated: a step that is tried again must draw the same noise, or the privacy bound is spent twice. Change the train section instead: a new run starts in the same ledger.",
+  );
+}
