@@ -124,7 +124,7 @@ function secretLosses(here: KeysHere, file: string): string[] {
   }
   if (!here.purposes.has("noise") && here.purposes.has("model-signing")) {
     lost.push(
-      "noise is missing: aggregate cannot go on with its run, whose noise must repeat on a retry; restore it from a backup, or start a new run with another train section and a new noise key",
+      `noise is missing: aggregate cannot go on with its run, whose noise must repeat on a retry; restore it from a backup, or change the train section, which starts a new run, and run "sealstream keys rotate ${file} noise"`,
     );
   }
   return lost;

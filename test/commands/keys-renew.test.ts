@@ -130,8 +130,11 @@ describe("keys rotate", () => {
     );
   });
 
-  test("refuses the noise key and says why, and warns about the split", async () => {
-    const world = await created(NO_CONSUMER);
+  test("refuses the noise key of a run and says why, and warns about the split", async () => {
+    const world = await created();
+    await world.run("rotate", {}, "noise");
+    expect(existsSync(join(world.root, "aggregate/noise.2.key"))).toBe(true);
+    world.topic.ledger.push({ key: null, value: Buffer.from("a ledger that nobody can read") });
     await expect(world.run("rotate", {}, "noise")).rejects.toThrow(/draw the same noise/);
     const { told } = await world.run("rotate", {}, "split");
     expect(told.join("\n")).toMatch(/change between train, validate and test/);

@@ -27,15 +27,20 @@ export interface KeysTopic {
   readonly log: ProducerRecord[];
   /** Transactions that were committed. */
   readonly commits: () => number;
+  /** What is in the ledger. */
+  readonly ledger: ProducerRecord[];
   /** Makes the next commit fail as if the process had been killed before it. */
   failNext: boolean;
 }
 
 export function keysTopic(): KeysTopic {
   const log: ProducerRecord[] = [];
+  const ledger: ProducerRecord[] = [];
+  const named = (name: string) => (name.endsWith(".keys") ? log : ledger);
   let commits = 0;
   const topic: KeysTopic = {
     log,
+    ledger,
     commits: () => commits,
     failNext: false,
     client: fakeClient({
@@ -45,19 +50,20 @@ export function keysTopic(): KeysTopic {
             ({ name }) => names.includes(name),
           ),
         ),
-      offsets: () => Promise.resolve({ earliest: 0, latest: log.length }),
-      createReader: (_topic, _partition, from) => {
+      offsets: (name) => Promise.resolve({ earliest: 0, latest: named(name).length }),
+      createReader: (name, _partition, from) => {
+        const records = named(name);
         let at = from;
         return Promise.resolve({
           position: () => at,
           close: () => Promise.resolve(),
           fetch: () => {
-            const records = log.slice(at).map(({ key, value }, index) => {
+            const found = records.slice(at).map(({ key, value }, index) => {
               return { offset: from + index, timestampMs: 0, key, value, headers: {} };
             });
-            at = log.length;
+            at = records.length;
             return Promise.resolve({
-              records,
+              records: found,
               nextOffset: at,
               lastStableOffset: at,
               highWatermark: at,

@@ -64,6 +64,17 @@ describe("keys create", () => {
     expect(await lost(world)).toEqual([]);
   });
 
+  test("makes no secret a second time, which nobody could tell from the lost one", async () => {
+    const world = newWorld();
+    await world.run("create", { zone: ["owner", "training"] });
+    const gone = ["aggregate/noise.key", "encrypt/split.key", "recovery/owner-recovery.key"];
+    for (const path of gone) rmSync(join(world.root, path));
+    await expect(world.run("create", { zone: ["owner", "training"] })).rejects.toThrow(
+      /nothing was overwritten/,
+    );
+    for (const path of gone) expect(existsSync(join(world.root, path))).toBe(false);
+  });
+
   test("makes nothing for a zone whose identity is elsewhere", async () => {
     const world = newWorld();
     await world.run("create", { zone: "owner" });

@@ -3,7 +3,7 @@
  */
 import { describe, expect, it } from "vitest";
 import { formatIdentity, parseIdentity } from "../../pipeline/spec/identity.ts";
-import { pinZones } from "../../pipeline/spec/pin-zones.ts";
+import { pinRevoked, pinZones } from "../../pipeline/spec/pin-zones.ts";
 import { exampleText, loadGood } from "./fixtures.ts";
 
 const key = (byte: number): Uint8Array => new Uint8Array(32).fill(byte);
@@ -55,6 +55,66 @@ describe("pinZones", () => {
 
   it.each(["zones: 3\n", "zones: [a]\n", "{ a: 1 }", "- a", "a: ["])("refuses %j", (text) => {
     expect(() => pinZones(text, ALL)).toThrow(expect.objectContaining({ code: "spec-invalid" }));
+  });
+});
+
+describe("pinZones with lists", () => {
+  const both = [key(9), key(1)];
+
+  it.each([
+    `zones:\n  owner: "${formatIdentity(key(1))}" # mine\nb: 1 # x\n`,
+    `zones: { owner: "${formatIdentity(key(1))}" } # y\nb: 1\n`,
+    `zones:\n  owner:\n    - "${formatIdentity(key(1))}"\n    - "${formatIdentity(key(2))}"\n  training: x # t\nb: 1\n`,
+    `zones:\n  owner: ["${formatIdentity(key(1))}"]\n`,
+    "b: 1\n",
+  ])("writes both identities of a handover into %j", (text) => {
+    const pinned = pinZones(text, { owner: both });
+    const list = both.map((one) => `"${formatIdentity(one)}"`).join(", ");
+    expect(pinned).toContain(`[${list}]`);
+    for (const comment of text.match(/#.*/g) ?? []) expect(pinned).toContain(comment);
+    expect(pinZones(pinned, { owner: both })).toBe(pinned);
+    expect(pinZones(pinned, { owner: key(9) })).not.toContain("[");
+  });
+
+  it("gives what the pipeline file's reader reads", () => {
+    const text = pinZones(pinZones(exampleText, ALL), { owner: both });
+    expect(loadGood(text).zones).toEqual({ ...listed(ALL), owner: both });
+  });
+
+  it("can pin one zone alone, and the file says who is missing", () => {
+    const { zones } = loadGood(pinZones(exampleText, { training: key(2) }));
+    expect(zones).toEqual({ owner: [], training: [key(2)], prediction: [], consumer: [] });
+  });
+});
+
+describe("pinRevoked", () => {
+  const [a, b, c] = ["a", "b", "c"].map((digit) => digit.repeat(32)) as [string, string, string];
+
+  it.each([
+    "b: 1\n",
+    "b: 1 # x",
+    "revoked:\nb: 1\n",
+    "revoked: ~ # none\nb: 1\n",
+    "revoked: [] # none\nb: 1\n",
+    `revoked: ["${a}"] # one\nb: 1\n`,
+    `revoked: [ "${a}", # a\n  "${b}" ] # two\nb: 1\n`,
+    `revoked:\n- "${a}" # a\n- "${b}" # b\nb: 1\n`,
+    `revoked:\r\n    # first\r\n    - "${a}"\r\n`,
+  ])("adds keys to %j once", (text) => {
+    const pinned = pinRevoked(text, [c, c, a]);
+    for (const kid of [a, c]) expect(pinned.match(new RegExp(kid, "g"))).toHaveLength(1);
+    for (const comment of text.match(/#.*/g) ?? []) expect(pinned).toContain(comment.trim());
+    expect(pinRevoked(pinned, [a, c])).toBe(pinned);
+    expect(pinRevoked(text, [])).toBe(text);
+  });
+
+  it("gives what the pipeline file's reader reads", () => {
+    const text = pinRevoked(pinRevoked(exampleText, [a]), [b, c]);
+    expect([...loadGood(text).revoked].sort()).toEqual([a, b, c]);
+  });
+
+  it.each(["revoked: 3\n", "{ a: 1 }", "- a", "a: ["])("refuses %j", (text) => {
+    expect(() => pinRevoked(text, [a])).toThrow(expect.objectContaining({ code: "spec-invalid" }));
   });
 });
 

@@ -48,6 +48,7 @@ export interface Ceremony {
   readonly identities: ReadonlyMap<ZoneName, SigningKey>;
   readonly unwrapKeys: readonly (UnwrapKey | RemoteUnwrapKey)[];
   readonly kms: Kms | undefined;
+  readonly client: KafkaClient;
   /** Takes what others have published since. */
   refresh(): Promise<void>;
   /** @throws `key-forbidden` when the directory does not believe an entry; then none is written */
@@ -115,6 +116,7 @@ async function openCeremony(given: Given, client: KafkaClient): Promise<Ceremony
     identities: speakers(directory, spec, files),
     unwrapKeys,
     kms,
+    client,
     refresh,
     async publish(entries) {
       for (const { key, value } of entries) {

@@ -59,13 +59,21 @@ export function create(context: CommandContext, file: string, options: Options):
   });
 }
 
-/** Purposes of the zones of which there is neither a key here nor one that was published. */
-function missingPurposes({ directory, files }: Ceremony, zones: readonly ZoneName[]): Purpose[] {
+/**
+ * Purposes of the zones of which there is neither a key here nor one that was published. A secret is published nowhere:
+ * once its zone is pinned it was made, and what is gone is lost, not missing.
+ */
+function missingPurposes(
+  { directory, files, spec }: Ceremony,
+  zones: readonly ZoneName[],
+): Purpose[] {
   const listing = directory.list();
   const here = new Set(files.map(({ purpose }) => purpose));
-  return zones
-    .flatMap(purposesOf)
-    .filter((purpose) => !here.has(purpose) && publishedGeneration(listing, purpose) === 0);
+  return zones.flatMap(purposesOf).filter((purpose) => {
+    const { kind, zone } = PURPOSES[purpose];
+    if (here.has(purpose) || (kind === "secret" && spec.zones?.[zone].length)) return false;
+    return publishedGeneration(listing, purpose) === 0;
+  });
 }
 
 /**

@@ -4,8 +4,10 @@
  * The key file is on the disk before the entry is published, so that a stage that sees the entry finds the key. What was
  * cut off in between is finished by the next call: it publishes what is in the folder instead of making yet another key.
  */
+
 import { createConsumerKeys } from "../../ckks/keys.ts";
 import { DEFAULT_PARAMETERS } from "../../ckks/parameters.ts";
+import { readLedger } from "../../client/ledger.ts";
 import { ckksSecretFile, createFreshKey } from "../../crypto/key-ceremony.ts";
 import { sealedTopics, topicsFor } from "../../crypto/key-ceremony-renew.ts";
 import type { KeyFile } from "../../crypto/key-file.ts";
@@ -16,9 +18,12 @@ import {
   PURPOSES,
   type Purpose,
   type SealedTopic,
+  type SecretPurpose,
 } from "../../crypto/key-purposes.ts";
 import { SealstreamError } from "../../errors.ts";
-import { type CommandContext, EXIT } from "../context.ts";
+import { networkFromSpec } from "../../network/definition.ts";
+import { runConfigHash } from "../../privacy/run-config.ts";
+import { type CommandContext, EXIT, trustRoot } from "../context.ts";
 import type { Options } from "../options.ts";
 import { type Ceremony, identityOf, withCeremonies, withCeremony } from "./ceremony.ts";
 import { missingEntries, newestFile, publishedGeneration, unpublished } from "./publish-missing.ts";
@@ -41,8 +46,9 @@ export function rotate(
       `Say which key is to be rotated: identity, ${[...known, "ckks", "data-keys"].join(", ")}.`,
     );
   }
-  if (purpose === "noise") throw noiseStays();
-  if (purpose === "split") return rotateSplit(context, file, options);
+  if (purpose === "noise" || purpose === "split") {
+    return rotateSecret(context, file, { purpose, options });
+  }
   return withCeremonies(context, { file, options }, async (open) => {
     const before = await open();
     identityOf(before, PURPOSES[purpose].zone);
@@ -104,16 +110,37 @@ async function nextKey(purpose: Purpose, generation: number): Promise<KeyFile> {
 }
 
 /** A secret of one stage, which nobody else hears of. */
-function rotateSplit(context: CommandContext, file: string, options: Options): Promise<number> {
+function rotateSecret(
+  context: CommandContext,
+  file: string,
+  { purpose, options }: { readonly purpose: SecretPurpose; readonly options: Options },
+): Promise<number> {
   return withCeremony(context, { file, options }, async (ceremony) => {
-    const generation = nextGeneration(ceremony, "split");
-    await writeSealed(ceremony, [createFreshKey("split", generation)], options["seal"]);
-    context.print(`split is of generation ${generation} now`);
+    if (purpose === "noise" && (await isRunUnderWay(ceremony))) throw noiseStays();
+    const generation = nextGeneration(ceremony, purpose);
+    await writeSealed(ceremony, [createFreshKey(purpose, generation)], options["seal"]);
+    context.print(`${purpose} is of generation ${generation} now`);
     context.tell(
-      "From encrypt's next start on, a person may change between train, validate and test: figures of before and after are not of the same split.",
+      purpose === "noise"
+        ? "aggregate takes it up at its next start, with the new run."
+        : "From encrypt's next start on, a person may change between train, validate and test: figures of before and after are not of the same split.",
     );
     return EXIT.ok;
   });
+}
+
+/** Whether the newest run of the ledger is the one that the file describes; in doubt, it is. */
+async function isRunUnderWay({ client, spec }: Ceremony): Promise<boolean> {
+  const { entries, findings } = await readLedger({
+    client,
+    pipeline: spec.name,
+    ...trustRoot(spec),
+  });
+  if (findings.length > 0) return true;
+  const newest = entries.at(-1);
+  if (newest === undefined) return false;
+  const network = networkFromSpec(spec.features, spec.train);
+  return newest.entry.configHash === runConfigHash({ spec, network });
 }
 
 /** Data keys rotate by themselves; what a person can do is give the old ones to the keys of now. */
@@ -142,6 +169,6 @@ function topicsOption(value: unknown): readonly SealedTopic[] {
 function noiseStays(): SealstreamError {
   return new SealstreamError(
     "key-forbidden",
-    "noise is not rotated: a step that is tried again must draw the same noise, or the privacy bound is spent twice. Change the train section instead: a new run starts in the same ledger.",
+    "noise is not rotated: a step that is tried again must draw the same noise, or the privacy bound is spent twice. Change the train section first, which starts a new run in the same ledger: then it can be.",
   );
 }
