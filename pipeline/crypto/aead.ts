@@ -7,6 +7,7 @@
  * Sources: NIST SP 800-38D and RFC 9053 section 4.1 (A256GCM), RFC 8439 and RFC 9053 section 4.3 (ChaCha20/Poly1305).
  */
 import { createCipheriv, createDecipheriv, type KeyObject } from "node:crypto";
+import { SealstreamError } from "../errors.ts";
 import { plainBytes } from "./cbor.ts";
 
 export type CipherName = "aes-256-gcm" | "chacha20-poly1305";
@@ -26,7 +27,10 @@ const OPTIONS = { authTagLength: TAG_BYTES } as const;
 
 /** A cipher with its key; the key is on no property. */
 export interface Aead {
-  /** Ciphertext and tag as two pieces, so that a caller can lay them into its own buffer with one copy. */
+  /**
+   * Ciphertext and tag as two pieces, so that a caller can lay them into its own buffer with one copy.
+   * @throws `internal` for an IV of other than 12 bytes
+   */
   seal(
     iv: Uint8Array,
     aad: Uint8Array,
@@ -45,6 +49,10 @@ export function createAead(cipherName: CipherName, key: KeyObject): Aead {
   const name = cipherName as "aes-256-gcm";
   return {
     seal(iv, aad, plaintext) {
+      // OpenSSL would take others: longer ones for AES-GCM, shorter ones for ChaCha20, which it fills up with zeros.
+      if (iv.length !== IV_BYTES) {
+        throw new SealstreamError("internal", `An IV has ${IV_BYTES} bytes.`);
+      }
       const cipher = createCipheriv(name, key, iv, OPTIONS);
       cipher.setAAD(aad);
       const ciphertext = cipher.update(plaintext);

@@ -19,7 +19,6 @@ import {
   diffieHellman,
   hkdfSync,
   type KeyObject,
-  timingSafeEqual,
 } from "node:crypto";
 import { AES_KEY_BYTES } from "../aead.ts";
 import { encodeCbor } from "../cbor.ts";
@@ -35,16 +34,14 @@ const COSE_A256KW = -5;
 /** `{1: -31}`: the protected header of a recipient. */
 export const ECDH_PROTECTED = encodeCbor(new Map([[1, COSE_ECDH_ES_A256KW]]));
 
-/** The shared secret, owned by the caller; null for keys that do not agree or an all-zero result. */
+/** The shared secret, owned by the caller; null for keys that do not agree. */
 export function sharedSecret(privateKey: KeyObject, publicKey: KeyObject): Buffer | null {
-  let shared: Buffer;
   try {
-    shared = diffieHellman({ privateKey, publicKey });
+    return diffieHellman({ privateKey, publicKey });
   } catch {
-    // Because OpenSSL itself refuses an all-zero result (RFC 7748 section 6.1), and that is bad input.
+    // Because OpenSSL itself refuses an all-zero result of X25519 (RFC 7748 section 6.1), and that is bad input.
     return null;
   }
-  return timingSafeEqual(shared, Buffer.alloc(shared.length)) ? null : shared;
 }
 
 /** The content key under the KEK of `shared`, which is wiped; `contentKey` has 32 bytes. */
@@ -53,10 +50,7 @@ export function wrapUnder(
   contentKey: Uint8Array,
   binding: Uint8Array,
 ): Uint8Array<ArrayBuffer> {
-  const cipher = createCipheriv(WRAP_ALGORITHM, kekOf(shared, binding), WRAP_IV);
-  const ciphertext = new Uint8Array(cipher.update(contentKey));
-  cipher.final();
-  return ciphertext;
+  return wrapA256(kekOf(shared, binding), contentKey);
 }
 
 /** The content key, or null when its integrity check fails under the KEK of `shared`, which is wiped. */
@@ -65,7 +59,19 @@ export function unwrapUnder(
   ciphertext: Uint8Array,
   binding: Uint8Array,
 ): KeyObject | null {
-  const kek = kekOf(shared, binding);
+  return unwrapA256(kekOf(shared, binding), ciphertext);
+}
+
+/** A256KW of 32 bytes. */
+export function wrapA256(kek: KeyObject, contentKey: Uint8Array): Uint8Array<ArrayBuffer> {
+  const cipher = createCipheriv(WRAP_ALGORITHM, kek, WRAP_IV);
+  const ciphertext = new Uint8Array(cipher.update(contentKey));
+  cipher.final();
+  return ciphertext;
+}
+
+/** The content key of {@link wrapA256}; null for another length or when the integrity check fails. */
+export function unwrapA256(kek: KeyObject, ciphertext: Uint8Array): KeyObject | null {
   if (ciphertext.length !== KW_BYTES) return null;
   try {
     const decipher = createDecipheriv(WRAP_ALGORITHM, kek, WRAP_IV);

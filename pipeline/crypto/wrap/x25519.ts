@@ -6,7 +6,7 @@
  * Must not: let a shared secret out, except to those who have the private key.
  * Sources: RFC 7748 sections 5 and 6.1, RFC 9053 section 6.3.1.
  */
-import { generateKeyPairSync, type KeyObject } from "node:crypto";
+import { generateKeyPairSync, type KeyObject, timingSafeEqual } from "node:crypto";
 import { PUBLIC_KEY_BYTES } from "../identity.ts";
 import { privateKeyObject, publicKeyObject, rawPublicKey } from "../key-handles.ts";
 import { sharedSecret, unwrapUnder, wrapUnder } from "./ecdh-es.ts";
@@ -42,7 +42,10 @@ export function agreeX25519(privateKey: KeyObject, rawPublic: Uint8Array): Buffe
   // RFC 7748 section 5 masks the top bit and reduces; accepting that would give one key two spellings.
   if (!isCanonicalCoordinate(rawPublic)) return null;
   const publicKey = publicKeyObject("x25519", rawPublic);
-  return publicKey === null ? null : sharedSecret(privateKey, publicKey);
+  const shared = publicKey === null ? null : sharedSecret(privateKey, publicKey);
+  if (shared === null) return null;
+  // OpenSSL refuses it as well; on P-256 an x of zero is a point like any other.
+  return timingSafeEqual(shared, Buffer.alloc(shared.length)) ? null : shared;
 }
 
 /** True for a u-coordinate below 2^255 - 19: exactly one spelling of every public key. */
