@@ -88,6 +88,12 @@ export function createBlobAssembler(options: {
     return true;
   };
 
+  /** Nothing that came for this manifest is needed. */
+  const letGo = ({ purpose, generation, chunks: hashes }: BlobPayload) => {
+    if ((wanted.get(purpose)?.manifest.generation ?? 0) <= generation) wanted.delete(purpose);
+    for (const hash of hashes) if (!isWanted(hex(hash))) drop(hex(hash));
+  };
+
   return {
     addChunk(name, value) {
       if (hex(sha256(value)) !== name) return "refused";
@@ -105,13 +111,12 @@ export function createBlobAssembler(options: {
         kept.all(purpose)[0]?.generation ?? 0,
         wanted.get(purpose)?.manifest.generation ?? 0,
       );
-      if (generation < newest || manifest.bytes > maxBytes) return "refused";
+      // One that is kept may be signed anew by another identity, also when it is not the newest.
       if (kept.renew(manifest, by)) {
-        wanted.delete(purpose);
-        // Its chunks came again before it, and are not needed.
-        for (const hash of manifest.chunks) if (!isWanted(hex(hash))) drop(hex(hash));
+        letGo(manifest);
         return "accepted";
       }
+      if (generation < newest || manifest.bytes > maxBytes) return "refused";
       const one: Wanted = {
         by,
         manifest: {
@@ -146,13 +151,18 @@ function createKeptBlobs() {
   return {
     all,
     put,
-    /** Another manifest of the newest blob's bytes: its parameters, generation and signer count from now on. */
-    renew({ purpose, parameters, generation, sha256: hash }: BlobPayload, by: string): boolean {
-      const [newest, ...others] = all(purpose);
-      if (newest?.id !== hex(hash)) return false;
-      kept.set(purpose, others);
-      const parents = withParent(newest.by, [by]);
-      put(purpose, Object.freeze({ ...newest, parameters, generation, by: parents }));
+    /** Another manifest of a kept blob's bytes, not older: its parameters, generation and signer count from now on. */
+    renew(manifest: BlobPayload, by: string): boolean {
+      const { purpose, parameters, generation } = manifest;
+      const known = all(purpose).find(({ id }) => id === hex(manifest.sha256));
+      if (known === undefined || known.bytes.length !== manifest.bytes) return false;
+      if (known.generation > generation) return false;
+      kept.set(
+        purpose,
+        all(purpose).filter((one) => one !== known),
+      );
+      const parents = withParent(known.by, [by]);
+      put(purpose, Object.freeze({ ...known, parameters, generation, by: parents }));
       return true;
     },
   };

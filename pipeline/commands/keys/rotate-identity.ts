@@ -67,7 +67,7 @@ function handover(
 ): KeyEntry[] {
   const { zone, old, next, generation } = given;
   const pipeline = spec.name;
-  const blobs = zone === BLOB_ZONE ? newestBlobs(pipeline, directory, next) : [];
+  const blobs = zone === BLOB_ZONE ? knownBlobs(pipeline, directory, next) : [];
   const listing = directory.list();
   return [
     identityEntry({ pipeline, zone, next, generation, by: old }),
@@ -75,18 +75,19 @@ function handover(
   ];
 }
 
-/** The newest CKKS keys of the consumer: chunks are in the topic already, and come again so that readers in any order find them. */
-function newestBlobs(
+/** The consumer's CKKS keys: chunks are in the topic already, and come again so that readers in any order find them. */
+function knownBlobs(
   pipeline: string,
   directory: Ceremony["directory"],
   identity: SigningKey,
 ): KeyEntry[] {
-  return (["ckks-evaluation", "ckks-public"] as const).flatMap((purpose) => {
-    const blob = directory.blob(purpose);
-    if (blob === null) return [];
-    const { bytes, parameters, generation } = blob;
-    return blobEntries({ pipeline, purpose, bytes, parameters, generation, identity });
-  });
+  // Evaluation keys first, then public ones, by which they are used; both from the oldest on.
+  const oldestFirst = [...directory.list().blobs].sort(
+    (a, b) => a.purpose.localeCompare(b.purpose) || a.generation - b.generation,
+  );
+  return oldestFirst.flatMap(({ purpose, bytes, parameters, generation }) =>
+    blobEntries({ pipeline, purpose, bytes, parameters, generation, identity }),
+  );
 }
 
 async function pin({ file, spec }: Ceremony, zone: ZoneName, next: SigningKey): Promise<void> {
