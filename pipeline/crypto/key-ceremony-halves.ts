@@ -36,6 +36,8 @@ const DER = { format: "der", type: "spki" } as const;
 /** Point of P-256 behind the header of its SPKI. */
 const P256_SPKI_PREFIX = Buffer.from("3059301306072a8648ce3d020106082a8648ce3d030107034200", "hex");
 const P256_POINT_BYTES = 65;
+/** One block; the text around it that some tools write is let be. */
+const SPKI_PEM = /-----BEGIN PUBLIC KEY-----([A-Za-z0-9+/=\s]+)-----END PUBLIC KEY-----/;
 
 /** Null for a secret, which has no other half, and for the CKKS secret key, whose public keys are published blobs. */
 export function publicHalfOf(file: KeyFile): PublicHalf | null {
@@ -80,6 +82,8 @@ export function publicPem({ algorithm, publicKey }: Pick<PublicHalf, "algorithm"
 
 /**
  * A third party's key out of what it handed over: SPKI PEM of X25519, P-256 or RSA, or the URI of a key in a service.
+ * One key has one spelling: DER, and of P-256 the curve's name and the uncompressed point. OpenSSL takes others too, such
+ * as a curve's parameters with a cofactor that is wrong.
  * @throws `key-invalid` with one sentence for anything else
  */
 export function readerFrom(text: string, where: string): Recipient {
@@ -90,13 +94,25 @@ export function readerFrom(text: string, where: string): Recipient {
   if (text.includes("PRIVATE KEY-----")) {
     throw refused("holds a private key: ask for the public half alone, and have the pair replaced");
   }
+  const [, body = ""] = SPKI_PEM.exec(text) ?? [];
+  const der = Buffer.from(body, "base64");
   let key: KeyObject;
   try {
-    key = createPublicKey(text);
+    key = createPublicKey({ key: der, ...DER });
   } catch {
     // Because what OpenSSL says may quote what it read.
     throw refused("is no public key in PEM (SPKI)");
   }
+  const reader = recipientOf(key, refused);
+  if (publicObject(reader.algorithm, reader.publicKey)?.export(DER).equals(der) !== true) {
+    throw refused(
+      'is written in an unusual way: of P-256 "openssl ec -pubin -param_enc named_curve -conv_form uncompressed" writes it anew',
+    );
+  }
+  return reader;
+}
+
+function recipientOf(key: KeyObject, refused: (why: string) => SealstreamError): Recipient {
   switch (key.asymmetricKeyType) {
     case "x25519":
       return createRecipient("reader", rawPublicKey(key), "x25519");
