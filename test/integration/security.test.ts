@@ -254,16 +254,19 @@ describe.skipIf(!hasOpenssl())("a cluster with TLS, SASL and ACLs", () => {
     const rename = (text: string): string => text.replace(/^name: .*$/m, "name: applied");
     const applied = await runWith("apply", ["topics", "--acls", "--apply"], { edit: rename });
     expect(applied).toMatchObject({ code: 0 });
-    const { resources } = await admin.describeAcls({
-      resourceType: AclResourceTypes.ANY,
-      resourcePatternType: ResourcePatternTypes.ANY,
-      operation: AclOperationTypes.ANY,
-      permissionType: AclPermissionTypes.ANY,
-    });
-    const count = resources
-      .filter(({ resourceName }) => resourceName.startsWith("applied."))
-      .reduce((sum, { acls }) => sum + acls.length, 0);
-    expect(count).toBe(lines.length);
+    const count = async () => {
+      const { resources } = await admin.describeAcls({
+        resourceType: AclResourceTypes.ANY,
+        resourcePatternType: ResourcePatternTypes.ANY,
+        operation: AclOperationTypes.ANY,
+        permissionType: AclPermissionTypes.ANY,
+      });
+      return resources
+        .filter(({ resourceName }) => resourceName.startsWith("applied."))
+        .reduce((sum, { acls }) => sum + acls.length, 0);
+    };
+    // A broker that answers has not always heard of what the controller has just taken.
+    await expect.poll(count, { timeout: 20_000 }).toBe(lines.length);
   });
 
   const check = ["topics"];
