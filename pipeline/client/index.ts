@@ -15,6 +15,7 @@ export type { KafkaClient, Logger } from "../stream/port.ts";
 export { readLedger } from "./ledger.ts";
 export type { RefusedBundle, SequenceGap } from "./prediction-lane.ts";
 export {
+  createConsumerRefresh,
   type Prediction,
   type PredictionReaderOptions,
   readConsumerDirectory,

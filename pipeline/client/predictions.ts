@@ -12,7 +12,7 @@ import { openRecordIds } from "../crypto/record-ids.ts";
 import type { TrustRoot } from "../crypto/trust.ts";
 import { argmax } from "../network/forward.ts";
 import type { KafkaClient } from "../stream/port.ts";
-import { readKeys } from "./keys.ts";
+import { createKeysReader, type KeysReaderOptions, readKeys } from "./keys.ts";
 import { readLanes } from "./lanes.ts";
 import {
   type AuthenticPredictions,
@@ -55,6 +55,8 @@ export interface PredictionReaderOptions {
   readonly classes?: number | undefined;
   /** Highest sequence of a lane that was counted before; what is not above it is refused as replayed. */
   readonly lastSequence?: ((lane: number) => number | null) | undefined;
+  /** With `follow`: called before what was fetched is judged, so that rotated keys are known (createConsumerRefresh). */
+  readonly refresh?: (() => Promise<void>) | undefined;
 }
 
 interface LaneOptions extends PredictionReaderOptions {
@@ -105,6 +107,7 @@ async function* readLane(options: LaneOptions, lane: number): AsyncGenerator<Pre
         return;
       }
       const fetched = await reader.fetch(FETCH);
+      await followKeys(options, fetched.records.length);
       const { bundles, refused, gaps } = believed.take(fetched.records);
       for (const gap of gaps) {
         options.onGap?.(gap);
@@ -129,6 +132,11 @@ async function* readLane(options: LaneOptions, lane: number): AsyncGenerator<Pre
   }
 }
 
+/** A key that was in use when records were written is in `keys` once they are read: rotations are followed as they come. */
+async function followKeys({ follow, refresh }: LaneOptions, records: number): Promise<void> {
+  if (follow && records > 0) await refresh?.();
+}
+
 /** What the consumer knows of the others: topic `keys` as it is now, with its own `ckks-public` blob. */
 export async function readConsumerDirectory(
   options: TrustRoot & { readonly client: KafkaClient; readonly pipeline: string },
@@ -138,6 +146,19 @@ export async function readConsumerDirectory(
   const directory = createKeyDirectory({ pipeline, zones, revoked, blobPurposes });
   await readKeys({ client, pipeline, directory });
   return directory;
+}
+
+/** For `PredictionReaderOptions.refresh`: brings the directory and the consumer's own keys up to date. */
+export function createConsumerRefresh(
+  options: KeysReaderOptions & { readonly keys: Pick<KeyStore, "refresh"> },
+): () => Promise<void> {
+  const { directory, keys } = options;
+  const read = createKeysReader(options);
+  return async () => {
+    const before = directory.version;
+    await read();
+    if (directory.version !== before) await keys.refresh();
+  };
 }
 
 /** Loads each secret key once: the present one, and those from before its rotations. */
@@ -171,7 +192,8 @@ function createDecryptors(keys: KeyStore) {
  * ```ts
  * const keys = await openKeyStore({ folder: "keys/consumer", holder: "consumer" });
  * const directory = await readConsumerDirectory({ client, pipeline: spec.name, zones, revoked });
- * const options = { client, pipeline: spec.name, partitions: spec.kafka.partitions, directory, keys };
+ * const refresh = createConsumerRefresh({ client, pipeline: spec.name, directory, keys });
+ * const options = { client, pipeline: spec.name, partitions: spec.kafka.partitions, directory, keys, refresh };
  * for await (const { recordId, label } of readPredictions({ ...options, follow: true, signal, onRefused })) {
  *   await store(recordId, label);
  * }

@@ -1,6 +1,10 @@
 /** `sealstream predictions FILE`: decrypts predictions as the downstream consumer; NDJSON on standard output. */
 import { join } from "node:path";
-import { readConsumerDirectory, readPredictions } from "../client/predictions.ts";
+import {
+  createConsumerRefresh,
+  readConsumerDirectory,
+  readPredictions,
+} from "../client/predictions.ts";
 import {
   type CommandContext,
   EXIT,
@@ -35,6 +39,7 @@ export async function predictions(
       classes: spec.features.label.classes,
       directory,
       keys,
+      refresh: createConsumerRefresh({ client, pipeline: spec.name, directory, keys }),
       follow: options["follow"] === true,
       signal: context.signal,
       onRefused: ({ lane, offset, reason }) => {

@@ -2,7 +2,7 @@
  * The key directory: what the records of the `keys` topic mean, given the pinned identities and nothing else.
  *
  * A pure reducer: the same records in the same order give the same directory, and so do the records that compaction
- * leaves. Who may say what:
+ * leaves, read twice where `takeMissed` asks for it. Who may say what:
  * - `identity`: a trusted identity of the same zone
  * - `signer` and `recipient`: an identity of the zone that the purpose belongs to
  * - `grant`: an identity of the zone that seals the topic
@@ -104,14 +104,19 @@ export interface KeyDirectory {
   ): { readonly publicKey: PublicBlob; readonly evaluation: PublicBlob } | null;
   /** While a data key that somebody asked for is being unwrapped elsewhere. */
   isBusy(): boolean;
+  /**
+   * True, once, when an entry that waited for its signer had to give way since the last call: once signers are known, the
+   * topic is read again. In a compacted topic certificates may stand behind what they certify.
+   */
+  takeMissed(): boolean;
   /** Call when unwrapping keys were added. */
   keysAdded(): void;
   list(): KeyListing;
 }
 
 /** Entries that wait for a signer: enough for a start in any order, little enough to be filled by an attacker. */
-const MAX_PENDING = 1024;
-const MAX_PENDING_BYTES = 4 * 1024 * 1024;
+const MAX_PENDING = 16_384;
+const MAX_PENDING_BYTES = 16 * 1024 * 1024;
 /** Longest record key that we write is "recipient/prediction-dead-letter/" and 32 hex digits. */
 const MAX_KEY_BYTES = 200;
 
@@ -136,6 +141,9 @@ interface State {
   readonly dataKeys: HeldDataKeys;
   readonly blobs: BlobAssembler;
   readonly pending: { readonly key: Uint8Array; readonly value: Uint8Array }[];
+  pendingBytes: number;
+  /** An entry that waited had to give way. */
+  missed: boolean;
 }
 
 /** An empty directory that believes the pinned identities. */
@@ -166,9 +174,11 @@ export function createKeyDirectory(options: DirectoryOptions): KeyDirectory {
     dataKeys: createHeldDataKeys({ ...options, unwrapKeys, wants, onUnwrapped }),
     blobs: createBlobAssembler({ purposes: options.blobPurposes ?? BLOB_PURPOSES }),
     pending: [],
+    pendingBytes: 0,
+    missed: false,
   };
   const trustedBlob = (blob: PublicBlob | null) =>
-    blob?.by.some((kid) => trust.isTrusted(kid)) === true ? blob : null;
+    blob?.by.some((kid) => trust.isTrusted(kid, [ZONE_IDENTITY[BLOB_ZONE]])) === true ? blob : null;
   return {
     get version() {
       return version;
@@ -177,7 +187,7 @@ export function createKeyDirectory(options: DirectoryOptions): KeyDirectory {
       if (key === null || value === null || key.length > MAX_KEY_BYTES) return "refused";
       const { applied, certified } = applyEntry(state, key, value);
       if (applied === "accepted") version++;
-      if (applied === "pending" && !certified) hold(state.pending, key, value);
+      if (applied === "pending" && !certified) hold(state, key, value);
       if (certified) version += retryPending(state);
       return applied;
     },
@@ -186,12 +196,17 @@ export function createKeyDirectory(options: DirectoryOptions): KeyDirectory {
     recipientsFor: (topic, audience) => recipientsFor(published, topic, audience),
     findSigner(kid, allowedPurposes) {
       const signer = trust.find(hex(kid));
-      return signer !== null && allowedPurposes.includes(signer.purpose) ? signer : null;
+      const purpose = allowedPurposes.find((one) => signer?.purposes.includes(one) === true);
+      return signer === null || purpose === undefined
+        ? null
+        : { publicKey: signer.publicKey, purpose };
     },
     findDataKey(kid, topic) {
       const name = hex(kid);
       const by = state.dataKeys.signerOf(name);
-      return by !== null && trust.isTrusted(by) ? state.dataKeys.find(name, topic) : null;
+      return by !== null && trust.isTrusted(by, dataKeySigners(topic))
+        ? state.dataKeys.find(name, topic)
+        : null;
     },
     blob: (purpose) => trustedBlob(state.blobs.blob(purpose)),
     consumerKey: (id) => trustedBlob(state.blobs.byId("ckks-public", id)),
@@ -203,19 +218,31 @@ export function createKeyDirectory(options: DirectoryOptions): KeyDirectory {
       return evaluation && { publicKey, evaluation };
     },
     isBusy: () => state.dataKeys.isBusy(),
+    takeMissed() {
+      const { missed } = state;
+      state.missed = false;
+      return missed;
+    },
     keysAdded() {
       version++;
       state.dataKeys.retry();
     },
-    list: () => ({
-      signers: trust.signers(),
-      recipients: published.all(),
-      dataKeys: state.dataKeys.all().map((one) => ({ ...one, trusted: trust.isTrusted(one.by) })),
-      blobs: BLOB_PURPOSES.flatMap((purpose) =>
-        state.blobs.all(purpose).map((blob) => ({ ...blob, purpose })),
-      ),
-      revoked: trust.revoked(),
-    }),
+    list: () => listOf(state),
+  };
+}
+
+function listOf({ trust, published, dataKeys, blobs }: State): KeyListing {
+  return {
+    signers: trust.signers(),
+    recipients: published.all(),
+    dataKeys: dataKeys.all().map((one) => ({
+      ...one,
+      trusted: trust.isTrusted(one.by, dataKeySigners(one.payload.topic)),
+    })),
+    blobs: BLOB_PURPOSES.flatMap((purpose) =>
+      blobs.all(purpose).map((blob) => ({ ...blob, purpose })),
+    ),
+    revoked: trust.revoked(),
   };
 }
 
@@ -263,9 +290,14 @@ function applyEntry(state: State, key: Uint8Array, value: Uint8Array): Step {
   const payload = decodePayload(verified.payload);
   if (payload === null || keyNameOf(payload) !== name) return REFUSED;
   const by = hex(verified.kid);
-  const signedAs = state.trust.find(by)?.purpose;
-  if (signedAs === undefined || !allowedSigners(payload).includes(signedAs)) return REFUSED;
+  const purposes = state.trust.find(by)?.purposes ?? [];
+  const signedAs = allowedSigners(payload).find((purpose) => purposes.includes(purpose));
+  if (signedAs === undefined) return REFUSED;
   return accept(state, payload, { by, signedAs });
+}
+
+function dataKeySigners(topic: SealedTopic): readonly SigningPurpose[] {
+  return [SEALED_TOPICS[topic].signer, ZONE_IDENTITY[zoneOfTopic(topic)]];
 }
 
 /** The purposes that may sign such a payload. */
@@ -281,7 +313,7 @@ function allowedSigners(payload: KeyPayload): readonly SigningPurpose[] {
     case "revocation":
       return [ZONE_IDENTITY[payload.zone], ZONE_IDENTITY[REVOKING_ZONE]];
     case "data-key":
-      return [SEALED_TOPICS[payload.topic].signer, ZONE_IDENTITY[zoneOfTopic(payload.topic)]];
+      return dataKeySigners(payload.topic);
     case "blob":
       return [ZONE_IDENTITY[BLOB_ZONE]];
   }
@@ -327,22 +359,25 @@ function acceptRecipient(
 }
 
 /** Keeps a waiting entry; the oldest gives way, so that junk cannot shut out what comes later. */
-function hold(pending: State["pending"], key: Uint8Array, value: Uint8Array): void {
+function hold(state: State, key: Uint8Array, value: Uint8Array): void {
+  const { pending } = state;
   pending.push({ key: new Uint8Array(key), value: new Uint8Array(value) });
-  let bytes = pending.reduce((sum, entry) => sum + entry.value.length, 0);
-  while (pending.length > MAX_PENDING || bytes > MAX_PENDING_BYTES) {
-    bytes -= pending.shift()?.value.length ?? 0;
+  state.pendingBytes += value.length;
+  while (pending.length > MAX_PENDING || state.pendingBytes > MAX_PENDING_BYTES) {
+    state.pendingBytes -= pending.shift()?.value.length ?? 0;
+    state.missed = true;
   }
 }
 
 /** Applies what waited, in order; returns how many were accepted. */
 function retryPending(state: State): number {
   const waiting = state.pending.splice(0);
+  state.pendingBytes = 0;
   let accepted = 0;
   for (const { key, value } of waiting) {
     const { applied } = applyEntry(state, key, value);
     if (applied === "accepted") accepted++;
-    if (applied === "pending") state.pending.push({ key, value });
+    if (applied === "pending") hold(state, key, value);
   }
   return accepted;
 }

@@ -148,6 +148,8 @@ const MAX_BLOB_CHUNKS = 16_384;
 export const MAX_VALUE_BYTES = 1_048_576;
 const MAX_PARAMETERS_LENGTH = 200;
 const VERSION = 1;
+/** As in key files: nobody rotates that often, and whoever claims it leaves no next one. */
+const MAX_GENERATION = 999_999_999;
 const SECOND_VERSION = 2;
 /** SPKI of RSA with 8192 bits takes 1,062 bytes; a URI of a KMS key less. */
 const MAX_PUBLIC_KEY_BYTES = 1200;
@@ -208,7 +210,7 @@ export function decodePayload(bytes: Uint8Array): KeyPayload | null {
   const map = decodeCbor(bytes, { maxBytes: MAX_VALUE_BYTES });
   if (map === null || !isTextMap(map)) return null;
   const { v, type, generation } = map;
-  if (!isUnsigned(generation)) return null;
+  if (!isUnsigned(generation) || generation > MAX_GENERATION) return null;
   if (v === SECOND_VERSION && type === "recipient") return decodeRecipient(map, generation, v);
   if (v === SECOND_VERSION && type === "data-key") return decodeDataKey(map, generation, v);
   return v === VERSION ? decodeFirst(map, generation) : null;

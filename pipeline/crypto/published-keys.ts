@@ -9,6 +9,7 @@ import {
   type GrantTopic,
   PURPOSES,
   type UnwrapPurpose,
+  ZONE_IDENTITY,
   type ZoneName,
   zoneOfTopic,
 } from "./key-purposes.ts";
@@ -66,6 +67,8 @@ export interface PublishedKeys {
 
 /** Third parties of one topic: recipients of a content key, with room for a zone's own. */
 const MAX_GRANTS = 24;
+/** Names of one topic in all, with those whose key is believed no more. */
+const MAX_NAMES = 4096;
 /** Keys of one purpose or name: rotations. */
 const MAX_GENERATIONS = 1024;
 
@@ -75,7 +78,8 @@ export function createPublishedKeys(trust: Pick<Trust, "isTrusted" | "isRevoked"
   const purposes = new Map<string, UnwrapPurpose>();
 
   const counts = (zone: ZoneName, { recipient, by }: Entry) =>
-    by.some((kid) => trust.isTrusted(kid)) && !trust.isRevoked(hex(recipient.kid), zone);
+    by.some((kid) => trust.isTrusted(kid, [ZONE_IDENTITY[zone]])) &&
+    !trust.isRevoked(hex(recipient.kid), zone);
   const newest = ({ zone, keys }: Ring): Entry | null =>
     [...keys.values()]
       .filter((entry) => counts(zone, entry))
@@ -104,8 +108,10 @@ export function createPublishedKeys(trust: Pick<Trust, "isTrusted" | "isRevoked"
     grant({ topic, name, ...entry }) {
       const id = `${topic}/${name}`;
       const known = grants.get(id);
-      const siblings = [...grants.keys()].filter((one) => one.startsWith(`${topic}/`));
-      if (known === undefined && siblings.length >= MAX_GRANTS) return false;
+      const current = [...grants].filter(([, { of }]) => "topic" in of && of.topic === topic);
+      const believed = current.filter(([, ring]) => newest(ring) !== null);
+      if (!believed.some(([one]) => one === id) && believed.length >= MAX_GRANTS) return false;
+      if (known === undefined && current.length >= MAX_NAMES) return false;
       const zone = zoneOfTopic(topic);
       const ring: Ring = known ?? { of: { topic, name }, zone, keys: new Map() };
       grants.set(id, ring);

@@ -135,3 +135,32 @@ test("a bundle under another key than the consumer's published one is never decr
   });
   expect(refused).toMatchObject({ ids: [], refused: ["other-key", "other-key"] });
 });
+
+test("a reader that follows asks for keys before it judges, so that a rotation is no refusal", async () => {
+  let known = false;
+  const directory = {
+    ...world.directory,
+    findSigner: (...given: Parameters<typeof world.directory.findSigner>) =>
+      known ? world.directory.findSigner(...given) : null,
+    consumerKey: (id: string) => (known ? world.directory.consumerKey(id) : null),
+  };
+  const stop = new AbortController();
+  const found = readPredictions({
+    ...{ client: clientOf(written.flat()), pipeline: PIPELINE, partitions: 1, follow: true },
+    ...{ directory, signal: stop.signal, classes: CLASSES },
+    keys: {
+      unwrapAll: () => [world.unwrap("consumer-unwrap")],
+      blob: () => world.consumer.secretKey,
+    } as unknown as KeyStore,
+    refresh: async () => {
+      known = true;
+    },
+    onRefused: ({ reason }) => expect.fail(reason),
+  });
+  const ids: string[] = [];
+  for await (const { recordId } of found) {
+    ids.push(recordId);
+    if (ids.length === 2) stop.abort();
+  }
+  expect(ids).toEqual(["r-0-0", "r-1-0"]);
+});

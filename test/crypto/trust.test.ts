@@ -245,3 +245,97 @@ describe("grants", () => {
     ).toBeNull();
   });
 });
+
+describe("a zone whose identity was stolen", () => {
+  const thief = signers.prediction;
+  const resultKey = (by: SigningKey, publicKey: Uint8Array) => {
+    const payload = {
+      type: "signer",
+      generation: 2,
+      purpose: "result-signing",
+      publicKey,
+    } as const;
+    return entryOf(payload, by);
+  };
+
+  test("cannot keep the owner from revoking it, nor other zones from new keys, by filling what is kept", () => {
+    const directory = world.directory();
+    for (let i = 0; i < 2100; i += 1) {
+      const kid = new Uint8Array(randomBytes(16));
+      const junk = { type: "revocation", generation: 1, zone: "prediction", kid } as const;
+      offer(directory, entryOf(junk, thief), resultKey(thief, stageKey().publicKey));
+    }
+    expect(offer(directory, certify(stageKey(), signers.owner))).toEqual(["accepted"]);
+    const revocation = entryOf(
+      { type: "revocation", generation: 1, zone: "prediction", kid: thief.kid },
+      signers.owner,
+    );
+    expect(offer(directory, revocation)).toEqual(["accepted"]);
+    expect(directory.findSigner(thief.kid, ["prediction-identity"])).toBeNull();
+  }, 120_000);
+
+  test("cannot make a revocation cost more than what there is to look at", () => {
+    const directory = world.directory();
+    const chain = Array.from({ length: 24 }, () => identity("owner"));
+    for (const one of chain) {
+      for (const other of [signers.owner, ...chain]) {
+        if (other !== one) offer(directory, introduce(one, other));
+      }
+    }
+    const before = performance.now();
+    offer(directory, revoke(signers.owner.kid, "owner", signers.owner));
+    for (const one of chain) expect(directory.findSigner(one.kid, ["owner-identity"])).toBeNull();
+    // Milliseconds; along every path from one to another it would be years.
+    expect(performance.now() - before).toBeLessThan(10_000);
+  });
+
+  test("cannot claim another zone's key first, so that its own certificate is refused", () => {
+    const directory = createKeyDirectory({ pipeline: PIPELINE, zones: world.zones });
+    const mine = world.signing("owner-signing");
+    offer(directory, resultKey(thief, mine.publicKey), ...world.entries);
+    expect(directory.findSigner(mine.kid, ["owner-signing"])).not.toBeNull();
+  });
+
+  test("cannot use up the generations", () => {
+    const payload = { type: "signer", purpose: "result-signing" } as const;
+    const { publicKey } = stageKey();
+    for (const generation of [1_000_000_000, 2 ** 53 - 1]) {
+      const entry = entryOf({ ...payload, generation, publicKey }, thief);
+      expect(offer(world.directory(), entry)).toEqual(["refused"]);
+    }
+  });
+});
+
+test("data keys before the certificate of their signer are all found, if not at first then at second reading", async () => {
+  const junk = stageKey();
+  const directory = createKeyDirectory({
+    pipeline: PIPELINE,
+    zones: world.zones,
+    unwrapKeys: () => [world.unwrap("training-unwrap")],
+  });
+  const { dataKey, entry } = await exampleKey();
+  const noise = Array.from({ length: 16_400 }, () => {
+    const kid = new Uint8Array(randomBytes(16));
+    return { key: Buffer.from(`data-key/${hexOf(kid)}`), value: certify(junk, junk).value };
+  });
+  const log = [entry, ...noise, ...world.entries];
+  offer(directory, ...log);
+  expect(directory.findDataKey(dataKey.kid, "examples")).toBeNull();
+  expect(directory.takeMissed()).toBe(true);
+  offer(directory, ...log);
+  expect(directory.findDataKey(dataKey.kid, "examples")?.kid).toEqual(dataKey.kid);
+  directory.takeMissed();
+  expect(directory.takeMissed()).toBe(false);
+});
+
+test("names whose keys are revoked leave room for others", () => {
+  const directory = world.directory();
+  for (let i = 0; i < 30; i += 1) {
+    const reader = createUnwrapKey("reader", randomBytes(32));
+    const payload = { type: "grant", generation: 1, topic: "examples", name: `r${i}` } as const;
+    const granted = { ...payload, algorithm: "x25519", publicKey: reader.publicKey } as const;
+    expect(offer(directory, entryOf(granted, signers.owner))).toEqual(["accepted"]);
+    offer(directory, revoke(reader.kid, "owner", signers.owner));
+  }
+  expect(directory.grants("examples")).toEqual([]);
+});
