@@ -21,6 +21,7 @@ import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
 import type { Stage, StreamRecord } from "../../stream/contract.ts";
 import type { KafkaClient, Logger } from "../../stream/port.ts";
 import { followTopic, type Tail } from "../../stream/tail.ts";
+import { withCertifiedSigners } from "../certified-signer.ts";
 import { type CommandContext, trustRoot } from "../context.ts";
 import { kmsFor, openStageKeys } from "../key-access.ts";
 import { createKeyRefresh } from "./key-refresh.ts";
@@ -30,6 +31,7 @@ export interface StageWorld {
   readonly spec: PipelineSpec;
   readonly client: KafkaClient;
   readonly logger: Logger;
+  /** Its signers sign with certified keys. */
   readonly keys: KeyStore;
   /** Wraps data keys for recipients whose key is in a service. */
   readonly kms: Kms | undefined;
@@ -91,7 +93,7 @@ export async function openWorld(options: WorldOptions): Promise<StageWorld> {
   const keysFreshAsOf = freshnessOf(directory, () => tailFreshAsOf());
   const world: StageWorld = {
     ...options,
-    keys,
+    keys: withCertifiedSigners(keys, directory),
     directory,
     failed: failure.promise,
     kms: kmsFor(options.context, stage),
