@@ -8,8 +8,8 @@ import type { StageName } from "../../schemas/topics.ts";
 import { sign1, verify1 } from "../crypto/cose-sign1.ts";
 import type { KeyDirectory } from "../crypto/directory.ts";
 import type { StageSigningPurpose } from "../crypto/key-purposes.ts";
-import type { KeyStore } from "../crypto/key-store.ts";
 import type { ChangelogGuard } from "../stream/changelog.ts";
+import { ownSigner, type SignerRing } from "./certified-signer.ts";
 
 const PURPOSE: Readonly<Record<StageName, StageSigningPurpose | null>> = {
   desensitize: null,
@@ -22,9 +22,9 @@ const PURPOSE: Readonly<Record<StageName, StageSigningPurpose | null>> = {
 export function createChangelogGuard(options: {
   readonly pipeline: string;
   readonly stage: StageName;
-  readonly keys: KeyStore;
-  /** Knows signers of this purpose from before a rotation. */
-  readonly directory: KeyDirectory;
+  readonly keys: SignerRing;
+  /** Knows signers of this purpose whose files were put away. */
+  readonly directory: Pick<KeyDirectory, "findSigner">;
 }): ChangelogGuard {
   const { pipeline, stage, keys, directory } = options;
   const purpose = PURPOSE[stage];
@@ -32,7 +32,6 @@ export function createChangelogGuard(options: {
     return { protect: (value) => value, open: (value) => value };
   }
   const signer = keys.signing(purpose);
-  const own = Buffer.from(signer.kid);
   const contextOf = (lane: number) => `sealstream/changelog/v1|${pipeline}|${stage}|${lane}`;
   return {
     protect: (payload, lane) => sign1({ payload, signer, context: contextOf(lane) }),
@@ -40,7 +39,9 @@ export function createChangelogGuard(options: {
       const verified = verify1({
         message,
         context: contextOf(lane),
-        findSigner: (kid) => (own.equals(kid) ? signer : directory.findSigner(kid, [purpose])),
+        // A key of this folder is believed here even when it was revoked: with its private half at hand the state is
+        // ours, and there is no other. Who does not believe it any more removes its file.
+        findSigner: (kid) => ownSigner(keys, purpose, kid) ?? directory.findSigner(kid, [purpose]),
       });
       return verified.status === "ok" ? verified.payload : null;
     },

@@ -113,6 +113,23 @@ export function createSigningKey(purpose: string, raw: Uint8Array): SigningKey {
   });
 }
 
+/**
+ * A handle that is whichever key `current` says. Who reads its kid and signs does both at once, with nothing awaited in
+ * between (sign1 does), so that they are of one key.
+ */
+export function createLiveSigner(purpose: string, current: () => SigningKey): SigningKey {
+  return Object.freeze({
+    purpose,
+    get kid() {
+      return current().kid;
+    },
+    get publicKey() {
+      return current().publicKey;
+    },
+    sign: (message: Uint8Array) => current().sign(message),
+  });
+}
+
 /** True when `signature` is an Ed25519 signature of `message` under 32 raw bytes; never throws. */
 export function verifySignature(
   publicKey: Uint8Array,

@@ -29,7 +29,7 @@ import {
   keyFileName,
   parseKeyFile,
 } from "./key-file.ts";
-import type { SecretKey, SigningKey } from "./key-handles.ts";
+import { createLiveSigner, type SecretKey, type SigningKey } from "./key-handles.ts";
 import {
   type BlobKeyPurpose,
   isPurpose,
@@ -60,6 +60,8 @@ export interface KeyStore {
   readonly holder: KeyHolder;
   /** A live handle: it follows the newest generation when {@link KeyStore.refresh} adds one. */
   signing(purpose: SigningPurpose): SigningKey;
+  /** Keys of all generations, newest first; not live. */
+  signingAll(purpose: SigningPurpose): readonly SigningKey[];
   /** The newest key that is not in a service. */
   unwrap(purpose: UnwrapPurpose): UnwrapKey;
   /** Keys of all generations, newest first. */
@@ -237,17 +239,20 @@ function storeOf(given: {
     if (found === undefined) throw missing(purpose);
     return found;
   };
+  const signingAll = (purpose: SigningPurpose): readonly SigningKey[] =>
+    ring(purpose).flatMap(({ handle }) => (handle.type === "signing" ? [handle.key] : []));
   const newestSigner = (purpose: SigningPurpose): SigningKey => {
-    const handle = ring(purpose)[0]?.handle;
-    if (handle?.type !== "signing") throw missing(purpose);
-    return handle.key;
+    const [newest] = signingAll(purpose);
+    if (newest === undefined) throw missing(purpose);
+    return newest;
   };
   return Object.freeze({
     holder,
     signing: (purpose: SigningPurpose) => {
       newestSigner(purpose);
-      return liveSigner(purpose, () => newestSigner(purpose));
+      return createLiveSigner(purpose, () => newestSigner(purpose));
     },
+    signingAll,
     unwrap(purpose: UnwrapPurpose) {
       const handle = ring(purpose).find((key) => key.handle.type === "unwrap")?.handle;
       if (handle?.type !== "unwrap") throw missing(purpose, "key outside a service");
@@ -277,19 +282,6 @@ function storeOf(given: {
           Buffer.compare(handle.key.kid, kid) === 0,
       ),
     refresh,
-  });
-}
-
-function liveSigner(purpose: string, newest: () => SigningKey): SigningKey {
-  return Object.freeze({
-    purpose,
-    get kid() {
-      return newest().kid;
-    },
-    get publicKey() {
-      return newest().publicKey;
-    },
-    sign: (message: Uint8Array) => newest().sign(message),
   });
 }
 

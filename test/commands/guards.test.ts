@@ -16,7 +16,8 @@ import { createUnwrapKey } from "../../pipeline/crypto/wrap/key-wrap.ts";
 const zoneKey = createUnwrapKey("owner-dead-letter", randomBytes(32));
 // Because these two parts of a directory and a key store are all that is asked of them here.
 const directory = { recipient: () => zoneKey, findSigner: () => null } as unknown as KeyDirectory;
-const storeOf = (signer: unknown) => ({ signing: () => signer }) as unknown as KeyStore;
+const storeOf = (signer: unknown) =>
+  ({ signing: () => signer, signingAll: () => [signer] }) as unknown as KeyStore;
 
 describe("dead letters", () => {
   const seal = createDeadLetterSealer(directory, "encrypt");

@@ -6,20 +6,23 @@
  */
 import { sign1, verify1 } from "../../crypto/cose-sign1.ts";
 import type { KeyDirectory } from "../../crypto/directory.ts";
-import type { SigningKey } from "../../crypto/key-handles.ts";
 import { SealstreamError } from "../../errors.ts";
 import type { DeadPlace, ReceiptGuard } from "../../stream/dead-letter-replay.ts";
+import { certifiedSigner, ownSigner, type SignerRing } from "../certified-signer.ts";
 
 function contextOf({ pipeline, stage, partition }: DeadPlace): string {
   return `sealstream/dead-letter-replayed/v1|${pipeline}|${stage}|${partition}`;
 }
 
-/** @param signer the owner's signing key, or null for who only reads */
+const PURPOSE = "owner-signing";
+
+/** @param keys the owner's, or null for who only reads */
 export function createReceiptGuard(
-  directory: KeyDirectory,
-  signer: SigningKey | null,
+  directory: Pick<KeyDirectory, "findSigner">,
+  keys: SignerRing | null,
 ): ReceiptGuard {
-  if (signer !== null && directory.findSigner(signer.kid, ["owner-signing"]) === null) {
+  const signer = keys === null ? null : certifiedSigner(keys, directory, PURPOSE);
+  if (signer !== null && directory.findSigner(signer.kid, [PURPOSE]) === null) {
     // Because a receipt that nobody can verify later would let the letter be replayed again.
     throw new SealstreamError(
       "key-invalid",
@@ -37,7 +40,10 @@ export function createReceiptGuard(
       const verified = verify1({
         message: value,
         context: contextOf(place),
-        findSigner: (kid) => directory.findSigner(kid, ["owner-signing"]),
+        // As for a changelog: a letter that this folder's key says was replayed is not replayed again because the key was
+        // revoked since.
+        findSigner: (kid) =>
+          (keys && ownSigner(keys, PURPOSE, kid)) ?? directory.findSigner(kid, [PURPOSE]),
       });
       return verified.status === "ok" ? verified.payload : null;
     },

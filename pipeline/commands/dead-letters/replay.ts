@@ -119,11 +119,10 @@ async function replayOwner(run: Run, stages: readonly ReplayableStage[]): Promis
   const ownerKeys = await deadLetterKeys(context, keysRoot, "encrypt");
   const ownerFolder = join(keysRoot, "encrypt");
   const owner = await openHolderKeys(context, ownerFolder, "encrypt");
-  const signer = owner.signing("owner-signing");
   const pipeline = spec.name;
   const directory = createKeyDirectory({ pipeline, ...trustRoot(spec), blobPurposes: [] });
   await readKeys({ client, pipeline, directory });
-  const guard = createReceiptGuard(directory, signer);
+  const guard = createReceiptGuard(directory, owner);
   // A dry run must not end a replay that is at work: it makes no producer, which would fence it.
   const producer: LaneProducer | null =
     options["dryRun"] === true

@@ -21,6 +21,7 @@ import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
 import type { Stage, StreamRecord } from "../../stream/contract.ts";
 import type { KafkaClient, Logger } from "../../stream/port.ts";
 import { followTopic, type Tail } from "../../stream/tail.ts";
+import { withCertifiedSigners } from "../certified-signer.ts";
 import { type CommandContext, trustRoot } from "../context.ts";
 import { kmsFor, openStageKeys } from "../key-access.ts";
 import { createKeyRefresh } from "./key-refresh.ts";
@@ -30,6 +31,7 @@ export interface StageWorld {
   readonly spec: PipelineSpec;
   readonly client: KafkaClient;
   readonly logger: Logger;
+  /** Its signers sign with certified keys. */
   readonly keys: KeyStore;
   /** Wraps data keys for recipients whose key is in a service. */
   readonly kms: Kms | undefined;
@@ -38,7 +40,10 @@ export interface StageWorld {
   readonly metrics: StageMetrics;
   /** Follows a "one" topic; resolves when what was there at the start has been applied. */
   follow(role: TopicRole, apply: (record: StreamRecord) => void): Promise<void>;
-  /** Milliseconds since the epoch: every entry that was in `keys` before that time has been applied. */
+  /**
+   * Milliseconds since the epoch: every entry that was in `keys` before that time can be used. To be asked after the key
+   * lookup that it is about, since that may start an unwrapping.
+   */
   readonly keysFreshAsOf: () => number;
   /** Rejects when a view cannot go on. */
   readonly failed: Promise<never>;
@@ -85,15 +90,10 @@ export async function openWorld(options: WorldOptions): Promise<StageWorld> {
     onUnwrapFailed: (error) => failure.reject(error),
   });
   let tailFreshAsOf = (): number => Number.NEGATIVE_INFINITY;
-  let freshAsOf = Number.NEGATIVE_INFINITY;
-  const keysFreshAsOf = (): number => {
-    // A data key that a service still unwraps is no key that is not there: time stands still until it has come.
-    if (!directory.isBusy()) freshAsOf = tailFreshAsOf();
-    return freshAsOf;
-  };
+  const keysFreshAsOf = freshnessOf(directory, () => tailFreshAsOf());
   const world: StageWorld = {
     ...options,
-    keys,
+    keys: withCertifiedSigners(keys, directory),
     directory,
     failed: failure.promise,
     kms: kmsFor(options.context, stage),
@@ -138,6 +138,17 @@ export async function openWorld(options: WorldOptions): Promise<StageWorld> {
     }
   });
   return world;
+}
+
+/**
+ * How fresh a view of `keys` is, for who would give up a record for want of a data key. While a service still unwraps one
+ * that is never: the key which was looked for may be that one, and what was known before says nothing about it.
+ */
+export function freshnessOf(
+  directory: Pick<KeyDirectory, "isBusy">,
+  tailFreshAsOf: () => number,
+): () => number {
+  return () => (directory.isBusy() ? Number.NEGATIVE_INFINITY : tailFreshAsOf());
 }
 
 /** An empty directory with this stage's own unwrapping keys. */

@@ -68,8 +68,11 @@ export interface InboxRules {
   readonly laneNext: Readonly<Record<string, number>>;
   /** Offsets that were refused for want of a key, for good. */
   readonly refusedForKey: readonly number[];
-  /** Ms since the epoch: every entry that was in `keys` before then is in the directory. */
-  readonly keysFreshAsOfMs: number;
+  /**
+   * Ms since the epoch: every entry that was in `keys` before then is in the directory. Asked after a record's key was
+   * looked for, since that may start an unwrapping elsewhere.
+   */
+  readonly keysFreshAsOf: () => number;
 }
 
 export const LANE_HEADER = "sealstream-lane";
@@ -105,7 +108,7 @@ export function examine(
     if (record.offset < inbox.examinedTo) continue;
     let verdict = judge(record, rules, laneNext);
     if (verdict === "wait") {
-      if (rules.keysFreshAsOfMs <= firstSeenMs(seen, record.offset)) {
+      if (rules.keysFreshAsOf() <= firstSeenMs(seen, record.offset)) {
         return { inbox: { examinedTo, pending, refused, isBlocked: true, seen }, givenUp };
       }
       givenUp.push(record.offset);

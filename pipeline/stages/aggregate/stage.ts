@@ -226,7 +226,7 @@ function inboxRules({ options, settings }: StateContext, state: AggregateState) 
     fractionBits: settings.fractionBits,
     laneNext: entry?.laneNext ?? {},
     refusedForKey: state.decisions.refusedForKey,
-    keysFreshAsOfMs: options.keysFreshAsOf(),
+    keysFreshAsOf: options.keysFreshAsOf,
   };
 }
 
