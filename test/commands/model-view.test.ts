@@ -165,7 +165,7 @@ test.each(["train", "predict"] as const)(
 
 test("a checkpoint goes to models sealed: no 16 bytes of its weights stand there", () => {
   const written = Buffer.concat(topics.models.map(({ value }) => value ?? new Uint8Array()));
-  const weights = checkpoint.subarray(-32);
+  const weights = Buffer.from(checkpoint.subarray(-32));
   expect(Buffer.from(checkpoint).includes(weights)).toBe(true);
   for (let at = 0; at + 16 <= weights.length; at += 4) {
     expect(written.includes(weights.subarray(at, at + 16))).toBe(false);
