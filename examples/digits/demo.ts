@@ -27,6 +27,7 @@ import {
 } from "./demo/program.ts";
 import { type Figures, printSummary } from "./demo/report.ts";
 import { scanForMarkers } from "./demo/scan.ts";
+import { watchFolders } from "./demo/watch.ts";
 import { type DigitRecord, digitRecords } from "./records.ts";
 
 const SEED = 20_261_121;
@@ -36,6 +37,9 @@ const POLL_MS = 200;
 const HERE = import.meta.dirname;
 const BUILD = join(HERE, "../../build");
 const ROOT = join(BUILD, "demo");
+/** Where the stages might leave what they should not: their TMPDIR and their working directory. */
+const TEMPORARY = join(ROOT, "tmp");
+const WORK = join(ROOT, "work");
 const silent: Logger = {
   debug: () => undefined,
   info: () => undefined,
@@ -186,7 +190,9 @@ async function readMetrics(port: number): Promise<string[]> {
 async function writePipelineFile(): Promise<string> {
   await rm(ROOT, { recursive: true, force: true });
   await mkdir(join(ROOT, "input"), { recursive: true });
-  await mkdir(join(ROOT, "logs"), { recursive: true });
+  for (const folder of [join(ROOT, "logs"), TEMPORARY, WORK]) {
+    await mkdir(folder, { recursive: true });
+  }
   const text = await readFile(join(HERE, "pipeline.yaml"), "utf8");
   const file = join(ROOT, "pipeline.yaml");
   await writeFile(
@@ -233,16 +239,18 @@ async function main(): Promise<void> {
   const environment = {
     PATH: process.env["PATH"] ?? "",
     HOME: homedir(),
+    TMPDIR: TEMPORARY,
     KAFKA_BROKERS: broker.brokers.join(","),
     PSEUDONYM_KEY: randomBytes(32).toString("hex"),
   };
-  const program: ProgramOptions = { environment, logs: join(ROOT, "logs") };
+  const program: ProgramOptions = { environment, logs: join(ROOT, "logs"), cwd: WORK };
   let stages: RunningStages | null = null;
   let client: KafkaClient | null = null;
   try {
     await runCommand(program, "topics", ["topics", file]);
     await runCommand(program, "keys", ["keys", "create", file]);
     tell("topics and keys made, identities pinned");
+    const watched = watchFolders([TEMPORARY, WORK, join(ROOT, "keys")]);
     const metricsPort = await freePorts(STAGES.length);
     stages = startStages(program, [file, "--metrics-port", String(metricsPort)]);
     const spec = load(file, environment, readFileSync);
@@ -259,7 +267,8 @@ async function main(): Promise<void> {
     const predictions = await predict(world, unlabelled);
     const metrics = await readMetrics(metricsPort);
     await stages.stop();
-    await finish(world, { labelled, unlabelled, records, lanes, predictions, metrics });
+    const seen = await watched.stop();
+    await finish(world, { labelled, unlabelled, records, lanes, predictions, metrics, seen });
   } finally {
     await stages?.stop();
     await client?.close();
@@ -274,6 +283,7 @@ interface Outcome {
   readonly lanes: readonly (readonly string[])[];
   readonly predictions: readonly Prediction[];
   readonly metrics: readonly string[];
+  readonly seen: ReadonlyMap<string, Uint8Array | null>;
 }
 
 async function finish(world: World, outcome: Outcome): Promise<void> {
@@ -295,7 +305,8 @@ async function finish(world: World, outcome: Outcome): Promise<void> {
     pipeline: spec.name,
     partitions: spec.kafka.partitions,
     records: outcome.records,
-    folders: [join(ROOT, "logs"), join(ROOT, "keys")],
+    folders: [join(ROOT, "logs"), join(ROOT, "keys"), TEMPORARY, WORK],
+    seen: outcome.seen,
     metrics: outcome.metrics,
   });
   for (const { where, encoding, count } of scan.hits) {
@@ -325,6 +336,8 @@ async function finish(world: World, outcome: Outcome): Promise<void> {
     scores.wrongCount > 0 ? `${scores.wrongCount} records were not predicted exactly once` : null,
     scores.agreement < 0.99 ? "encrypted and plain predictions disagree" : null,
     scan.markerHits > 0 ? "personal data was found outside raw" : null,
+    // They may write none: neither temporary ones nor keys.
+    outcome.seen.size > 0 ? `stages wrote files: ${[...outcome.seen.keys()].join(", ")}` : null,
   ].filter((failure) => failure !== null);
   if (failures.length > 0) {
     throw new Error(failures.join("; "));

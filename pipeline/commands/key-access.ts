@@ -6,6 +6,7 @@
  * SEALSTREAM_KEY_PASSPHRASE(_FILE) opens sealed files
  * VAULT_ADDR, VAULT_NAMESPACE      Vault or OpenBao, for keys that it seals or holds
  * VAULT_TOKEN(_FILE), or VAULT_ROLE_ID and VAULT_SECRET_ID(_FILE)   who we are for it
+ * SEALSTREAM_KMS_PATIENCE_MS       how long one request is tried for, 60,000 unless said
  * ```
  * A file has mode 0600. BAO_ADDR and so on are the same. All but keys are first looked for with the holder's name behind
  * (`VAULT_TOKEN_TRAIN`), so that holders on one machine need not share them. Must not: print what it reads, or read it
@@ -17,6 +18,7 @@ import { type KeyHolder, PURPOSES } from "../crypto/key-purposes.ts";
 import { parseKeyVariable } from "../crypto/key-source.ts";
 import { type KeyStore, openKeyStore } from "../crypto/key-store.ts";
 import type { Kms } from "../crypto/kms/kms.ts";
+import type { Patience } from "../crypto/kms/patient.ts";
 import { kmsOf } from "../crypto/kms/registry.ts";
 import { createVaultKms } from "../crypto/kms/vault.ts";
 import type { VaultCredentials } from "../crypto/kms/vault-http.ts";
@@ -26,6 +28,9 @@ import type { CommandContext } from "./context.ts";
 type Environment = CommandContext["environment"];
 
 const PASSPHRASE = "SEALSTREAM_KEY_PASSPHRASE";
+const PATIENCE = "SEALSTREAM_KMS_PATIENCE_MS";
+/** Below one try there is no patience; a stage that waits longer than this should tell somebody. */
+const PATIENCE_MS = { least: 100, most: 600_000 } as const;
 /** Bare names of what Vault and OpenBao call VAULT_... and BAO_...; the latter come first. */
 const SERVICE_PREFIXES = ["BAO_", "VAULT_"] as const;
 const SERVICE_NAMES = [
@@ -89,6 +94,7 @@ export function kmsFor(context: CommandContext, holder: KeyHolder): Kms | undefi
       namespace: value("NAMESPACE") ?? undefined,
       credentials: credentialsOf(value),
       fetch,
+      patience: patienceOf(context.environment, holder),
       world: { clock: () => performance.now(), sleep: (ms) => sleep(ms), random: Math.random },
       wallClock: context.clock,
     });
@@ -113,7 +119,7 @@ export function keyVariables(environment: Environment, holder: KeyHolder): strin
     return key !== null && PURPOSES[key.purpose].holder === holder;
   });
   const services = SERVICE_PREFIXES.flatMap((prefix) => SERVICE_NAMES.map((name) => prefix + name));
-  const others = [PASSPHRASE, `${PASSPHRASE}_FILE`, ...services].flatMap(
+  const others = [PASSPHRASE, `${PASSPHRASE}_FILE`, PATIENCE, ...services].flatMap(
     (name) => variableFor(environment, name, holder) ?? [],
   );
   return [...keys, ...others];
@@ -139,6 +145,18 @@ function credentialsOf(value: (name: ServiceName) => string | null): VaultCreden
   throw new SealstreamError(
     "key-missing",
     "VAULT_ADDR is set, but no credentials are: set VAULT_TOKEN, or VAULT_ROLE_ID and VAULT_SECRET_ID.",
+  );
+}
+
+function patienceOf(environment: Environment, holder: KeyHolder): Partial<Patience> {
+  const variable = variableFor(environment, PATIENCE, holder);
+  if (variable === null) return {};
+  const text = environment[variable] ?? "";
+  const totalMs = /^[0-9]{1,9}$/.test(text) ? Number(text) : Number.NaN;
+  if (totalMs >= PATIENCE_MS.least && totalMs <= PATIENCE_MS.most) return { totalMs };
+  throw new SealstreamError(
+    "usage",
+    `${variable} is a number of milliseconds from ${PATIENCE_MS.least} to ${PATIENCE_MS.most}.`,
   );
 }
 

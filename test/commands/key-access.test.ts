@@ -57,6 +57,30 @@ it("gives a stage its own variables before those for all, and no other's", () =>
   expect(keyAccessFiles(environment, "train")).toEqual(["/i"]);
 });
 
+it("is as patient with a service as the environment says, for all or for one holder", async () => {
+  const environment = {
+    VAULT_ADDR: "http://127.0.0.1:9",
+    VAULT_TOKEN: "x",
+    SEALSTREAM_KMS_PATIENCE_MS: "60000",
+    SEALSTREAM_KMS_PATIENCE_MS_TRAIN: "200",
+  };
+  expect(keyVariables(environment, "train")).toContain("SEALSTREAM_KMS_PATIENCE_MS_TRAIN");
+  expect(keyVariables(environment, "predict")).toContain("SEALSTREAM_KMS_PATIENCE_MS");
+  const ask = (more: Record<string, string>) =>
+    kmsFor(contextOf({ ...environment, ...more }), "train")?.publicKey?.("vault:transit/keys/a");
+  await expect(ask({})).rejects.toMatchObject({
+    code: "kms-unavailable",
+    message: expect.stringContaining("within 0.2 s"),
+  });
+  for (const text of ["99", "600001", "1e3", "-5", "forever"]) {
+    const asked = ask({ SEALSTREAM_KMS_PATIENCE_MS_TRAIN: text });
+    await expect(asked, text).rejects.toMatchObject({
+      code: "usage",
+      message: expect.stringContaining("SEALSTREAM_KMS_PATIENCE_MS_TRAIN"),
+    });
+  }
+});
+
 it("opens sealed keys with a passphrase out of a file that others cannot read", async () => {
   const seal = { passphrase: createPassphrase("from a file") };
   const cost = { kdf: "scrypt", n: 2 ** 14, r: 8, p: 1 } as const;

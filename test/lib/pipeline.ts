@@ -37,6 +37,10 @@ export interface TestPipeline {
   readonly folder: string;
   readonly file: string;
   readonly keys: string;
+  /** TMPDIR of every command and stage. */
+  readonly temporary: string;
+  /** Working directory of every command and stage. */
+  readonly work: string;
   readonly program: ProgramOptions;
   /** The pipeline file as it is now: with pinned zones after `keys create`. */
   spec(): PipelineSpec;
@@ -65,6 +69,10 @@ export async function makePipeline(
   const folder = mkdtempSync(join(tmpdir(), "sealstream-test-"));
   const logs = join(folder, "logs");
   mkdirSync(logs);
+  const temporary = join(folder, "tmp");
+  mkdirSync(temporary);
+  const work = join(folder, "work");
+  mkdirSync(work);
   const name = freshPipeline("flow");
   const file = join(folder, "pipeline.yaml");
   const example = join(EXAMPLES, options.example ?? "digits");
@@ -80,11 +88,12 @@ export async function makePipeline(
   const environment = {
     PATH: process.env["PATH"] ?? "",
     HOME: homedir(),
+    TMPDIR: temporary,
     KAFKA_BROKERS: brokers.join(","),
     PSEUDONYM_KEY: randomBytes(32).toString("hex"),
     ...options.environment,
   };
-  const program = { environment, logs };
+  const program = { environment, logs, cwd: work };
   let inputs = 0;
   const running: RunningStages[] = [];
   const pipeline: TestPipeline = {
@@ -92,6 +101,8 @@ export async function makePipeline(
     folder,
     file,
     keys: join(folder, "keys"),
+    temporary,
+    work,
     program,
     spec() {
       const loaded = loadPipelineSpec({ path: file, readFile: readFileSync, env: environment });

@@ -12,6 +12,10 @@ export interface ProgramOptions {
   readonly environment: Readonly<Record<string, string>>;
   /** Folder for what the processes print. */
   readonly logs: string;
+  /** Working directory of the processes; this one's unless said. */
+  readonly cwd?: string | undefined;
+  /** Ends a command that has not ended by itself after so many milliseconds. */
+  readonly timeoutMs?: number | undefined;
 }
 
 export interface Finished {
@@ -28,6 +32,8 @@ export async function runProgram(
 ): Promise<Finished> {
   const child = spawn(process.execPath, [PROGRAM, ...args], {
     env: options.environment,
+    cwd: options.cwd,
+    timeout: options.timeoutMs,
     stdio: ["ignore", "pipe", "pipe"],
   });
   const out: Buffer[] = [];
@@ -67,6 +73,7 @@ export interface RunningStages {
 export function startStages(options: ProgramOptions, args: readonly string[]): RunningStages {
   const child: ChildProcess = spawn(process.execPath, [PROGRAM, "run", ...args, "--json"], {
     env: options.environment,
+    cwd: options.cwd,
     stdio: ["ignore", "pipe", "pipe"],
   });
   const log = createWriteStream(join(options.logs, "run.log"));

@@ -157,7 +157,7 @@ async function encryptRows(
   },
 ): Promise<Made> {
   const { lane, keys, reader, options, nowMs } = by;
-  const { spec, signer } = options;
+  const { spec, signer, kms } = options;
   const examples = rows.filter((row): row is ExampleRow => row.kind === "example");
   const waiting = rows.filter((row): row is PredictRow => row.kind === "predict");
   let pack: SealedPack | null = null;
@@ -189,6 +189,7 @@ async function encryptRows(
     recipients: keys.examples,
     ...spec.encrypt.examples,
     nowMs,
+    kms,
   });
   return { outputs: [...sealed.outputs, ...(pack?.outputs ?? [])], state: sealed.state };
 }

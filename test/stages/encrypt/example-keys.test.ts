@@ -1,6 +1,9 @@
 /** Data keys of examples as the pipeline file wants them: how old one may become, and which cipher it seals with. */
 import { randomBytes } from "node:crypto";
 import { expect, it } from "vitest";
+import type { Kms } from "../../../pipeline/crypto/kms/kms.ts";
+import { createRecipient } from "../../../pipeline/crypto/wrap/key-wrap.ts";
+import { SealstreamError } from "../../../pipeline/errors.ts";
 import { createEncryptStage } from "../../../pipeline/stages/encrypt/stage.ts";
 import { restoreState } from "../../../pipeline/stages/encrypt/state.ts";
 import { edited } from "../../spec/fixtures.ts";
@@ -10,12 +13,16 @@ const zones = await makeZones("digits");
 const START = restoreState(null);
 
 /** A lane under the digits example with `more` behind its encrypt.examples. */
-async function openLane(more: string) {
+async function openLane(more: string, kms?: Kms) {
+  const directory = zones.directory();
+  const uri = Buffer.from("vault:transit/keys/training");
+  const inService = [createRecipient("training-unwrap", uri, "kms")];
   const stage = createEncryptStage({
     spec: smallSpec((text) =>
       edited("rotateAfterRecords: 100000", `rotateAfterRecords: 100000${more}`, text),
     ),
-    directory: zones.directory(),
+    directory: kms === undefined ? directory : { ...directory, recipientsFor: () => inService },
+    kms,
     signer: zones.owner.signing("owner-signing"),
     splitSecret: zones.owner.secret("split"),
     packer: () => Promise.reject(new Error("nothing is packed here")),
@@ -61,4 +68,26 @@ it.each([
   const value = asRecords(outputs, "examples")[0]?.value ?? new Uint8Array(0);
   expect(Buffer.from(value.subarray(5, 8)).toString("hex")).toBe(algorithm);
   expect(state.key?.dataKey.cipher).toBe(cipher);
+});
+
+it("a data key is wrapped by the service that holds the training zone's key, or nothing is written", async () => {
+  const asked: string[] = [];
+  const kms = (isThere: boolean): Kms => ({
+    schemes: ["vault"],
+    wrap: async (uri) => {
+      asked.push(uri);
+      if (!isThere) throw new SealstreamError("kms-unavailable", "It does not serve.");
+      return new Uint8Array([1, 2, 3]);
+    },
+    unwrap: async () => null,
+    publicKey: async () => null,
+  });
+  const there = await openLane("", kms(true));
+  const { outputs } = await there.process([record(0)], START, 0);
+  expect(outputs.map(({ role }) => role)).toEqual(["keys", "examples"]);
+  expect(asked).toEqual(["vault:transit/keys/training"]);
+  const away = await openLane("", kms(false));
+  await expect(away.process([record(0)], START, 0)).rejects.toMatchObject({
+    code: "kms-unavailable",
+  });
 });
