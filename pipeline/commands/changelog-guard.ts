@@ -32,7 +32,6 @@ export function createChangelogGuard(options: {
     return { protect: (value) => value, open: (value) => value };
   }
   const signer = keys.signing(purpose);
-  const own = Buffer.from(signer.kid);
   const contextOf = (lane: number) => `sealstream/changelog/v1|${pipeline}|${stage}|${lane}`;
   return {
     protect: (payload, lane) => sign1({ payload, signer, context: contextOf(lane) }),
@@ -40,7 +39,9 @@ export function createChangelogGuard(options: {
       const verified = verify1({
         message,
         context: contextOf(lane),
-        findSigner: (kid) => (own.equals(kid) ? signer : directory.findSigner(kid, [purpose])),
+        findSigner: (kid) =>
+          // The handle is live: after a rotation it no longer has the key that it had at the start.
+          Buffer.compare(signer.kid, kid) === 0 ? signer : directory.findSigner(kid, [purpose]),
       });
       return verified.status === "ok" ? verified.payload : null;
     },
