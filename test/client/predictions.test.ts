@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { createEvaluatorPool, type EvaluatorPool } from "../../pipeline/ckks/pool.ts";
 import { type Prediction, readPredictions } from "../../pipeline/client/predictions.ts";
 import type { KeyStore } from "../../pipeline/crypto/key-store.ts";
+import { SealstreamError } from "../../pipeline/errors.ts";
 import { createPredictStage } from "../../pipeline/stages/predict/stage.ts";
 import type { StreamRecord } from "../../pipeline/stream/contract.ts";
 import type { KafkaClient } from "../../pipeline/stream/port.ts";
@@ -134,4 +135,19 @@ test("a bundle under another key than the consumer's published one is never decr
     keys: keys as unknown as KeyStore,
   });
   expect(refused).toMatchObject({ ids: [], refused: ["other-key", "other-key"] });
+});
+
+test("bundles under a lost generation of the secret key are refused one by one, not with the rest", async () => {
+  const lost = new SealstreamError(
+    "key-missing",
+    "the folder has no ckks-secret of that generation",
+  );
+  const keys = {
+    unwrapAll: () => [world.unwrap("consumer-unwrap")],
+    blob: () => {
+      throw lost;
+    },
+  };
+  const refused = await consume(written.flat(), { keys: keys as unknown as KeyStore });
+  expect(refused).toMatchObject({ ids: [], refused: ["key-missing", "key-missing"] });
 });
