@@ -42,8 +42,8 @@ export interface RefusedBundle {
   /** Of its first record. */
   readonly offset: number;
   /**
-   * `replayed`, `other-key` (not the consumer's published key), `manifest`, `record-ids`, `key-unknown`, `pack-refused`,
-   * `pack-incomplete`, or the name of a fault in a ciphertext.
+   * `replayed`, `other-key` (not the consumer's published key), `manifest`, `record-ids`, `key-unknown`,
+   * `key-missing` (a generation of the CKKS secret key that is not in the folder), `pack-refused`, `pack-incomplete`, or the name of a fault in a ciphertext.
    */
   readonly reason: string;
 }

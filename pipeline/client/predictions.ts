@@ -10,6 +10,7 @@ import { createKeyDirectory, type KeyDirectory } from "../crypto/directory.ts";
 import type { KeyStore } from "../crypto/key-store.ts";
 import { openRecordIds } from "../crypto/record-ids.ts";
 import type { TrustRoot } from "../crypto/trust.ts";
+import { isSealstreamError } from "../errors.ts";
 import { argmax } from "../network/forward.ts";
 import type { KafkaClient } from "../stream/port.ts";
 import { createKeysReader, type KeysReaderOptions, readKeys } from "./keys.ts";
@@ -60,7 +61,8 @@ export interface PredictionReaderOptions {
 }
 
 interface LaneOptions extends PredictionReaderOptions {
-  readonly decryptorFor: (bundle: AuthenticPredictions) => Promise<PredictionDecryptor>;
+  /** Null: the consumer no longer has the secret key that the bundle is under. */
+  readonly decryptorFor: (bundle: AuthenticPredictions) => Promise<PredictionDecryptor | null>;
 }
 
 const FETCH = { maxBytes: 8 * 1024 * 1024, maxWaitMs: 200 };
@@ -82,6 +84,7 @@ async function openBundle(
     return "record-ids";
   }
   const decryptor = await options.decryptorFor(bundle);
+  if (decryptor === null) return "key-missing";
   const decrypted = decryptor.decrypt(parts, rows);
   if (decrypted.status === "refused") {
     return decrypted.fault;
@@ -161,6 +164,15 @@ export function createConsumerRefresh(
   };
 }
 
+function secretOf(keys: KeyStore, generation: number): Uint8Array | null {
+  try {
+    return keys.blob("ckks-secret", generation);
+  } catch (error) {
+    if (isSealstreamError(error, "key-missing")) return null;
+    throw error;
+  }
+}
+
 /** Loads each secret key once: the present one, and those from before its rotations. */
 function createDecryptors(keys: KeyStore) {
   const opened = new Map<number, Promise<PredictionDecryptor>>();
@@ -168,10 +180,12 @@ function createDecryptors(keys: KeyStore) {
     decryptorFor({
       parameters,
       keyGeneration,
-    }: AuthenticPredictions): Promise<PredictionDecryptor> {
+    }: AuthenticPredictions): Promise<PredictionDecryptor | null> {
       let decryptor = opened.get(keyGeneration);
       if (decryptor === undefined) {
-        const secretKey = keys.blob("ckks-secret", keyGeneration);
+        const secretKey = secretOf(keys, keyGeneration);
+        // A key that was lost takes its own predictions with it, and no others.
+        if (secretKey === null) return Promise.resolve(null);
         decryptor = createPredictionDecryptor({ secretKey, parameters });
         opened.set(keyGeneration, decryptor);
       }

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { createEvaluatorPool, type EvaluatorPool } from "../../pipeline/ckks/pool.ts";
 import { type Prediction, readPredictions } from "../../pipeline/client/predictions.ts";
 import type { KeyStore } from "../../pipeline/crypto/key-store.ts";
+import { SealstreamError } from "../../pipeline/errors.ts";
 import { createPredictStage } from "../../pipeline/stages/predict/stage.ts";
 import type { StreamRecord } from "../../pipeline/stream/contract.ts";
 import type { KafkaClient } from "../../pipeline/stream/port.ts";
@@ -163,4 +164,19 @@ test("a reader that follows asks for keys before it judges, so that a rotation i
     if (ids.length === 2) stop.abort();
   }
   expect(ids).toEqual(["r-0-0", "r-1-0"]);
+});
+
+test("bundles under a lost generation of the secret key are refused one by one, not with the rest", async () => {
+  const lost = new SealstreamError(
+    "key-missing",
+    "the folder has no ckks-secret of that generation",
+  );
+  const keys = {
+    unwrapAll: () => [world.unwrap("consumer-unwrap")],
+    blob: () => {
+      throw lost;
+    },
+  };
+  const refused = await consume(written.flat(), { keys: keys as unknown as KeyStore });
+  expect(refused).toMatchObject({ ids: [], refused: ["key-missing", "key-missing"] });
 });

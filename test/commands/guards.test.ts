@@ -83,6 +83,27 @@ describe("changelog guard", () => {
     expect(Buffer.from(guardOf("train").open(message, 3) ?? [])).toEqual(value);
   });
 
+  it("opens what the key before a rotation signed, when the lane comes back to the same process", () => {
+    const next = createSigningKey("train-signing", randomBytes(32));
+    let newest = signer;
+    const live = {
+      get kid() {
+        return newest.kid;
+      },
+      get publicKey() {
+        return newest.publicKey;
+      },
+      sign: (bytes: Uint8Array) => newest.sign(bytes),
+    };
+    const known = { findSigner: () => signer } as unknown as KeyDirectory;
+    const guard = createChangelogGuard({
+      ...{ pipeline: "p", stage: "train", keys: storeOf(live), directory: known },
+    });
+    newest = next;
+    expect(Buffer.from(guard.open(message, 3) ?? [])).toEqual(value);
+    expect(guard.open(guard.protect(value, 3), 3)).not.toBeNull();
+  });
+
   it("refuses another lane, stage, pipeline, signer, and any changed byte", () => {
     const other = createChangelogGuard({
       pipeline: "p",

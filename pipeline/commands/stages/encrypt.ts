@@ -9,6 +9,7 @@ import type { WireStage } from "./world.ts";
 export const wire: WireStage = async ({ spec, directory, keys, kms, counter, logger }) => {
   let packs = 0;
   let waited: string | null = null;
+  let missed: string | null = null;
   return createEncryptStage({
     spec,
     directory,
@@ -38,6 +39,14 @@ export const wire: WireStage = async ({ spec, directory, keys, kms, counter, log
     onPack: () => {
       packs += 1;
       counter.note("packs", packs);
+    },
+    onMissingKeys(purposes) {
+      const waits = purposes.length === 0 ? null : purposes.join(", ");
+      counter.note("waits for keys", waits);
+      if (waits !== null && waits !== missed) {
+        logger.warn({ purposes }, "records wait: keys has none of these that is believed");
+      }
+      missed = waits;
     },
     onMissingGrants(names) {
       const waits = names.length === 0 ? null : names.join(", ");

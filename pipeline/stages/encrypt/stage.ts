@@ -52,6 +52,8 @@ export interface EncryptOptions {
   readonly onPack?: (pack: { lane: number; rows: number; bytes: number }) => void;
   /** Names for which fields are to be sealed but of which nothing is known; records wait while there is one. */
   readonly onMissingGrants?: (names: readonly string[]) => void;
+  /** Other zones' keys that are not published or no longer believed: what is for them waits while there is one. */
+  readonly onMissingKeys?: (purposes: readonly string[]) => void;
 }
 
 /** How long to wait before looking again for keys that are not published yet. */
@@ -101,6 +103,7 @@ function openLane(
     async process(records, state, nowMs) {
       const rows = readRows(records, nowMs);
       const keys = availableKeys(options);
+      options.onMissingKeys?.(keys.missing);
       if (keys.records !== null) options.onMissingGrants?.(keys.records.missing);
       const cut = decideCut(rows, {
         slotsPerPack: options.slotsPerPack,
@@ -128,13 +131,21 @@ interface AvailableKeys {
   readonly consumer: { readonly recipient: Recipient; readonly keyId: string } | null;
   /** Null: the file has no `encrypt.records`. */
   readonly records: RecordAudiences | null;
+  /** Names of what is wanted for examples and packs and not there. */
+  readonly missing: readonly string[];
 }
 
 function availableKeys({ directory, consumerKeyId, spec }: EncryptOptions): AvailableKeys {
   const recipient = directory.recipient("consumer-unwrap");
   const keyId = consumerKeyId();
+  const examples = directory.recipientsFor("examples");
   return {
-    examples: directory.recipientsFor("examples"),
+    missing: [
+      ...(examples === null ? ["training-unwrap"] : []),
+      ...(recipient === null ? ["consumer-unwrap"] : []),
+      ...(keyId === null ? ["ckks-public"] : []),
+    ],
+    examples,
     consumer: recipient === null || keyId === null ? null : { recipient, keyId },
     records: spec.encrypt.records && audiencesOf(spec.encrypt.records, directory),
   };

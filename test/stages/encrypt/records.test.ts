@@ -332,3 +332,14 @@ describe("a name without a grant", () => {
     expect(told).toEqual([["support"]]);
   });
 });
+
+describe("keys of other zones that are not there", () => {
+  it.each(["training-unwrap", "consumer-unwrap"])("are named: %s", async (purpose) => {
+    const told: (readonly string[])[] = [];
+    const onMissingKeys = (purposes: readonly string[]) => told.push(purposes);
+    const directory = directoryOf(keyEntries(GRANTS, new RegExp(purpose)));
+    await step([person(0)], START, { directory, onMissingKeys });
+    await step([person(0)], START, { directory: directoryOf(keyEntries(GRANTS)), onMissingKeys });
+    expect(told).toEqual([[purpose], []]);
+  });
+});
