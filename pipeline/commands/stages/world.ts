@@ -25,6 +25,7 @@ import { withCertifiedSigners } from "../certified-signer.ts";
 import { type CommandContext, trustRoot } from "../context.ts";
 import { kmsFor, openStageKeys } from "../key-access.ts";
 import { createKeyRefresh } from "./key-refresh.ts";
+import { createKeyReread } from "./key-reread.ts";
 
 export interface StageWorld {
   readonly context: CommandContext;
@@ -90,7 +91,13 @@ export async function openWorld(options: WorldOptions): Promise<StageWorld> {
     onUnwrapFailed: (error) => failure.reject(error),
   });
   let tailFreshAsOf = (): number => Number.NEGATIVE_INFINITY;
-  const keysFreshAsOf = freshnessOf(directory, () => tailFreshAsOf());
+  const reread = createKeyReread({
+    ...{ client, pipeline: spec.name, directory },
+    onChange: () => world.onChange(),
+    onFailure: (error) => failure.reject(error),
+  });
+  const isBusy = (): boolean => directory.isBusy() || reread.isBusy();
+  const keysFreshAsOf = freshnessOf({ isBusy }, () => tailFreshAsOf());
   const world: StageWorld = {
     ...options,
     keys: withCertifiedSigners(keys, directory),
@@ -130,13 +137,19 @@ export async function openWorld(options: WorldOptions): Promise<StageWorld> {
       world.onChange();
     },
   });
+  let isStarted = false;
   await world.follow("keys", (record) => {
     const applied = directory.apply(record.key, record.value);
-    if (applied === "accepted") refresh(record.key);
+    if (applied === "accepted") {
+      refresh(record.key);
+      if (isStarted) reread.onAccepted(record.key);
+    }
     if (applied === "refused") {
       logger.warn({ stage, offset: record.offset }, "an entry of the keys topic was refused");
     }
   });
+  await reread.now();
+  isStarted = true;
   return world;
 }
 
