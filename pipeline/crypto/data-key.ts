@@ -176,6 +176,22 @@ export async function rewrapDataKey(options: {
   return signEntry({ pipeline, payload, signer });
 }
 
+/** Whether one of these keys opens a data key. @throws what a service says that is asked */
+export async function opensDataKey(options: {
+  readonly pipeline: string;
+  readonly announced: DataKeyPayload;
+  readonly unwrapKeys: readonly AnyUnwrapKey[];
+}): Promise<boolean> {
+  const { pipeline, announced, unwrapKeys } = options;
+  const binding = dataKeyBinding({ pipeline, ...announced });
+  for (const unwrapKey of unwrapKeys) {
+    const wrap = announced.recipients.find((one) => Buffer.compare(one.kid, unwrapKey.kid) === 0);
+    if (wrap !== undefined && (await unwrapAnywhere(unwrapKey, wrap, binding)) !== null)
+      return true;
+  }
+  return false;
+}
+
 function assertAllowed(
   topic: SealedTopic,
   signer: SigningKey,

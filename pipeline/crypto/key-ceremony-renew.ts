@@ -5,7 +5,7 @@
  * party more than it had: who was granted a topic from now on keeps away from the data keys that were there before.
  * Must not: read files or topics, or print.
  */
-import { rewrapDataKey } from "./data-key.ts";
+import { opensDataKey, rewrapDataKey } from "./data-key.ts";
 import type { KeyDirectory, KeyListing } from "./directory.ts";
 import { type KeyEntry, signEntry } from "./key-entries.ts";
 import { hex, type SigningKey } from "./key-handles.ts";
@@ -128,45 +128,123 @@ export function revocationEntry(options: {
   });
 }
 
+/** What a zone's next identity does not say again, so that it goes with the old one. */
+export interface LeftOut {
+  readonly what: "signer" | "recipient" | "grant" | "ckks" | "data-keys";
+  /** Purpose, `TOPIC: NAME` of a grant, or topic of data keys. */
+  readonly name: string;
+  /** Hex; null for data keys, which are counted. */
+  readonly kid: string | null;
+  /** Of data keys, how many. */
+  readonly generation: number;
+}
+
+/** Whom the next identity is to speak for. */
+export interface Kept {
+  /** Hex kids of the keys whose private halves are here. */
+  readonly here: ReadonlySet<string>;
+  /** Generations of the CKKS secret key that are here. */
+  readonly ckks: ReadonlySet<number>;
+  /** Hex kids that a person named. */
+  readonly named: ReadonlySet<string> | "all";
+}
+
 /**
- * Everything that a zone has said and still means, said again by its next identity: so that what the old one signed can
- * be forgotten. The old identity must be trusted still.
+ * What a zone has said and still means, said again by its next identity: so that what the old one signed can be
+ * forgotten. The old identity must be trusted still, but may have been stolen: only what is proven to be the zone's own
+ * by its private half, and what a person names, is said again. Data keys that an identity wrapped anew are said again
+ * when a key here opens them.
  */
-export function signedAnew(options: {
+export async function signedAnew(options: {
   readonly pipeline: string;
   readonly zone: ZoneName;
   readonly listing: KeyListing;
   readonly by: SigningKey;
-  /** The newest manifests of the consumer's blobs. */
-  readonly blobs: readonly KeyEntry[];
-}): KeyEntry[] {
-  const { pipeline, zone, listing, by } = options;
+  readonly kept: Kept;
+  readonly unwrapKeys: readonly (UnwrapKey | RemoteUnwrapKey)[];
+}): Promise<{ readonly entries: readonly KeyEntry[]; readonly leftOut: readonly LeftOut[] }> {
+  const { pipeline, zone, listing, by, kept, unwrapKeys } = options;
   const say = (payload: KeyPayload) => signEntry({ pipeline, payload, signer: by });
-  const signers = listing.signers
-    .filter((one) => one.zone === zone && one.trusted)
-    .flatMap(({ purpose, publicKey, generation }) =>
-      isStageSigning(purpose) ? [say({ type: "signer", generation, purpose, publicKey })] : [],
-    );
-  const recipients = listing.recipients
-    .filter((one) => one.zone === zone && one.trusted && one.current)
-    .map(({ of, generation, recipient: { algorithm, publicKey } }) =>
-      say(
-        "name" in of
-          ? { type: "grant", generation, topic: of.topic, name: of.name, algorithm, publicKey }
-          : { type: "recipient", generation, purpose: of.purpose, algorithm, publicKey },
-      ),
-    );
-  const identities = new Set(
-    listing.signers.filter(({ purpose }) => !isStageSigning(purpose)).map(({ kid }) => kid),
-  );
-  const dataKeys = listing.dataKeys
-    .filter(({ payload, trusted }) => trusted && zoneOfTopic(payload.topic) === zone)
-    .filter((one) => identities.has(one.by))
-    .map(({ payload }) => say(payload));
+  const known = publicOf(listing, zone);
+  const stays = known.filter(({ left }) => isKept(left, kept));
+  const dataKeys = await renewable(listing, { pipeline, zone, unwrapKeys });
   const revocations = revokedOf(listing, zone).map((one) =>
     say({ type: "revocation", generation: 1, ...one }),
   );
-  return [...signers, ...recipients, ...options.blobs, ...dataKeys, ...revocations];
+  return {
+    entries: [
+      ...stays.map(({ payload }) => say(payload)),
+      ...dataKeys.open.map((payload) => say(payload)),
+      ...revocations,
+    ],
+    leftOut: [
+      ...known.filter((one) => !stays.includes(one)).map(({ left }) => left),
+      ...[...dataKeys.closed].map(([name, generation]): LeftOut => {
+        return { what: "data-keys", name, kid: null, generation };
+      }),
+    ],
+  };
+}
+
+/** Whether the next identity answers for a key. */
+export function isKept({ what, kid, generation }: LeftOut, { here, ckks, named }: Kept): boolean {
+  if (named === "all" || (kid !== null && named.has(kid))) return true;
+  // A grant is somebody else's key, which no private half can prove.
+  if (what === "grant" || kid === null) return false;
+  return what === "ckks" ? ckks.has(generation) : here.has(kid);
+}
+
+/** Signers and the recipients of now that a zone believes, as they would be said again. */
+function publicOf(listing: KeyListing, zone: ZoneName): { payload: KeyPayload; left: LeftOut }[] {
+  const signers = listing.signers
+    .filter((one) => one.zone === zone && one.trusted)
+    .flatMap(({ kid, purpose, publicKey, generation }) => {
+      if (!isStageSigning(purpose)) return [];
+      const payload: KeyPayload = { type: "signer", generation, purpose, publicKey };
+      return [{ payload, left: { what: "signer" as const, name: purpose, kid, generation } }];
+    });
+  const recipients = listing.recipients
+    .filter((one) => one.zone === zone && one.trusted && one.current)
+    .map(({ of, generation, recipient: { algorithm, publicKey, kid } }) => {
+      const key = { generation, algorithm, publicKey };
+      const left = { kid: hex(kid), generation };
+      if ("name" in of) {
+        const payload: KeyPayload = { type: "grant", topic: of.topic, name: of.name, ...key };
+        return {
+          payload,
+          left: { what: "grant" as const, name: `${of.topic}: ${of.name}`, ...left },
+        };
+      }
+      const payload: KeyPayload = { type: "recipient", purpose: of.purpose, ...key };
+      return { payload, left: { what: "recipient" as const, name: of.purpose, ...left } };
+    });
+  return [...signers, ...recipients];
+}
+
+/**
+ * Data keys that an identity of the zone wrapped anew: those that a key here opens, and of the others how many by topic.
+ * Those of stage keys need nothing, as the stage keys are said again.
+ */
+async function renewable(
+  listing: KeyListing,
+  given: {
+    readonly pipeline: string;
+    readonly zone: ZoneName;
+    readonly unwrapKeys: readonly (UnwrapKey | RemoteUnwrapKey)[];
+  },
+) {
+  const { pipeline, zone, unwrapKeys } = given;
+  const identities = new Set(
+    listing.signers.filter(({ purpose }) => !isStageSigning(purpose)).map(({ kid }) => kid),
+  );
+  const open: DataKeyPayload[] = [];
+  const closed = new Map<string, number>();
+  for (const { payload, by, trusted } of listing.dataKeys) {
+    if (!trusted || zoneOfTopic(payload.topic) !== zone || !identities.has(by)) continue;
+    if (await opensDataKey({ pipeline, announced: payload, unwrapKeys })) open.push(payload);
+    else closed.set(payload.topic, (closed.get(payload.topic) ?? 0) + 1);
+  }
+  return { open, closed };
 }
 
 /** What is revoked and known, of those keys that the zone may speak of. */
