@@ -1,6 +1,6 @@
 /** `keys` against a thief: what a stolen identity said is not made to last, and what is revoked is gone whatever the topic says. */
 import { generateKeyPairSync } from "node:crypto";
-import { rmSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { signerOf } from "../../pipeline/crypto/key-ceremony-halves.ts";
@@ -125,4 +125,59 @@ describe("keys rotate identity", () => {
     const trusted = directory.list().dataKeys.filter((one) => one.trusted);
     expect(trusted.map(({ payload }) => hexOf(payload.kid))).toEqual([hexOf(kid)]);
   });
+});
+
+describe("keys revoke", () => {
+  test("writes the file also when the topic cannot be written, and finishes with the same command", async () => {
+    const world = await created(["owner"]);
+    const { kid } = await thief(world, "owner-signing");
+    world.topic.failNext = true;
+    const { code, told } = await world.run("revoke", {}, kid);
+    expect([code, world.spec().revoked]).toEqual([1, [kid]]);
+    expect(told.join("\n")).toMatch(/still to be published/);
+    const inTopic = () => world.topic.log.some((one) => String(one.key) === `revocation/${kid}`);
+    expect(inTopic()).toBe(false);
+    const again = await world.run("revoke", {}, kid);
+    expect([again.code, world.spec().revoked, inTopic()]).toEqual([0, [kid], true]);
+    expect(again.told.join("\n")).toMatch(
+      /owner-signing signed is refused.*receipts.*state of lanes/,
+    );
+  });
+
+  test("takes a whole key id when the topic cannot even be read, or does not know it", async () => {
+    const world = await created(["owner"]);
+    const [stranger, other] = ["ab".repeat(16), "cd".repeat(16)];
+    expect((await world.run("revoke", {}, stranger)).code).toBe(0);
+    expect(world.topic.log.some((one) => String(one.key).startsWith("revocation/"))).toBe(false);
+    const { describeTopics } = world.topic.client;
+    const down = () => Promise.reject(new Error("down"));
+    Object.assign(world.topic.client, { describeTopics: down });
+    await expect(world.run("revoke", { zone: "owner" })).rejects.toThrow("down");
+    expect((await world.run("revoke", {}, other)).code).toBe(1);
+    Object.assign(world.topic.client, { describeTopics });
+    expect([...world.spec().revoked].sort()).toEqual([stranger, other]);
+  });
+
+  test("revokes a zone that a thief filled with more keys than a file can name", async () => {
+    const world = await created(["owner", "training"]);
+    const stolen = await thief(world, "training-identity");
+    const generation = 2;
+    const introduced = freshSigner("training-identity");
+    const { publicKey: next } = introduced;
+    stolen.say({ type: "identity", generation, zone: "training", publicKey: next });
+    for (let index = 0; index < 1030; index += 1) {
+      const { publicKey } = freshSigner("model-signing");
+      stolen.say({ type: "signer", generation, purpose: "model-signing", publicKey });
+    }
+    const { code, told } = await world.run("revoke", { zone: "training" });
+    expect(code).toBe(0);
+    expect(told.join("\n")).toMatch(/room for 1024 of 10\d\d keys/);
+    const { revoked } = world.spec();
+    expect(revoked).toHaveLength(1024);
+    expect(revoked).toEqual(expect.arrayContaining([stolen.kid, hexOf(introduced.kid)]));
+    const { signers, recipients } = world.directory().list();
+    const left = [...signers, ...recipients].filter((one) => one.zone === "training");
+    expect(left.filter(({ trusted }) => trusted)).toEqual([]);
+    expect(readFileSync(world.file, "utf8")).toContain(stolen.kid);
+  }, 60_000);
 });
