@@ -21,8 +21,8 @@ import {
 } from "./key-purposes.ts";
 import type { Kms } from "./kms/kms.ts";
 import { REVOKING_ZONE } from "./trust.ts";
-import { recipientNames } from "./wrap/key-wrap.ts";
-import type { Recipient, RemoteUnwrapKey, UnwrapKey } from "./wrap/types.ts";
+import { MAX_RECIPIENTS } from "./wrap/key-wrap.ts";
+import type { Recipient, RemoteUnwrapKey, UnwrapKey, WrappedKey } from "./wrap/types.ts";
 
 /** What became of the data keys of a topic. */
 export interface Rewrapped {
@@ -32,33 +32,78 @@ export interface Rewrapped {
   readonly closed: number;
 }
 
-/** Names of the third parties of a topic, by the ids (hex) of every key they had. */
-function readersOf(listing: KeyListing, topic: SealedTopic): ReadonlyMap<string, string> {
-  const names = new Map<string, string>();
-  for (const { of, recipient } of listing.recipients) {
-    if ("name" in of && of.topic === topic) names.set(hex(recipient.kid), of.name);
-  }
-  return names;
+/** Whom a data key is to be wrapped for from now on. */
+interface Wanted {
+  /** Wrapped anew. */
+  readonly recipients: readonly Recipient[];
+  /** Kept as they are: of keys that are not published any more, and not revoked. */
+  readonly keep: readonly WrappedKey[];
 }
 
 /**
- * Whom a data key is to be wrapped for from now on: the zones' keys of now, and of the third parties those that could
- * open it already and those named in `add`, each with its key of now.
+ * The zones' keys of now, and of the third parties' keys those that could open it already: a reader's other key, earlier
+ * or later, is not given what it could not open, unless `add` names the reader. Then its key of now takes the place of its
+ * earlier ones. An earlier key that compaction took out of the topic keeps its wrap: nobody says that it is to lose it.
  */
-function recipientsOf(
+function wantedFor(
   directory: KeyDirectory,
-  { topic, audience, recipients }: DataKeyPayload,
-  { names, add }: { names: ReadonlyMap<string, string>; add: readonly string[] },
-): readonly Recipient[] {
+  { topic, audience, recipients: wraps }: DataKeyPayload,
+  { listing, add }: { readonly listing: KeyListing; readonly add: readonly string[] },
+): Wanted {
   const own = SEALED_TOPICS[topic].recipients.flatMap((purpose) =>
     purpose === "reader" ? [] : (directory.recipient(purpose) ?? []),
   );
-  if (!isGrantTopic(topic)) return own;
-  const wanted = new Set([...add, ...recipients.map(({ kid }) => names.get(hex(kid)))]);
-  const readers = directory
-    .grants(topic)
-    .filter(({ name }) => wanted.has(name) && (audience.length === 0 || audience.includes(name)));
-  return [...own, ...readers.map(({ recipient }) => recipient)];
+  if (!isGrantTopic(topic)) return { recipients: own, keep: [] };
+  const isFor = (name: string) => audience.length === 0 || audience.includes(name);
+  const added = directory.grants(topic).filter(({ name }) => add.includes(name) && isFor(name));
+  const had = new Set(wraps.map(({ kid }) => hex(kid)));
+  const kept = listing.recipients.flatMap(({ of, recipient, trusted }) =>
+    "name" in of &&
+    of.topic === topic &&
+    trusted &&
+    had.has(hex(recipient.kid)) &&
+    isFor(of.name) &&
+    !added.some(({ name }) => name === of.name)
+      ? [recipient]
+      : [],
+  );
+  const readers = new Map(
+    [...kept, ...added.map(({ recipient }) => recipient)].map((one) => [hex(one.kid), one]),
+  );
+  const recipients = [...own, ...readers.values()];
+  const strange = new Set(strangers(listing, { topic, recipients: wraps }));
+  const keep = wraps.filter(({ kid }) => strange.has(hex(kid)));
+  return { recipients, keep: keep.slice(0, MAX_RECIPIENTS - recipients.length) };
+}
+
+/** Hex kids of wraps whose keys nobody has published, as far as the topic still says, and nobody revoked. */
+function strangers(
+  { recipients, revoked }: KeyListing,
+  of: Pick<DataKeyPayload, "topic" | "recipients">,
+): string[] {
+  const known = recipients
+    .filter((one) => !("name" in one.of) || one.of.topic === of.topic)
+    .map(({ recipient }) => hex(recipient.kid));
+  const named = new Set([...known, ...revoked]);
+  return of.recipients.map(({ kid }) => hex(kid)).filter((kid) => !named.has(kid));
+}
+
+/** Hex kids of keys that open data keys of a topic which third parties may read, and that nobody publishes any more. */
+export function unpublishedReaders(listing: KeyListing, topic: SealedTopic): string[] {
+  if (!isGrantTopic(topic)) return [];
+  const found = listing.dataKeys
+    .filter(({ payload, trusted }) => trusted && payload.topic === topic)
+    .flatMap(({ payload }) => strangers(listing, payload));
+  return [...new Set(found)];
+}
+
+function isSameSet(a: readonly { kid: Uint8Array }[], b: readonly { kid: Uint8Array }[]): boolean {
+  const names = (all: typeof a) =>
+    all
+      .map(({ kid }) => hex(kid))
+      .toSorted()
+      .join();
+  return names(a) === names(b);
 }
 
 /**
@@ -80,19 +125,15 @@ export async function rewrapTopic(options: {
   const entries: KeyEntry[] = [];
   let closed = 0;
   const listing = directory.list();
-  const names = readersOf(listing, topic);
   for (const { payload, trusted } of listing.dataKeys) {
     if (payload.topic !== topic || !trusted) continue;
-    const recipients = recipientsOf(directory, payload, { names, add });
-    if (
-      recipients.length === 0 ||
-      recipientNames(recipients) === recipientNames(payload.recipients)
-    )
+    const { recipients, keep } = wantedFor(directory, payload, { listing, add });
+    if (recipients.length === 0 || isSameSet([...recipients, ...keep], payload.recipients))
       continue;
     const unwrapKey = unwrapKeys.find(({ kid }) =>
       payload.recipients.some((wrap) => Buffer.compare(wrap.kid, kid) === 0),
     );
-    const common = { pipeline, announced: payload, recipients, signer: identity, kms };
+    const common = { pipeline, announced: payload, recipients, keep, signer: identity, kms };
     const entry = unwrapKey && (await rewrapDataKey({ ...common, unwrapKey }));
     if (entry) entries.push(entry);
     else closed += 1;
@@ -272,9 +313,20 @@ export function sealedTopics(): SealedTopic[] {
   return Object.keys(SEALED_TOPICS) as SealedTopic[];
 }
 
-/** Zone of a published key, by its id. @param kid hex */
+/** Zone of a key, by its id: of a published one, else that of a topic it opens. @param kid hex */
 export function zoneOfKey(listing: KeyListing, kid: string): ZoneName | null {
   const signer = listing.signers.find((one) => one.kid === kid);
   if (signer !== undefined) return PURPOSES[signer.purpose].zone;
-  return listing.recipients.find(({ recipient }) => hex(recipient.kid) === kid)?.zone ?? null;
+  const found = listing.recipients.find(({ recipient }) => hex(recipient.kid) === kid);
+  if (found !== undefined) return found.zone;
+  const [topic] = topicsWrappedFor(listing, kid);
+  return topic === undefined ? null : zoneOfTopic(topic);
+}
+
+/** Sealed topics of which a data key is wrapped for a key. @param kid hex */
+export function topicsWrappedFor({ dataKeys }: KeyListing, kid: string): SealedTopic[] {
+  const found = dataKeys.filter(
+    ({ payload, trusted }) => trusted && payload.recipients.some((wrap) => hex(wrap.kid) === kid),
+  );
+  return [...new Set(found.map(({ payload }) => payload.topic))];
 }

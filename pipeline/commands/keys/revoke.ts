@@ -6,7 +6,13 @@
  * they have read.
  */
 import type { KeyListing } from "../../crypto/directory.ts";
-import { revocationEntry, topicsFor, zoneOfKey } from "../../crypto/key-ceremony-renew.ts";
+import {
+  revocationEntry,
+  topicsFor,
+  topicsWrappedFor,
+  unpublishedReaders,
+  zoneOfKey,
+} from "../../crypto/key-ceremony-renew.ts";
 import { hex, type SigningKey } from "../../crypto/key-handles.ts";
 import {
   type SealedTopic,
@@ -226,11 +232,11 @@ function speakerFor(
 }
 
 /** Topics whose data keys are wrapped for one of the keys. */
-function topicsOf({ recipients }: KeyListing, targets: readonly string[]): SealedTopic[] {
-  const found = recipients
+function topicsOf(listing: KeyListing, targets: readonly string[]): SealedTopic[] {
+  const found = listing.recipients
     .filter(({ recipient }) => targets.includes(hex(recipient.kid)))
     .flatMap(({ of }) => ("name" in of ? [of.topic] : topicsFor(of.purpose)));
-  return [...new Set(found)];
+  return [...new Set([...found, ...targets.flatMap((kid) => topicsWrappedFor(listing, kid))])];
 }
 
 function sayWhatItMeans(
@@ -251,6 +257,12 @@ function sayWhatItMeans(
     );
   }
   for (const topic of topics) {
+    const others = unpublishedReaders(directory.list(), topic);
+    if (others.length > 0) {
+      context.tell(
+        `Data keys of ${topic} stay wrapped for keys that the topic does not name any more: ${others.join(", ")}. An earlier key of a reader that you revoked may be among them: revoke it by its id.`,
+      );
+    }
     if (directory.recipientsFor(topic) !== null) continue;
     context.tell(
       `Nothing is sealed into ${topic} until a key that it needs is published again: run "sealstream keys rotate ${file} PURPOSE".`,
