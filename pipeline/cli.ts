@@ -145,6 +145,7 @@ function declareKeys(cli: CAC, run: Runner): void {
       "--zone <zone>",
       "create, export: only this zone's, may be repeated; rotate identity: whose",
     )
+    .option("--keep <kid>", "rotate identity: also this published key, may be repeated; or all")
     .option("--seal <how>", "create, rotate: seal key files by passphrase or vault:PATH")
     .option(
       "--topic <topic>",

@@ -154,7 +154,8 @@ export function openingDataKey(
 /**
  * The entry that gives a data key to other recipients than before; nothing is sealed anew.
  * @param options `announced`: the key's newest entry; `unwrapKey`: the topic's recovery key, or another recipient's;
- * `signer`: an identity of the topic's zone
+ * `keep`: wraps of it that stay as they are, of keys whose public halves nobody knows; `signer`: an identity of the
+ * topic's zone
  * @returns null when the key cannot be unwrapped with it
  */
 export async function rewrapDataKey(options: {
@@ -162,18 +163,35 @@ export async function rewrapDataKey(options: {
   readonly announced: DataKeyPayload;
   readonly unwrapKey: AnyUnwrapKey;
   readonly recipients: readonly Recipient[];
+  readonly keep?: readonly WrappedKey[] | undefined;
   readonly signer: SigningKey;
   readonly kms?: Kms | undefined;
 }): Promise<KeyEntry | null> {
-  const { pipeline, announced, unwrapKey, recipients, signer, kms } = options;
+  const { pipeline, announced, unwrapKey, recipients, keep = [], signer, kms } = options;
   const binding = dataKeyBinding({ pipeline, ...announced });
   const wrap = announced.recipients.find((one) => Buffer.compare(one.kid, unwrapKey.kid) === 0);
   const key = wrap === undefined ? null : await unwrapAnywhere(unwrapKey, wrap, binding);
   if (key === null || recipients.length === 0) return null;
   const wrapped = await wrapForAll(key.export(), { recipients, binding, kms });
   const generation = announced.generation + 1;
-  const payload = { ...announced, generation, recipients: wrapped };
+  const payload = { ...announced, generation, recipients: [...wrapped, ...keep] };
   return signEntry({ pipeline, payload, signer });
+}
+
+/** Whether one of these keys opens a data key. @throws what a service says that is asked */
+export async function opensDataKey(options: {
+  readonly pipeline: string;
+  readonly announced: DataKeyPayload;
+  readonly unwrapKeys: readonly AnyUnwrapKey[];
+}): Promise<boolean> {
+  const { pipeline, announced, unwrapKeys } = options;
+  const binding = dataKeyBinding({ pipeline, ...announced });
+  for (const unwrapKey of unwrapKeys) {
+    const wrap = announced.recipients.find((one) => Buffer.compare(one.kid, unwrapKey.kid) === 0);
+    if (wrap !== undefined && (await unwrapAnywhere(unwrapKey, wrap, binding)) !== null)
+      return true;
+  }
+  return false;
 }
 
 function assertAllowed(

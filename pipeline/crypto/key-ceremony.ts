@@ -5,12 +5,12 @@
  * ceremony alone, on its own machine; together they agree on nothing but the pinned identities.
  * Must not: write or print anything.
  */
-import { randomBytes } from "node:crypto";
+import { createPublicKey, generateKeyPairSync, randomBytes } from "node:crypto";
 import { SealstreamError } from "../errors.ts";
 import { sha256, splitIntoChunks } from "./chunks.ts";
-import { publicHalfOf, signerOf } from "./key-ceremony-halves.ts";
+import { type PublicHalf, publicHalfOf, signerOf } from "./key-ceremony-halves.ts";
 import { chunkEntry, type KeyEntry, signEntry } from "./key-entries.ts";
-import { createKeyFile, FIRST_GENERATION, type KeyFile } from "./key-file.ts";
+import { createKeyFile, FIRST_GENERATION, type KeyFile, type KeyFileKind } from "./key-file.ts";
 import { PRIVATE_KEY_BYTES, type SigningKey } from "./key-handles.ts";
 import { MAX_BLOB_BYTES } from "./key-payload.ts";
 import {
@@ -28,18 +28,49 @@ import {
 
 /** Chunks of blobs: below Kafka's default message limit of 1 MB with room for key and headers. */
 const DEFAULT_CHUNK_BYTES = 900 * 1024;
+const DEFAULT_RSA_BITS = 3072;
 
-/** A fresh key of a purpose. @throws `internal` for the CKKS secret key, which the CKKS room makes */
-export function createFreshKey(purpose: Purpose, generation: number = FIRST_GENERATION): KeyFile {
+/**
+ * A fresh key of a purpose.
+ * @param like a key that it is to follow: then it is of the same kind and, with RSA, of the same length
+ * @throws `internal` for the CKKS secret key, which the CKKS room makes, and after a key in a service, where the next one
+ * is made there
+ */
+export function createFreshKey(
+  purpose: Purpose,
+  generation: number = FIRST_GENERATION,
+  like: Pick<PublicHalf, "algorithm" | "publicKey"> | null = null,
+): KeyFile {
   if (PURPOSES[purpose].kind === "ckks-secret") {
     throw new SealstreamError("internal", "The CKKS room makes the CKKS secret key.");
   }
-  const raw = randomBytes(PRIVATE_KEY_BYTES);
-  try {
-    return createKeyFile(purpose, raw, { generation });
-  } finally {
-    raw.fill(0);
+  if (like?.algorithm === "kms") {
+    throw new SealstreamError("internal", "The next key of a service is made in the service.");
   }
+  const [kind, material] = freshMaterial(purpose, like);
+  try {
+    return createKeyFile(purpose, material, { kind, generation });
+  } finally {
+    material.fill(0);
+  }
+}
+
+function freshMaterial(
+  purpose: Purpose,
+  like: Pick<PublicHalf, "algorithm" | "publicKey"> | null,
+): readonly [KeyFileKind, Uint8Array] {
+  const form = { format: "der", type: "pkcs8" } as const;
+  if (like?.algorithm === "p-256") {
+    const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+    return ["p-256", privateKey.export(form)];
+  }
+  if (like?.algorithm === "rsa-oaep-256") {
+    const key = Buffer.from(like.publicKey);
+    const { asymmetricKeyDetails } = createPublicKey({ key, format: "der", type: "spki" });
+    const modulusLength = asymmetricKeyDetails?.modulusLength ?? DEFAULT_RSA_BITS;
+    return ["rsa", generateKeyPairSync("rsa", { modulusLength }).privateKey.export(form)];
+  }
+  return [PURPOSES[purpose].kind, randomBytes(PRIVATE_KEY_BYTES)];
 }
 
 /**

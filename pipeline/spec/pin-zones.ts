@@ -65,8 +65,7 @@ export function pinZones(text: string, identities: ZoneIdentities): string {
  * @throws SealstreamError spec-invalid when the text has no place for them
  */
 export function pinRevoked(text: string, kids: readonly string[]): string {
-  const { revoked } = toObject(parseDocument(text).toJS());
-  const before: readonly unknown[] = Array.isArray(revoked) ? revoked : [];
+  const before = revokedIn(text);
   const added = [...new Set(kids)].filter((kid) => !before.includes(kid));
   if (added.length === 0) return text;
   if (before.length + added.length > MAX_REVOKED) {
@@ -80,6 +79,21 @@ export function pinRevoked(text: string, kids: readonly string[]): string {
   const value = edits.first ? [...added, ...before] : [...before, ...added];
   assertOnlyChanged(text, pinned, { key: "revoked", value });
   return pinned;
+}
+
+/** How many of these keys, from the first on, the text can name as revoked; those that it names already take no room. */
+export function roomForRevoked(text: string, kids: readonly string[]): number {
+  const before = new Set(revokedIn(text));
+  let room = MAX_REVOKED - before.size;
+  for (const [index, kid] of kids.entries()) {
+    if (!before.has(kid) && --room < 0) return index;
+  }
+  return kids.length;
+}
+
+function revokedIn(text: string): readonly unknown[] {
+  const { revoked } = toObject(parseDocument(text).toJS());
+  return Array.isArray(revoked) ? revoked : [];
 }
 
 const inYaml = (value: string | readonly string[]): string =>

@@ -3,7 +3,7 @@
  */
 import { describe, expect, it } from "vitest";
 import { formatIdentity, parseIdentity } from "../../pipeline/spec/identity.ts";
-import { pinRevoked, pinZones } from "../../pipeline/spec/pin-zones.ts";
+import { pinRevoked, pinZones, roomForRevoked } from "../../pipeline/spec/pin-zones.ts";
 import { exampleText, loadGood } from "./fixtures.ts";
 
 const key = (byte: number): Uint8Array => new Uint8Array(32).fill(byte);
@@ -106,6 +106,16 @@ describe("pinRevoked", () => {
     for (const comment of text.match(/#.*/g) ?? []) expect(pinned).toContain(comment.trim());
     expect(pinRevoked(pinned, [a, c])).toBe(pinned);
     expect(pinRevoked(text, [])).toBe(text);
+  });
+
+  it("says how many of them fit, and refuses more", () => {
+    const many = Array.from({ length: 1030 }, (_, index) => index.toString(16).padStart(32, "0"));
+    const text = pinRevoked("b: 1\n", [a, ...many.slice(0, 4)]);
+    expect(roomForRevoked(text, many)).toBe(1023);
+    expect(roomForRevoked(text, [b, a])).toBe(2);
+    const full = pinRevoked(text, many.slice(0, 1023));
+    expect([roomForRevoked(full, [a, b]), roomForRevoked(full, [b])]).toEqual([1, 0]);
+    expect(() => pinRevoked(text, many)).toThrow(/names 1024 revoked keys/);
   });
 
   it("gives what the pipeline file's reader reads", () => {

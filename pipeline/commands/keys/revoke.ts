@@ -1,11 +1,18 @@
 /**
  * `sealstream keys revoke FILE KID`, `--name NAME --topic TOPIC` or `--zone ZONE`: keys that are believed no more.
  *
- * A revocation is for ever. It goes into the topic, where running stages see it, and into the pipeline file, so that it
- * outlives a topic that somebody rolled back. Nobody can be made to forget what they have read.
+ * A revocation is for ever. It goes into the pipeline file first, where it outlives a topic that somebody fills, rolls back
+ * or keeps from being written, and then into the topic, where running stages see it. Nobody can be made to forget what
+ * they have read.
  */
 import type { KeyListing } from "../../crypto/directory.ts";
-import { revocationEntry, topicsFor, zoneOfKey } from "../../crypto/key-ceremony-renew.ts";
+import {
+  revocationEntry,
+  topicsFor,
+  topicsWrappedFor,
+  unpublishedReaders,
+  zoneOfKey,
+} from "../../crypto/key-ceremony-renew.ts";
 import { hex, type SigningKey } from "../../crypto/key-handles.ts";
 import {
   type SealedTopic,
@@ -14,8 +21,8 @@ import {
   type ZoneName,
 } from "../../crypto/key-purposes.ts";
 import { REVOKING_ZONE } from "../../crypto/trust.ts";
-import { SealstreamError } from "../../errors.ts";
-import { pinRevoked } from "../../spec/pin-zones.ts";
+import { isSealstreamError, SealstreamError } from "../../errors.ts";
+import { pinRevoked, roomForRevoked } from "../../spec/pin-zones.ts";
 import { type CommandContext, EXIT } from "../context.ts";
 import type { Options } from "../options.ts";
 import { type Ceremony, withCeremony, zonesOption } from "./ceremony.ts";
@@ -25,38 +32,116 @@ import { publishAndCatchUp, rewraps } from "./rewrap.ts";
 
 /** Hex digits of a kid, and how many of them are enough. */
 const KID = /^[0-9a-f]{8,32}$/;
+const WHOLE_KID = /^[0-9a-f]{32}$/;
 
 export function revoke(
   context: CommandContext,
   file: string,
   ...[kid, options]: [string | undefined, Options]
 ): Promise<number> {
-  return withCeremony(context, { file, options }, async (ceremony) => {
-    const { directory, spec } = ceremony;
-    const listing = directory.list();
-    const targets = targetsOf(listing, kid, options);
-    assertAnotherIdentity(listing, targets);
-    const entries = targets.map((one) => {
-      const zone = zoneOfTarget(listing, one);
-      const identity = speakerFor(ceremony, zone, targets);
-      const bytes = new Uint8Array(Buffer.from(one, "hex"));
-      return revocationEntry({ pipeline: spec.name, kid: bytes, zone, identity });
-    });
-    // So that data keys are wrapped for those who are left, and all of it is published at once.
-    for (const { key, value } of entries) directory.apply(key, value);
-    const topics = topicsOf(listing, targets);
-    const renewed = await rewraps(ceremony, { topics });
-    const late = await publishAndCatchUp(ceremony, [...entries, ...renewed], { topics });
-    await editFile(file, (text) => pinRevoked(text, targets));
-    context.print(
-      `${targets.join(", ")} revoked in ${file} and in the topic; ${renewed.length + late} data keys wrapped anew`,
-    );
-    sayWhatItMeans(ceremony, listing, { targets, topics });
-    return EXIT.ok;
+  let isOpen = false;
+  return withCeremony(context, { file, options }, (ceremony) => {
+    isOpen = true;
+    return revokeIn(ceremony, kid, options);
+  }).catch(async (error: unknown) => {
+    // The topic is out of reach. The file is not, and a whole key id needs nothing else.
+    if (isOpen || !isWholeKid(kid)) throw error;
+    await editFile(file, (text) => pinRevoked(text, [kid]));
+    return toBePublished(context, file, { targets: [kid], error });
   });
 }
 
-/** Hex kids, identities last: they may have to sign the others' revocations. */
+async function revokeIn(
+  ceremony: Ceremony,
+  kid: string | undefined,
+  options: Options,
+): Promise<number> {
+  const { context, directory, file } = ceremony;
+  const listing = directory.list();
+  const all = targetsOf(listing, kid, options);
+  assertAnotherIdentity(listing, all);
+  const targets = await pin(ceremony, all, options["zone"] !== undefined);
+  const topics = topicsOf(listing, all);
+  let renewed = 0;
+  try {
+    const entries = entriesFor(ceremony, listing, targets);
+    // So that data keys are wrapped for those who are left, and all of it is published at once.
+    for (const { key, value } of entries) directory.apply(key, value);
+    const wrapped = await rewraps(ceremony, { topics }).catch((error: unknown) => {
+      context.tell(
+        `The data keys are not wrapped anew (${reasonOf(error)}): run "sealstream keys rotate ${file} data-keys" when this is mended.`,
+      );
+      return [];
+    });
+    const late = await publishAndCatchUp(ceremony, [...entries, ...wrapped], { topics });
+    renewed = wrapped.length + late;
+  } catch (error) {
+    return toBePublished(context, file, { targets, error });
+  }
+  context.print(
+    `${targets.join(", ")} revoked in ${file} and in the topic; ${renewed} data keys wrapped anew`,
+  );
+  sayWhatItMeans(ceremony, listing, { targets, topics });
+  return EXIT.ok;
+}
+
+/**
+ * Writes the keys into the file, and of a zone that somebody filled with more keys than a file names its identities alone.
+ * @returns what is revoked
+ * @throws `limit-exceeded` when not even those fit
+ */
+async function pin(
+  { context, file }: Ceremony,
+  ...[targets, isZone]: [readonly string[], boolean]
+): Promise<readonly string[]> {
+  let pinned = targets;
+  await editFile(file, (text) => {
+    const room = roomForRevoked(text, targets);
+    // The pinned identities come first, and everything else of a zone rests on them.
+    if (isZone && room < targets.length) pinned = targets.slice(0, room);
+    return pinRevoked(text, pinned);
+  });
+  if (pinned.length < targets.length) {
+    context.tell(
+      `${file} has room for ${pinned.length} of ${targets.length} keys: the identities, and as many others as fit. The rest rests on those identities, and falls with them.`,
+    );
+  }
+  return pinned;
+}
+
+/** Signed revocations of what is published. @throws `key-missing` without an identity that may sign them */
+function entriesFor(ceremony: Ceremony, listing: KeyListing, targets: readonly string[]) {
+  return targets.flatMap((kid) => {
+    const zone = zoneOfKey(listing, kid);
+    // Only named by a person, and published by nobody who is believed: the file is enough.
+    if (zone === null) return [];
+    const identity = speakerFor(ceremony, zone, targets);
+    const bytes = new Uint8Array(Buffer.from(kid, "hex"));
+    return [revocationEntry({ pipeline: ceremony.spec.name, kid: bytes, zone, identity })];
+  });
+}
+
+function toBePublished(
+  context: CommandContext,
+  file: string,
+  { targets, error }: { readonly targets: readonly string[]; readonly error: unknown },
+): number {
+  context.print(`${targets.join(", ")} revoked in ${file} alone`);
+  context.tell(
+    `The topic could not be written (${reasonOf(error)}): the revocation is still to be published, and running stages do not know of it. Give the new ${file} to every zone and start the stages again, or run the same command when the topic can be written.`,
+  );
+  return EXIT.failed;
+}
+
+function reasonOf(error: unknown): string {
+  return isSealstreamError(error) ? error.message.replace(/\.$/, "") : "it failed";
+}
+
+function isWholeKid(kid: string | undefined): kid is string {
+  return kid !== undefined && WHOLE_KID.test(kid);
+}
+
+/** Hex kids; identities first, those that the file pins before those that they introduced. */
 function targetsOf(listing: KeyListing, kid: string | undefined, options: Options): string[] {
   const zones = zonesOption(options["zone"]);
   const isNamed = options["name"] !== undefined;
@@ -77,11 +162,12 @@ function targetsOf(listing: KeyListing, kid: string | undefined, options: Option
   const wanted = String(kid).toLowerCase();
   const found = KID.test(wanted) ? [...new Set(known.filter((one) => one.startsWith(wanted)))] : [];
   if (found.length === 1) return found;
+  if (found.length === 0 && isWholeKid(wanted)) return [wanted];
   throw new SealstreamError(
     "usage",
     found.length > 1
       ? `Several keys begin with ${wanted}: give more of its digits.`
-      : `No published key has the id ${wanted}: "sealstream keys list" shows the ids (at least 8 digits are needed). CKKS keys are rotated, not revoked.`,
+      : `No published key has the id ${wanted}: "sealstream keys list" shows the ids (at least 8 digits are needed, and all 32 for a key that is not published). CKKS keys are rotated, not revoked.`,
   );
 }
 
@@ -91,11 +177,14 @@ function keysOfZones(listing: KeyListing, zones: readonly ZoneName[]): string[] 
   const isIdentity = ({ purpose }: { purpose: string }) => identities.includes(purpose);
   return [
     ...new Set([
+      ...signers
+        .filter(isIdentity)
+        .toSorted((a, b) => a.generation - b.generation)
+        .map(({ kid }) => kid),
+      ...signers.filter((one) => !isIdentity(one)).map(({ kid }) => kid),
       ...listing.recipients
         .filter(({ zone }) => zones.includes(zone))
         .map(({ recipient }) => hex(recipient.kid)),
-      ...signers.filter((one) => !isIdentity(one)).map(({ kid }) => kid),
-      ...signers.filter(isIdentity).map(({ kid }) => kid),
     ]),
   ];
 }
@@ -127,12 +216,6 @@ function assertAnotherIdentity(listing: KeyListing, targets: readonly string[]):
   }
 }
 
-function zoneOfTarget(listing: KeyListing, kid: string): ZoneName {
-  const zone = zoneOfKey(listing, kid);
-  if (zone === null) throw new SealstreamError("internal", "A known key has no zone.");
-  return zone;
-}
-
 /** Who signs: an identity of the zone that stays, else the owner's. @throws `key-missing` */
 function speakerFor(
   { identities, root }: Ceremony,
@@ -149,11 +232,11 @@ function speakerFor(
 }
 
 /** Topics whose data keys are wrapped for one of the keys. */
-function topicsOf({ recipients }: KeyListing, targets: readonly string[]): SealedTopic[] {
-  const found = recipients
+function topicsOf(listing: KeyListing, targets: readonly string[]): SealedTopic[] {
+  const found = listing.recipients
     .filter(({ recipient }) => targets.includes(hex(recipient.kid)))
     .flatMap(({ of }) => ("name" in of ? [of.topic] : topicsFor(of.purpose)));
-  return [...new Set(found)];
+  return [...new Set([...found, ...targets.flatMap((kid) => topicsWrappedFor(listing, kid))])];
 }
 
 function sayWhatItMeans(
@@ -165,7 +248,7 @@ function sayWhatItMeans(
   if (signers.length > 0) {
     const names = [...new Set(signers.map(({ purpose }) => purpose))].join(", ");
     context.tell(
-      `What ${names} signed is refused from now on: data keys and bundles under it, also those of before.`,
+      `What ${names} signed is refused from now on, also what is of before: data keys and all that is sealed under them, bundles, receipts of replayed letters, and the state of lanes that have not written since a newer key came, which then do not start. A key that nobody has stolen is only rotated.`,
     );
   }
   if (topics.length > 0) {
@@ -174,6 +257,12 @@ function sayWhatItMeans(
     );
   }
   for (const topic of topics) {
+    const others = unpublishedReaders(directory.list(), topic);
+    if (others.length > 0) {
+      context.tell(
+        `Data keys of ${topic} stay wrapped for keys that the topic does not name any more: ${others.join(", ")}. An earlier key of a reader that you revoked may be among them: revoke it by its id.`,
+      );
+    }
     if (directory.recipientsFor(topic) !== null) continue;
     context.tell(
       `Nothing is sealed into ${topic} until a key that it needs is published again: run "sealstream keys rotate ${file} PURPOSE".`,

@@ -2,11 +2,20 @@
  * `sealstream keys rotate FILE identity --zone ZONE`: the zone's next identity, introduced by the one before.
  *
  * Readers with the old pipeline file believe the new identity by the old one's word; those with the new file believe
- * both. When every file has the new one, the old can be taken out of it, or be revoked.
+ * both. When every file has the new one, the old can be taken out of it, or be revoked. The old one may be a thief's too: what
+ * it said is said again only for keys that are here, and those that a person names (`--keep`).
  */
+import type { KeyListing } from "../../crypto/directory.ts";
 import { blobEntries, createFreshKey } from "../../crypto/key-ceremony.ts";
 import { signerOf } from "../../crypto/key-ceremony-halves.ts";
-import { identityEntry, signedAnew } from "../../crypto/key-ceremony-renew.ts";
+import { keysHere } from "../../crypto/key-ceremony-list.ts";
+import {
+  identityEntry,
+  isKept,
+  type Kept,
+  type LeftOut,
+  signedAnew,
+} from "../../crypto/key-ceremony-renew.ts";
 import type { KeyEntry } from "../../crypto/key-entries.ts";
 import type { KeyFile } from "../../crypto/key-file.ts";
 import { hex, type SigningKey } from "../../crypto/key-handles.ts";
@@ -20,6 +29,9 @@ import { editFile } from "./pin-file.ts";
 import { newestFile } from "./publish-missing.ts";
 import { writeSealed } from "./seal-option.ts";
 
+/** At least so many hex digits name a key; an id of CKKS keys is longer. */
+const KID_START = /^[0-9a-f]{8,64}$/;
+
 export function rotateIdentity(
   context: CommandContext,
   file: string,
@@ -32,6 +44,7 @@ export function rotateIdentity(
   const purpose = ZONE_IDENTITY[zone];
   return withCeremonies(context, { file, options }, async (open) => {
     const before = await open();
+    keepOption(before.directory.list(), zone, options["keep"]);
     const waiting = notHandedOver(before, zone);
     // Before anything is made: without a word of the old identity nobody would believe the new one.
     introducerOf(before, zone, waiting);
@@ -47,12 +60,14 @@ export function rotateIdentity(
     const { generation } = made;
     const next = signerOf(made);
     const old = introducerOf(ceremony, zone, made);
-    const entries = handover(ceremony, { zone, old, next, generation });
+    const keep = options["keep"];
+    const { entries, leftOut } = await handover(ceremony, { zone, old, next, generation, keep });
     await ceremony.publish(entries);
     await pin(ceremony, zone, next);
     context.print(
       `${purpose} is of generation ${generation} now; ${entries.length} entries signed anew; ${file} pins it before the old one`,
     );
+    sayWhatIsLeftOut(ceremony, zone, leftOut);
     context.tell(
       `Give the new ${file} to every zone, then put the old identity away: take it out of "zones", or revoke it with "sealstream keys revoke ${file} KID".`,
     );
@@ -60,35 +75,108 @@ export function rotateIdentity(
   });
 }
 
-/** The introduction by the old identity, and everything that still holds, said by the new one. */
-function handover(
-  { spec, directory }: Ceremony,
-  given: { zone: ZoneName; old: SigningKey; next: SigningKey; generation: number },
-): KeyEntry[] {
-  const { zone, old, next, generation } = given;
+/** The introduction by the old identity, and what the next one says again. */
+async function handover(
+  { spec, directory, files, unwrapKeys }: Ceremony,
+  given: { zone: ZoneName; old: SigningKey; next: SigningKey; generation: number; keep: unknown },
+) {
+  const { zone, old, next, generation, keep } = given;
   const pipeline = spec.name;
-  const blobs = zone === BLOB_ZONE ? knownBlobs(pipeline, directory, next) : [];
   const listing = directory.list();
-  return [
-    identityEntry({ pipeline, zone, next, generation, by: old }),
-    ...signedAnew({ pipeline, zone, listing, by: next, blobs }),
-  ];
+  const { kids: here, ckks } = keysHere(files);
+  const kept: Kept = { here, ckks, named: keepOption(listing, zone, keep) };
+  const blobs = zone === BLOB_ZONE ? knownBlobs(pipeline, listing, next, kept) : NO_BLOBS;
+  const said = await signedAnew({ pipeline, zone, listing, by: next, kept, unwrapKeys });
+  return {
+    entries: [
+      identityEntry({ pipeline, zone, next, generation, by: old }),
+      ...said.entries,
+      ...blobs.entries,
+    ],
+    leftOut: [...said.leftOut, ...blobs.leftOut],
+  };
 }
+
+const NO_BLOBS: { readonly entries: readonly KeyEntry[]; readonly leftOut: readonly LeftOut[] } = {
+  entries: [],
+  leftOut: [],
+};
 
 /** The consumer's CKKS keys: chunks are in the topic already, and come again so that readers in any order find them. */
 function knownBlobs(
   pipeline: string,
-  directory: Ceremony["directory"],
-  identity: SigningKey,
-): KeyEntry[] {
+  { blobs, signers }: KeyListing,
+  ...[identity, kept]: [SigningKey, Kept]
+): typeof NO_BLOBS {
+  const believed = new Set(signers.filter(({ trusted }) => trusted).map(({ kid }) => kid));
   // Evaluation keys first, then public ones, by which they are used; both from the oldest on.
-  const oldestFirst = [...directory.list().blobs].sort(
-    (a, b) => a.purpose.localeCompare(b.purpose) || a.generation - b.generation,
-  );
-  return oldestFirst.flatMap(({ purpose, bytes, parameters, generation }) =>
-    blobEntries({ pipeline, purpose, bytes, parameters, generation, identity }),
+  const oldestFirst = blobs
+    .filter(({ by }) => by.some((kid) => believed.has(kid)))
+    .toSorted((a, b) => a.purpose.localeCompare(b.purpose) || a.generation - b.generation);
+  const generations = new Set<number>();
+  const leftOut: LeftOut[] = [];
+  for (const { purpose, generation, id } of oldestFirst) {
+    if (purpose !== "ckks-public") continue;
+    const left: LeftOut = { what: "ckks", name: purpose, kid: id, generation };
+    if (isKept(left, kept)) generations.add(generation);
+    else leftOut.push(left);
+  }
+  const entries = oldestFirst
+    .filter(({ generation }) => generations.has(generation))
+    .flatMap(({ purpose, bytes, parameters, generation }) =>
+      blobEntries({ pipeline, purpose, bytes, parameters, generation, identity }),
+    );
+  return { entries, leftOut };
+}
+
+/** `--keep`: ids of published keys of the zone, or `all`. @throws `usage` for what is none of them */
+function keepOption(listing: KeyListing, zone: ZoneName, value: unknown): Kept["named"] {
+  const wanted = value === undefined ? [] : [value].flat().map((one) => String(one).toLowerCase());
+  if (wanted.includes("all")) return "all";
+  const known = new Set([
+    ...listing.signers.filter((one) => one.zone === zone).map(({ kid }) => kid),
+    ...listing.recipients
+      .filter((one) => one.zone === zone)
+      .map(({ recipient }) => hex(recipient.kid)),
+    ...(zone === BLOB_ZONE ? listing.blobs.map(({ id }) => id) : []),
+  ]);
+  return new Set(
+    wanted.map((start) => {
+      const [found, more] = [...known].filter((kid) => kid.startsWith(start));
+      if (found !== undefined && more === undefined && KID_START.test(start)) return found;
+      throw new SealstreamError(
+        "usage",
+        `"${start}" is no key of ${zone} that is to be kept: --keep takes a key id of "sealstream keys list" (at least 8 digits), or all.`,
+      );
+    }),
   );
 }
+
+/** Each key that goes with the old identity, and what that means. */
+function sayWhatIsLeftOut(
+  { context, file }: Ceremony,
+  ...[zone, leftOut]: [ZoneName, readonly LeftOut[]]
+): void {
+  if (leftOut.length === 0) return;
+  for (const { what, name, kid, generation } of leftOut) {
+    context.print(
+      kid === null
+        ? `NOT KEPT  ${generation} data keys of ${name}: ${MEANING[what]}`
+        : `NOT KEPT  ${name}, generation ${generation}, ${kid}: ${MEANING[what]}`,
+    );
+  }
+  context.tell(
+    `What is not kept is believed only until the old identity is put away. If a key of those is yours, and not a thief's, run "sealstream keys rotate ${file} identity --zone ${zone}" again with --keep KID first; a grant is kept by "keys grant" with the same key. "sealstream keys rotate ${file} PURPOSE" puts a key of yours in the place of a thief's.`,
+  );
+}
+
+const MEANING: Readonly<Record<LeftOut["what"], string>> = {
+  signer: "its private half is not here; then what it signed is refused",
+  recipient: "its private half is not here; then nothing is sealed to it",
+  grant: "a third party's, and not named; then nothing is sealed to it",
+  ckks: "its secret key is not here; then nothing is encrypted or predicted under it",
+  "data-keys": "no key here opens them; then what is sealed under them is refused",
+};
 
 async function pin({ file, spec }: Ceremony, zone: ZoneName, next: SigningKey): Promise<void> {
   const before = spec.zones?.[zone] ?? [];

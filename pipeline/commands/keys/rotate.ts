@@ -4,13 +4,14 @@
  * The key file is on the disk before the entry is published, so that a stage that sees the entry finds the key. What was
  * cut off in between is finished by the next call: it publishes what is in the folder instead of making yet another key.
  */
-
+import { join } from "node:path";
 import { createConsumerKeys } from "../../ckks/keys.ts";
 import { DEFAULT_PARAMETERS } from "../../ckks/parameters.ts";
 import { readLedger } from "../../client/ledger.ts";
 import { ckksSecretFile, createFreshKey } from "../../crypto/key-ceremony.ts";
+import { publicHalfOf } from "../../crypto/key-ceremony-halves.ts";
 import { sealedTopics, topicsFor } from "../../crypto/key-ceremony-renew.ts";
-import type { KeyFile } from "../../crypto/key-file.ts";
+import { type KeyFile, keyFileName } from "../../crypto/key-file.ts";
 import {
   isPurpose,
   isSealedTopic,
@@ -54,7 +55,7 @@ export function rotate(
     identityOf(before, PURPOSES[purpose].zone);
     const [waiting] = unpublished(before, [purpose]);
     if (waiting === undefined) {
-      const made = await nextKey(purpose, nextGeneration(before, purpose));
+      const made = await nextKey(before, purpose);
       await writeSealed(before, [made], options["seal"]);
     } else {
       context.tell(
@@ -101,12 +102,37 @@ function nextGeneration({ directory, files }: Ceremony, purpose: Purpose): numbe
   return Math.max(published, newestFile(files, purpose)?.generation ?? 0) + 1;
 }
 
-async function nextKey(purpose: Purpose, generation: number): Promise<KeyFile> {
-  if (PURPOSES[purpose].kind !== "ckks-secret") return createFreshKey(purpose, generation);
-  const { secretKey } = await createConsumerKeys(DEFAULT_PARAMETERS);
-  const file = ckksSecretFile(secretKey, generation);
-  secretKey.fill(0);
-  return file;
+/**
+ * The next key, of the kind of the one before.
+ * @throws `key-forbidden` after a key in a service, unless a seal is named
+ */
+async function nextKey(ceremony: Ceremony, purpose: Purpose): Promise<KeyFile> {
+  const generation = nextGeneration(ceremony, purpose);
+  if (PURPOSES[purpose].kind === "ckks-secret") {
+    const { secretKey } = await createConsumerKeys(DEFAULT_PARAMETERS);
+    const file = ckksSecretFile(secretKey, generation);
+    secretKey.fill(0);
+    return file;
+  }
+  const before = keyBefore(ceremony, purpose);
+  if (before?.algorithm !== "kms") return createFreshKey(purpose, generation, before);
+  if (ceremony.options["seal"] !== undefined) return createFreshKey(purpose, generation);
+  throw inService(ceremony, purpose, generation);
+}
+
+/** The key that is replaced: the newest in the folder, else the one that is published. */
+function keyBefore({ directory, files }: Ceremony, purpose: Purpose) {
+  const newest = newestFile(files, purpose);
+  if (newest !== null) return publicHalfOf(newest);
+  return isUnwrap(purpose) ? directory.recipient(purpose) : null;
+}
+
+function inService({ root }: Ceremony, purpose: Purpose, generation: number): SealstreamError {
+  const path = join(root, PURPOSES[purpose].holder, keyFileName(purpose, generation));
+  return new SealstreamError(
+    "key-forbidden",
+    `${purpose} is a key in a service, and an open one in a file would protect less: make the next key there, write ${path} of kind kms with its URI and run this again, or name --seal for a key that is sealed in its file.`,
+  );
 }
 
 /** A secret of one stage, which nobody else hears of. */

@@ -61,11 +61,15 @@ function sealFor(
   return { kms, uri };
 }
 
-/** How the newest key of a folder is sealed; null for open ones and an empty folder. */
+/** How a key of a folder is sealed, encrypted PEM as well; null where all are open, and for an empty folder. */
 function sealedLike(folder: string, holder: KeyHolder): string | null {
   for (const key of folderSource(folder, false).list(holder)) {
     const form = key.read();
-    if ("pem" in form || form.sealed === null) continue;
+    if ("pem" in form) {
+      if (form.isEncrypted) return PASSPHRASE;
+      continue;
+    }
+    if (form.sealed === null) continue;
     return form.sealed.by === PASSPHRASE ? PASSPHRASE : form.sealed.uri;
   }
   return null;
