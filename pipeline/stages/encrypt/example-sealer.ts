@@ -10,6 +10,7 @@ import { encodeCbor } from "../../crypto/cbor.ts";
 import { createDataKey } from "../../crypto/data-key.ts";
 import { sealEnvelope } from "../../crypto/envelope.ts";
 import type { SigningKey } from "../../crypto/key-handles.ts";
+import type { Kms } from "../../crypto/kms/kms.ts";
 import { recipientNames } from "../../crypto/wrap/key-wrap.ts";
 import type { Recipient } from "../../crypto/wrap/types.ts";
 import type { OutputRecord } from "../../stream/contract.ts";
@@ -33,6 +34,8 @@ export interface SealOptions {
   readonly rotateAfterMs: number;
   readonly cipher: CipherName;
   readonly nowMs: number;
+  /** Wraps data keys for recipients whose key is in a service. */
+  readonly kms?: Kms | undefined;
 }
 
 export interface Sealed {
@@ -79,7 +82,7 @@ function isSpent(key: ExampleKey, options: SealOptions): boolean {
 async function makeKey(
   options: SealOptions,
 ): Promise<{ key: ExampleKey; announcement: OutputRecord }> {
-  const { pipeline, lane, signer, recipients, cipher, nowMs } = options;
+  const { pipeline, lane, signer, recipients, cipher, nowMs, kms } = options;
   const { dataKey, entry } = await createDataKey({
     pipeline,
     topic: "examples",
@@ -87,6 +90,7 @@ async function makeKey(
     recipients,
     signer,
     cipher,
+    kms,
   });
   return {
     key: { dataKey, recipients: recipientNames(recipients), sealed: 0, madeAtMs: nowMs },

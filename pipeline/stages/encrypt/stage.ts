@@ -157,7 +157,7 @@ async function encryptRows(
   },
 ): Promise<Made> {
   const { lane, keys, reader, options, nowMs } = by;
-  const { spec, signer } = options;
+  const { spec, signer, kms } = options;
   const examples = rows.filter((row): row is ExampleRow => row.kind === "example");
   const waiting = rows.filter((row): row is PredictRow => row.kind === "predict");
   let pack: SealedPack | null = null;
@@ -186,6 +186,7 @@ async function encryptRows(
     pipeline: spec.name,
     lane,
     signer,
+    kms,
     recipients: keys.examples,
     ...spec.encrypt.examples,
     nowMs,

@@ -1,7 +1,8 @@
 /** Data keys of examples as the pipeline file wants them: how old one may become, and which cipher it seals with. */
 import { randomBytes } from "node:crypto";
 import { expect, it } from "vitest";
-import { createEncryptStage } from "../../../pipeline/stages/encrypt/stage.ts";
+import { createRecipient } from "../../../pipeline/crypto/wrap/key-wrap.ts";
+import { createEncryptStage, type EncryptOptions } from "../../../pipeline/stages/encrypt/stage.ts";
 import { restoreState } from "../../../pipeline/stages/encrypt/state.ts";
 import { edited } from "../../spec/fixtures.ts";
 import { asRecords, makeZones, record, smallSpec } from "./fixtures.ts";
@@ -10,7 +11,7 @@ const zones = await makeZones("digits");
 const START = restoreState(null);
 
 /** A lane under the digits example with `more` behind its encrypt.examples. */
-async function openLane(more: string) {
+async function openLane(more: string, given: Partial<EncryptOptions> = {}) {
   const stage = createEncryptStage({
     spec: smallSpec((text) =>
       edited("rotateAfterRecords: 100000", `rotateAfterRecords: 100000${more}`, text),
@@ -23,6 +24,7 @@ async function openLane(more: string) {
     consumerKeyId: () => null,
     slotsPerPack: 4,
     random: randomBytes,
+    ...given,
   });
   return stage.openLane(0);
 }
@@ -61,4 +63,33 @@ it.each([
   const value = asRecords(outputs, "examples")[0]?.value ?? new Uint8Array(0);
   expect(Buffer.from(value.subarray(5, 8)).toString("hex")).toBe(algorithm);
   expect(state.key?.dataKey.cipher).toBe(cipher);
+});
+
+it("wraps the data key of examples for a recipient whose key is in a service", async () => {
+  const uri = "vault:transit/keys/lab";
+  const reader = createRecipient("reader", Buffer.from(uri), "kms");
+  const directory = zones.directory();
+  const asked: string[] = [];
+  const kms = {
+    schemes: ["vault"],
+    wrap: async (at: string) => {
+      asked.push(at);
+      return Uint8Array.of(1);
+    },
+    unwrap: async () => null,
+    publicKey: async () => null,
+  };
+  const lane = await openLane("", {
+    kms,
+    directory: {
+      ...directory,
+      recipientsFor: (topic, audience) => [
+        ...(directory.recipientsFor(topic, audience) ?? []),
+        reader,
+      ],
+    },
+  });
+  const { outputs } = await lane.process([record(0)], START, 0);
+  expect(outputs.map(({ role }) => role)).toEqual(["keys", "examples"]);
+  expect(asked).toEqual([uri]);
 });
