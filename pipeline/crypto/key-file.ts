@@ -15,7 +15,14 @@
 import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
 import { SealstreamError } from "../errors.ts";
 import { PRIVATE_KEY_BYTES } from "./key-handles.ts";
-import { isPurpose, type KeyHolder, type KeyKind, PURPOSES, type Purpose } from "./key-purposes.ts";
+import {
+  isBoxPurpose,
+  isPurpose,
+  type KeyHolder,
+  type KeyKind,
+  PURPOSES,
+  type Purpose,
+} from "./key-purposes.ts";
 import { parseSealed, type Sealed } from "./key-seal-form.ts";
 
 /** What a file may hold: a purpose for unwrapping may also be a key of another algorithm, or one in a service. */
@@ -85,9 +92,9 @@ export function parseKeyFileName(name: string): KeyFileName | null {
 /** True when a key of this kind can serve the purpose. */
 export function takesKind(purpose: Purpose, kind: KeyFileKind): boolean {
   const own = PURPOSES[purpose].kind;
-  return (
-    kind === own || (own === "x25519" && (kind === "p-256" || kind === "rsa" || kind === "kms"))
-  );
+  if (kind === own) return true;
+  if (kind === "kms") return own === "x25519" && !isBoxPurpose(purpose);
+  return own === "x25519" && (kind === "p-256" || kind === "rsa");
 }
 
 /**
@@ -103,6 +110,7 @@ export function createKeyFile(
   const { holder } = PURPOSES[purpose];
   const kind = options.kind ?? PURPOSES[purpose].kind;
   const generation = options.generation ?? FIRST_GENERATION;
+  assertMayBeAway(purpose, kind, `A key of ${purpose}`);
   if (!takesKind(purpose, kind) || !hasRightForm(kind, material) || !isGeneration(generation)) {
     throw new SealstreamError("key-invalid", `The material of ${purpose} has the wrong form.`);
   }
@@ -151,6 +159,7 @@ export function parseKeyFileForm(json: string, purpose: Purpose, where: string):
     throw wrong(`is no key file of version 1 or ${KEY_FILE_VERSION}`);
   }
   if (fields.get("purpose") !== purpose) throw wrong(`is not a key for ${purpose}`);
+  assertMayBeAway(purpose, fields.get("kind"), where);
   const kind = kindOf(fields.get("kind"), purpose, version);
   if (kind === null) throw wrong(`is not of kind ${PURPOSES[purpose].kind}`);
   const generation = version === 1 ? FIRST_GENERATION : fields.get("generation");
@@ -181,6 +190,15 @@ export function parseKeyFile(json: string, purpose: Purpose, where: string): Key
     throw new SealstreamError("key-invalid", `${where} is sealed: open its folder first.`);
   }
   return form;
+}
+
+/** @throws `key-invalid` for a key in a service to which values are sealed one by one */
+function assertMayBeAway(purpose: Purpose, kind: unknown, where: string): void {
+  if (kind !== "kms" || !isBoxPurpose(purpose)) return;
+  throw new SealstreamError(
+    "key-invalid",
+    `${where} cannot be in a key management service: what is sealed to ${purpose} is opened with a key file only.`,
+  );
 }
 
 /** True for bytes that a key of this kind can have; whether they are a key, the handle made of them says. */

@@ -34,6 +34,7 @@ import {
   BLOB_ZONE,
   type BlobPurpose,
   type GrantTopic,
+  isBoxPurpose,
   isGrantTopic,
   isSealedTopic,
   isStageSigning,
@@ -270,6 +271,8 @@ function decodeRecipient(
   if (zone !== PURPOSES[purpose].zone) return null;
   const key = publicKeyIn(isSecond ? map : { ...map, algorithm: FIRST_ALGORITHM });
   if (key === null || isSecond === (key.algorithm === FIRST_ALGORITHM)) return null;
+  // What is sealed to directly, a record at a time, has no service to ask.
+  if (key.algorithm === "kms" && isBoxPurpose(purpose)) return null;
   return { type: "recipient", generation, purpose, ...key };
 }
 

@@ -174,6 +174,14 @@ export function isUnwrap(text: string): text is UnwrapPurpose {
   return isPurpose(text) && PURPOSES[text].kind === "x25519";
 }
 
+/**
+ * True for keys to which single values are sealed (sealed-box.ts): dead letters, and the record ids of packs. Whoever
+ * seals them has no service at hand, so such a key is never in one.
+ */
+export function isBoxPurpose(purpose: Purpose): boolean {
+  return isUnwrap(purpose) && (purpose === "consumer-unwrap" || purpose.endsWith("-dead-letter"));
+}
+
 /** True when `text` is a topic sealed under data keys. */
 export function isSealedTopic(text: string): text is SealedTopic {
   return Object.hasOwn(SEALED_TOPICS, text);

@@ -2,7 +2,14 @@
 import { generateKeyPairSync, type KeyObject } from "node:crypto";
 import { chmodSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { createKeyFile } from "../../pipeline/crypto/key-file.ts";
+import { createKeyFile, parseKeyFile, takesKind } from "../../pipeline/crypto/key-file.ts";
+import {
+  isBoxPurpose,
+  isPurpose,
+  isUnwrap,
+  PURPOSES,
+  type Purpose,
+} from "../../pipeline/crypto/key-purposes.ts";
 import { writeKeyFiles } from "../../pipeline/crypto/key-store.ts";
 
 import { folder, open, pem, pkcs8, root, rsa, thrown, train } from "./key-folders.ts";
@@ -100,4 +107,30 @@ describe("the environment", () => {
     expect(twice.code).toBe("key-invalid");
     expect(twice.message).toContain("both generation 1");
   });
+});
+
+test("a key to which values are sealed one by one is in no service: its file is refused, made or read", async () => {
+  const uri = Buffer.from("vault:transit/keys/x");
+  const local = (purpose: Purpose) =>
+    [
+      "consumer-unwrap",
+      "owner-dead-letter",
+      "training-dead-letter",
+      "prediction-dead-letter",
+    ].includes(purpose);
+  for (const purpose of Object.keys(PURPOSES).filter(isPurpose).filter(isUnwrap)) {
+    expect(isBoxPurpose(purpose), purpose).toBe(local(purpose));
+    const { code, message } = await thrown(() => createKeyFile(purpose, uri, { kind: "kms" }));
+    expect(code, purpose).toBe(local(purpose) ? "key-invalid" : "nothing");
+    expect(message.includes("key management service"), purpose).toBe(local(purpose));
+    const fields = { version: 2, kind: "kms", purpose, generation: 1, material: uri.toString() };
+    const read = await thrown(() => parseKeyFile(JSON.stringify(fields), purpose, "the file"));
+    expect(read.code, purpose).toBe(local(purpose) ? "key-invalid" : "nothing");
+    expect(read.message.includes("the file cannot be in a key"), purpose).toBe(local(purpose));
+    expect(takesKind(purpose, "p-256"), purpose).toBe(true);
+  }
+  for (const purpose of ["owner-signing", "split"] as const) {
+    expect(isBoxPurpose(purpose)).toBe(false);
+    expect(takesKind(purpose, "kms")).toBe(false);
+  }
 });

@@ -47,9 +47,20 @@ export interface VaultHttp {
 
 const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/;
 const MAX_ANSWER_BYTES = 64 * 1024;
-/** A ciphertext that an RSA key does not open is answered with 500, as if the service had failed. */
-const RSA_REFUSAL = "failed to RSA decrypt the ciphertext";
-const NO_SUCH_KEY = "encryption key not found";
+/**
+ * What the service says of a ciphertext that is not of this key; whatever else has status 400 may come from a proxy, or
+ * say nothing of the ciphertext, and a refusal is for good. The one of RSA keys has 500, as if the service had failed.
+ */
+const REFUSALS = [
+  "message authentication failed",
+  "invalid ciphertext",
+  "missing ciphertext to decrypt",
+  "version is disallowed by policy",
+  "failed to RSA decrypt the ciphertext",
+];
+const NO_SUCH_KEY = ["encryption key not found"];
+/** Of a role that cannot log in. */
+const NO_SUCH_ROLE = ["invalid role", "invalid secret", "missing role_id", "missing secret_id"];
 
 /** @throws `usage` for an address that is none, or would carry the token unencrypted */
 export function createVaultHttp(options: VaultOptions): VaultHttp {
@@ -127,10 +138,13 @@ function judge(status: number, text: string, afterMs: number | null): Attempt<An
   const data = status === 200 ? dataOf(text) : null;
   if (data !== null) return done({ status: "ok", data });
   if (status === 403) return done({ status: "denied" });
-  const noKey = status === 400 && text.includes(NO_SUCH_KEY);
-  if (status === 404 || noKey) return done({ status: "missing" });
-  const refused = status === 500 && text.includes(RSA_REFUSAL);
-  if (status === 400 || refused) return done({ status: "refused" });
+  if (status === 404) return done({ status: "missing" });
+  const errors = status === 400 || status === 500 ? errorsOf(text) : [];
+  const says = (sentences: readonly string[]) =>
+    errors.some((error) => sentences.some((sentence) => error.includes(sentence)));
+  if (says(NO_SUCH_KEY)) return done({ status: "missing" });
+  if (says(NO_SUCH_ROLE)) return done({ status: "denied" });
+  if (says(REFUSALS)) return done({ status: "refused" });
   return again(status === 200 ? "an answer of unknown form" : `status ${status}`, afterMs);
 }
 
@@ -154,16 +168,25 @@ async function readText(response: Response): Promise<string | null> {
 
 /** `data` (or `auth`) of an answer, else null. */
 function dataOf(text: string): Readonly<Record<string, unknown>> | null {
-  let parsed: unknown;
+  const { data, auth } = objectOf(text);
+  return isRecord(data) ? data : isRecord(auth) ? auth : null;
+}
+
+/** What the service says is wrong; none when somebody else answered. */
+function errorsOf(text: string): readonly string[] {
+  const { errors } = objectOf(text);
+  return Array.isArray(errors) ? errors.filter((error) => typeof error === "string") : [];
+}
+
+/** The object that an answer is; an empty one for anything else. */
+function objectOf(text: string): Readonly<Record<string, unknown>> {
   try {
-    parsed = JSON.parse(text);
+    const parsed: unknown = JSON.parse(text);
+    return isRecord(parsed) ? parsed : {};
   } catch {
     // Because a proxy may answer in place of the service, with anything.
-    return null;
+    return {};
   }
-  if (!isRecord(parsed)) return null;
-  const { data, auth } = parsed;
-  return isRecord(data) ? data : isRecord(auth) ? auth : null;
 }
 
 export function isRecord(value: unknown): value is Record<string, unknown> {

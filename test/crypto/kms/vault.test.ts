@@ -192,6 +192,57 @@ describe("a service in trouble", () => {
     },
   );
 
+  const foreign: [string, string][] = [
+    ["HTML", "<html>400 Bad Request: invalid ciphertext</html>"],
+    ["nothing", ""],
+    ["another object", '{"error":"invalid ciphertext"}'],
+    ["errors that are no list", '{"errors":"invalid ciphertext"}'],
+    ["errors that are no texts", '{"errors":[{"x":"invalid ciphertext"}]}'],
+    ["a sentence that says nothing of the ciphertext", '{"errors":["a-secret"]}'],
+  ];
+  test.each(foreign)("or a proxy, whose status 400 with %s is no refusal", async (_, text) => {
+    const { kms } = client();
+    const wrapped = await wrap(kms);
+    let left = 1;
+    vault.state.interfere = ({ path }, response) => {
+      if (left === 0 || !path.includes("/decrypt/")) return false;
+      left -= 1;
+      response.writeHead(400).end(text);
+      return true;
+    };
+    expect(await kms.unwrap(URI, wrapped, BINDING)).toEqual(KEY);
+    left = Number.POSITIVE_INFINITY;
+    const { code, message } = await failure(kms.unwrap(URI, wrapped, BINDING));
+    expect(code).toBe("kms-unavailable");
+    expect(message).toContain("status 400");
+    expect(message).not.toContain("a-secret");
+  });
+
+  // As OpenBao 2.4.0 answered, each to a ciphertext that was changed in another way.
+  const refusals: [number, string][] = [
+    [400, "cipher: message authentication failed"],
+    [400, "chacha20poly1305: message authentication failed"],
+    [400, "invalid ciphertext length"],
+    [400, "invalid ciphertext: could not decode base64"],
+    [400, "invalid ciphertext: version is too new"],
+    [400, "ciphertext or signature version is disallowed by policy (too old)"],
+    [
+      500,
+      "1 error occurred:\n\t* failed to RSA decrypt the ciphertext: crypto/rsa: decryption error\n\n",
+    ],
+  ];
+  test.each(refusals)("is told from one that refuses: %i %s", async (status, error) => {
+    const { kms, slept } = client();
+    const wrapped = await wrap(kms);
+    vault.state.interfere = ({ path }, response) => {
+      if (!path.includes("/decrypt/")) return false;
+      response.writeHead(status).end(JSON.stringify({ errors: [error] }));
+      return true;
+    };
+    expect(await kms.unwrap(URI, wrapped, BINDING)).toBeNull();
+    expect(slept).toEqual([]);
+  });
+
   test("that redirects does not get the token elsewhere", async () => {
     const { kms } = client({ totalMs: 300 });
     const elsewhere = await startFakeVault();
