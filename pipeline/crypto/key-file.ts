@@ -148,7 +148,7 @@ export function parseKeyFileForm(json: string, purpose: Purpose, where: string):
     parsed = JSON.parse(json);
   } catch {
     // Because a corrupt file is reported without the parser's message, which quotes the content.
-    throw wrong("is not JSON");
+    throw isCutOff(json) ? unfinished(where) : wrong("is not JSON");
   }
   if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) {
     throw wrong("is no key file");
@@ -178,6 +178,19 @@ export function parseKeyFileForm(json: string, purpose: Purpose, where: string):
     throw wrong("holds material of the wrong form");
   }
   return { kind, purpose, generation, material, sealed: null };
+}
+
+/** Every key file ends with its object: one that does not was never written to its end, or lost it. */
+function isCutOff(json: string): boolean {
+  return !json.trimEnd().endsWith("}");
+}
+
+/** Keys are published when their files are complete, so one that was cut off while it was written is nobody's yet. */
+function unfinished(where: string): SealstreamError {
+  return new SealstreamError(
+    "key-invalid",
+    `${where} is unfinished: if a keys command was stopped while it wrote it, remove it and run the command again; else restore it from a backup.`,
+  );
 }
 
 /**

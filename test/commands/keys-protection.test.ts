@@ -3,9 +3,11 @@ import { generateKeyPairSync } from "node:crypto";
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, test, vi } from "vitest";
+import { createFreshKey } from "../../pipeline/crypto/key-ceremony.ts";
+import { publicHalfOf, publicPem } from "../../pipeline/crypto/key-ceremony-halves.ts";
 import { createKeyFile } from "../../pipeline/crypto/key-file.ts";
 import type { Purpose } from "../../pipeline/crypto/key-purposes.ts";
-import { writeKeyFiles } from "../../pipeline/crypto/key-store.ts";
+import { openKeyStore, readKeyFiles, writeKeyFiles } from "../../pipeline/crypto/key-store.ts";
 import { type KeysTopic, type KeysWorld, keysTopic, keysWorld } from "./keys-world.ts";
 
 const kafka = vi.hoisted((): { topic: KeysTopic | null } => ({ topic: null }));
@@ -84,5 +86,58 @@ describe("keys rotate", () => {
     expect(existsSync(join(world.root, "train/training-unwrap.2.key"))).toBe(false);
     await world.run("rotate", { seal: "passphrase" }, purpose);
     expect(second(world)).toMatchObject({ kind: "x25519", sealed: { kdf: "scrypt" } });
+  });
+});
+
+test("a key file that was cut off while it was written is told as that, and made again", async () => {
+  const world = await withKey(({ root }) =>
+    writeKeyFiles(root, [createFreshKey("training-unwrap")]),
+  );
+  const path = join(world.root, "train/training-unwrap.2.key");
+  for (const text of ["", '{"version":2,"kind":"x25519","mater']) {
+    writeFileSync(path, text, { mode: 0o600 });
+    const opened = openKeyStore({ folder: join(world.root, "train"), holder: "train" });
+    await expect(opened).rejects.toThrow(
+      /2\.key is unfinished.*remove it and run the command again/,
+    );
+    await expect(world.run("rotate", {}, "training-unwrap")).rejects.toThrow(/unfinished/);
+    rmSync(path);
+  }
+  await world.run("rotate", {}, "training-unwrap");
+  expect(second(world)).toMatchObject({ generation: 2 });
+});
+
+describe("keys grant", () => {
+  const given = async (world: KeysWorld, name: string, topic: string, purpose: Purpose | null) => {
+    const pem = join(world.folder, `${name}.pem`);
+    const file = (await readKeyFiles(world.root)).find((one) => one.purpose === purpose);
+    const half = file === undefined ? null : publicHalfOf(file);
+    const fresh = generateKeyPairSync("x25519").publicKey;
+    if (half !== null) writeFileSync(pem, publicPem(half)!);
+    else if (!existsSync(pem)) writeFileSync(pem, fresh.export({ format: "pem", type: "spki" }));
+    return { topic, name, publicKey: pem };
+  };
+
+  test("refuses a key that is published for anything else", async () => {
+    const world = await withKey(({ root }) =>
+      writeKeyFiles(root, [createFreshKey("training-unwrap")]),
+    );
+    for (const purpose of ["owner-dead-letter", "training-unwrap", "model-unwrap"] as const) {
+      if (purpose === "model-unwrap") await world.run("create", { zone: "prediction" });
+      const options = await given(world, "mallory", "records", purpose);
+      await expect(world.run("grant", options)).rejects.toThrow(/ask mallory for one/);
+      rmSync(join(world.folder, "mallory.pem"));
+    }
+    await world.run("grant", await given(world, "support", "records", null));
+    await world.run("grant", await given(world, "support", "examples", null));
+    const taken = { ...(await given(world, "support", "examples", null)), name: "mallory" };
+    await expect(world.run("grant", taken)).rejects.toThrow(/the key of support already/);
+    expect(
+      world
+        .directory()
+        .grants("records")
+        .map(({ name }) => name),
+    ).toEqual(["support"]);
+    expect(world.directory().grants("examples")).toHaveLength(1);
   });
 });

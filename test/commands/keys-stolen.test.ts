@@ -127,6 +127,29 @@ describe("keys rotate identity", () => {
   });
 });
 
+test("generations that a thief used up do not count once he is not believed", async () => {
+  const world = await created(["training"]);
+  const identity = await thief(world, "training-identity");
+  const evil = freshSigner("training-identity");
+  const { publicKey } = evil;
+  identity.say({ type: "identity", generation: 2, zone: "training", publicKey });
+  const pipeline = world.spec().name;
+  const key = { algorithm: "x25519", publicKey: reader(world, "thief").raw } as const;
+  const purpose = "training-unwrap" as const;
+  const payload = { type: "recipient", purpose, generation: 999_999_999, ...key } as const;
+  world.append([signEntry({ pipeline, payload, signer: evil })]);
+  expect(world.directory().recipient(purpose)?.publicKey).toEqual(key.publicKey);
+  await expect(world.run("rotate", {}, purpose)).rejects.toThrow();
+  // In the topic alone, as the file of another zone has it.
+  identity.say({ type: "revocation", generation: 1, zone: "training", kid: evil.kid });
+  await world.run("rotate", {}, purpose);
+  const [newest] = await world.unwrap(purpose);
+  expect(world.directory().recipient(purpose)?.kid).toEqual(newest?.kid);
+  const files = await readKeyFiles(world.root);
+  const own = files.filter((file) => file.purpose === purpose);
+  expect(own.map(({ generation }) => generation).toSorted()).toEqual([1, 2]);
+});
+
 describe("keys revoke", () => {
   test("writes the file also when the topic cannot be written, and finishes with the same command", async () => {
     const world = await created(["owner"]);

@@ -25,7 +25,7 @@ import { type CommandContext, EXIT } from "../context.ts";
 import type { Options } from "../options.ts";
 import { type Ceremony, withCeremonies, zonesOption } from "./ceremony.ts";
 import { editFile } from "./pin-file.ts";
-import { missingEntries, publishedGeneration, unpublished } from "./publish-missing.ts";
+import { missingEntries, unpublished, wasPublished } from "./publish-missing.ts";
 import { writeSealed } from "./seal-option.ts";
 
 export function create(context: CommandContext, file: string, options: Options): Promise<number> {
@@ -72,7 +72,7 @@ function missingPurposes(
   return zones.flatMap(purposesOf).filter((purpose) => {
     const { kind, zone } = PURPOSES[purpose];
     if (here.has(purpose) || (kind === "secret" && spec.zones?.[zone].length)) return false;
-    return publishedGeneration(listing, purpose) === 0;
+    return !wasPublished(listing, purpose);
   });
 }
 

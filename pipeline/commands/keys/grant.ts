@@ -5,8 +5,11 @@
  * are wrapped for the third party too, unless `--from-now`.
  */
 import { existsSync, readFileSync } from "node:fs";
+import type { KeyListing } from "../../crypto/directory.ts";
 import { readerFrom } from "../../crypto/key-ceremony-halves.ts";
+import { keysHere } from "../../crypto/key-ceremony-list.ts";
 import { signEntry } from "../../crypto/key-entries.ts";
+import type { KeyFile } from "../../crypto/key-file.ts";
 import { hex } from "../../crypto/key-handles.ts";
 import { isGrantName } from "../../crypto/key-payload.ts";
 import {
@@ -60,12 +63,17 @@ export function grant(context: CommandContext, file: string, options: Options): 
   });
 }
 
-/** The grant's own generation when this key has it already, else the next one. @throws `key-forbidden` for a revoked key */
+/**
+ * The grant's own generation when this key has it already, else the next one.
+ * @throws `key-forbidden` for a revoked key, and for one that is somebody else's
+ */
 function nextGeneration(
-  { directory }: Ceremony,
+  ceremony: Ceremony,
   ...[topic, name, { kid }]: [GrantTopic, string, Recipient]
 ): number {
-  const { recipients, revoked } = directory.list();
+  const listing = ceremony.directory.list();
+  const { recipients, revoked } = listing;
+  assertReadersOwn(listing, ceremony.files, { name, kid: hex(kid) });
   if (revoked.includes(hex(kid))) {
     throw new SealstreamError(
       "key-forbidden",
@@ -77,6 +85,24 @@ function nextGeneration(
   );
   const current = known.find((one) => one.current && hex(one.recipient.kid) === hex(kid));
   return current?.generation ?? Math.max(0, ...known.map((one) => one.generation)) + 1;
+}
+
+/** Revoking a reader revokes its key, whatever else that is: so one that is published for anything else is refused. */
+function assertReadersOwn(
+  { signers, recipients }: KeyListing,
+  files: readonly KeyFile[],
+  { name, kid }: { readonly name: string; readonly kid: string },
+): void {
+  const others = recipients
+    .filter(({ recipient }) => hex(recipient.kid) === kid)
+    .flatMap(({ of }) => ("purpose" in of ? [of.purpose] : of.name === name ? [] : [of.name]));
+  const isOurs = signers.some((one) => one.kid === kid) || keysHere(files).kids.has(kid);
+  const [other] = isOurs ? [...others, "a zone of this pipeline"] : others;
+  if (other === undefined) return;
+  throw new SealstreamError(
+    "key-forbidden",
+    `The key ${kid} is the key of ${other} already: ask ${name} for one that is its own.`,
+  );
 }
 
 /** @throws `usage` */

@@ -20,14 +20,30 @@ import {
 } from "../../crypto/key-purposes.ts";
 import { type Ceremony, identityOf } from "./ceremony.ts";
 
-/** Of a purpose, the newest generation that was ever published; 0 for none. */
-export function publishedGeneration({ signers, recipients, blobs }: KeyListing, purpose: Purpose) {
+/**
+ * Of a purpose, the newest generation that is published and believed; 0 for none. What a revoked identity said does not
+ * count: a thief could use up every generation that there is.
+ */
+export function publishedGeneration(listing: KeyListing, purpose: Purpose): number {
+  const { signers, recipients, blobs } = listing;
+  const believed = new Set(signers.filter(({ trusted }) => trusted).map(({ kid }) => kid));
   const found = [
-    ...signers.filter((one) => one.purpose === purpose),
-    ...recipients.filter(({ of }) => "purpose" in of && of.purpose === purpose),
-    ...(purpose === "ckks-secret" ? blobs : []),
+    ...signers.filter((one) => one.purpose === purpose && one.trusted),
+    ...recipients.filter(({ of, trusted }) => "purpose" in of && of.purpose === purpose && trusted),
+    ...(purpose === "ckks-secret"
+      ? blobs.filter(({ by }) => by.some((kid) => believed.has(kid)))
+      : []),
   ];
   return Math.max(0, ...found.map(({ generation }) => generation));
+}
+
+/** Whether a key of a purpose was ever published, believed or not. */
+export function wasPublished({ signers, recipients, blobs }: KeyListing, purpose: Purpose) {
+  if (purpose === "ckks-secret") return blobs.length > 0;
+  return (
+    signers.some((one) => one.purpose === purpose) ||
+    recipients.some(({ of }) => "purpose" in of && of.purpose === purpose)
+  );
 }
 
 /** The newest key file of a purpose. */
