@@ -156,13 +156,12 @@ function look(
     return NOTHING;
   };
   if (node === undefined) return refuse("unknown-field");
-  // Also where it is expected in clear: the file may have said otherwise when the record was written.
-  if (isSealedField(value)) return open(value, path, looking);
   switch (node.kind) {
     case "clear":
+      // Never opened, whatever it looks like: a person may have typed it, and nobody sealed it for this place.
       return value;
     case "sealed":
-      return refuse("not-sealed");
+      return isSealedField(value) ? open(value, path, looking) : refuse("not-sealed");
     case "array":
       if (!Array.isArray(value)) return refuse("unknown-field");
       return value.map((one, index) => {

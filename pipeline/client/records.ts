@@ -42,7 +42,10 @@ export interface RecordReaderOptions {
   readonly from?: ((lane: number) => number | null) | undefined;
   /** Highest sequence of a lane that was read before; what is not above it is refused as replayed. */
   readonly lastSequence?: ((lane: number) => number | null) | undefined;
-  /** How long to wait for a data key that is not in `keys` yet, in ms. */
+  /**
+   * How long a lane waits for data keys that are not in `keys` yet, in ms: for all of them together until one comes, since
+   * anybody who may write to the topic can name keys that never will.
+   */
   readonly keyWaitMs?: number | undefined;
 }
 
@@ -58,7 +61,11 @@ const DATA_KEY = /^data-key\/([0-9a-f]{32})$/;
 interface KeyView {
   findKey(kid: Uint8Array): ReturnType<ReturnType<typeof createKeyDirectory>["findDataKey"]>;
   isAnnounced(kid: Uint8Array): boolean;
-  /** Reads on to what is there now; one reading at a time. */
+  /** How many data keys were announced so far. */
+  announcements(): number;
+  /** While a service unwraps a data key. */
+  isBusy(): boolean;
+  /** Reads on to what is there at the call; one reading at a time. */
   refresh(): Promise<void>;
 }
 
@@ -71,6 +78,7 @@ function createKeyView({ client, spec, keys }: RecordReaderOptions): KeyView {
     ...{ unwrapKeys: () => keys, blobPurposes: [] },
   });
   const announced = new Set<string>();
+  let announcements = 0;
   let position: number | undefined;
   let reading: Promise<void> | null = null;
 
@@ -85,6 +93,7 @@ function createKeyView({ client, spec, keys }: RecordReaderOptions): KeyView {
         position = offset + 1;
         const name = DATA_KEY.exec(Buffer.from(key ?? []).toString("latin1"))?.[1];
         if (directory.apply(key, value) === "refused" || name === undefined) return;
+        if (!announced.has(name)) announcements += 1;
         announced.add(name);
         const [oldest] = announced;
         if (announced.size > MOST_ANNOUNCED && oldest !== undefined) announced.delete(oldest);
@@ -96,30 +105,69 @@ function createKeyView({ client, spec, keys }: RecordReaderOptions): KeyView {
     findKey: (kid) => directory.findDataKey(kid, "records"),
     // While a key in a service is being asked, nobody knows whether it opens.
     isAnnounced: (kid) => announced.has(hex(kid)) && !directory.isBusy(),
-    refresh() {
+    announcements: () => announcements,
+    isBusy: () => directory.isBusy(),
+    async refresh() {
+      // A reading under way may have passed what came since; the one after it has not begun.
+      await reading;
       reading ??= read().finally(() => {
         reading = null;
       });
-      return reading;
+      await reading;
     },
   };
 }
 
-/** Judges a record; reads `keys` on while a data key is unknown, until the limit. */
+/**
+ * How long a lane still waits for keys that nobody has announced: all its records together, and anew once one has been.
+ * Whoever may write to the topic can name as many such keys as it likes.
+ */
+interface LanePatience {
+  /** Takes a wait of {@link LOOK_AGAIN_MS}, or says that there is none left. @param waitedMs for this record */
+  takeWait(waitedMs: number): boolean;
+}
+
+function createLanePatience(view: KeyView, keyWaitMs: number): LanePatience {
+  let leftMs = keyWaitMs;
+  let announcements = view.announcements();
+  return {
+    takeWait(waitedMs) {
+      if (view.announcements() !== announcements) {
+        announcements = view.announcements();
+        leftMs = keyWaitMs;
+      }
+      // What a service unwraps was announced, and comes or fails by itself.
+      if (view.isBusy()) return waitedMs < keyWaitMs;
+      if (leftMs <= 0) return false;
+      leftMs -= LOOK_AGAIN_MS;
+      return true;
+    },
+  };
+}
+
+/**
+ * Judges a record; reads `keys` on while a data key is unknown, until the limit. It is read on at least once, which finds
+ * every key that was announced before the record could be seen.
+ */
 async function judgeWithKeys(
-  lane: RecordLane,
+  { believed, view, patience }: ReadingLane,
   record: LaneInput,
-  view: KeyView,
-  { keyWaitMs = KEY_WAIT_MS, signal }: RecordReaderOptions,
+  signal: AbortSignal,
 ): Promise<RecordStep> {
-  let step = lane.judge(record);
+  let step = believed.judge(record);
   for (let waitedMs = 0; step.waits && !signal.aborted; waitedMs += LOOK_AGAIN_MS) {
     await view.refresh();
-    step = lane.judge(record);
-    if (!step.waits || waitedMs >= keyWaitMs) break;
+    step = believed.judge(record);
+    if (!step.waits || !patience.takeWait(waitedMs)) break;
     await sleep(LOOK_AGAIN_MS, undefined, { signal }).catch(() => undefined);
   }
   return step;
+}
+
+interface ReadingLane {
+  readonly believed: RecordLane;
+  readonly view: KeyView;
+  readonly patience: LanePatience;
 }
 
 /** Committed records of a partition; without `follow` up to what is there at the start. */
@@ -154,12 +202,13 @@ async function* readLane(
     ...{ pipeline: spec.name, lane, tree, findKey: view.findKey, isAnnounced: view.isAnnounced },
     lastSequence: options.lastSequence?.(lane),
   });
+  const patience = createLanePatience(view, options.keyWaitMs ?? KEY_WAIT_MS);
   const from = options.from?.(lane) ?? null;
   for await (const record of fetchRecords(options, topicName(spec.name, "records"), {
     lane,
     from,
   })) {
-    const step = await judgeWithKeys(believed, record, view, options);
+    const step = await judgeWithKeys({ believed, view, patience }, record, signal);
     if (signal.aborted) {
       return;
     }
