@@ -27,7 +27,8 @@ if (why !== null) console.warn(`SKIPPED: the drill with a real OpenBao (${why})`
 /** Above what each of the first troubles takes, below what the last one does. */
 const PATIENCE_MS = 6_000;
 const TROUBLE_MS = 2_500;
-const RECORDS = 640;
+/** A tenth of them validates, give or take: one update less than all of them would make is safe to wait for. */
+const RECORDS = 384;
 const AGAIN = 75;
 
 interface Service {
@@ -185,14 +186,16 @@ describe.each(SERVICES)("%s", (_name, isThere, startService) => {
     "that is away for too long stops train with one sentence, and it goes on after that",
     async () => {
       const before = model();
-      gate.state.mood = "away";
+      // Wrapping still works, so that train gets examples that it cannot open.
+      gate.state.mood = "half-away";
       await pipeline.produce(records.slice(RECORDS / 2));
       await untilStages(stages, "train stops", () => exits("train").length > 0);
       expect(exits("train")[0]).toContain(`exit code ${AGAIN}`);
       expect(exits("train")[0]).not.toContain('"willRestart":null');
+      gate.state.mood = "away";
       const said = log()
         .split("\n")
-        .filter((line) => /does not serve/.test(line));
+        .filter((line) => line.startsWith("train: The key management"));
       expect(said[0]).toMatch(
         /management service at http:\S+ does not serve .* then start again\.$/,
       );
