@@ -25,8 +25,10 @@ const why = openbaoIsMissing();
 if (why !== null) console.warn(`SKIPPED: the drill with a real OpenBao (${why})`);
 
 /** Above what each of the first troubles takes, below what the last one does. */
-const PATIENCE_MS = 6_000;
+const PATIENCE_MS = 12_000;
 const TROUBLE_MS = 2_500;
+/** Between two troubles, so that they do not add up to one that is longer than the patience. */
+const CALM_MS = 1_500;
 /** A tenth of them validates, give or take: one update less than all of them would make is safe to wait for. */
 const RECORDS = 384;
 const AGAIN = 75;
@@ -173,6 +175,7 @@ describe.each(SERVICES)("%s", (_name, isThere, startService) => {
           () => gate.state.count[trouble] > before,
         );
         await mood(trouble, TROUBLE_MS);
+        await mood("well", CALM_MS);
       }
       await produced;
       await untilStages(stages, "all is trained on", () => model() >= half / 64 - 1);
