@@ -6,7 +6,8 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 
-export type Mood = "well" | "slow" | "throttling" | "away";
+/** `half-away`: nothing is unwrapped any more, all else is answered. */
+export type Mood = "well" | "slow" | "throttling" | "half-away" | "away";
 
 const SLOW_MS = 400;
 
@@ -15,7 +16,7 @@ export async function startKmsGate(upstream: string) {
   const state = {
     mood: "well" as Mood,
     /** Requests by mood, and what was asked of the service while it was well or slow. */
-    count: { well: 0, slow: 0, throttling: 0, away: 0 },
+    count: { well: 0, slow: 0, throttling: 0, "half-away": 0, away: 0 },
     decrypted: 0,
   };
 
@@ -38,7 +39,8 @@ export async function startKmsGate(upstream: string) {
     request.on("end", async () => {
       const { mood } = state;
       state.count[mood] += 1;
-      if (mood === "away") {
+      const isUnwrapping = request.url?.includes("/decrypt/") === true;
+      if (mood === "away" || (mood === "half-away" && isUnwrapping)) {
         request.socket.destroy();
         return;
       }
