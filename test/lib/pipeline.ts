@@ -56,6 +56,8 @@ export interface MakeOptions {
   readonly environment?: Readonly<Record<string, string>>;
   /** Folder of the example that the pipeline file is of. */
   readonly example?: "digits" | "clinic";
+  /** Options of each call of `keys create`; one call without any by default. */
+  readonly createKeys?: readonly (readonly string[])[];
   /** Called before topics and keys are made. */
   readonly before?: (pipeline: TestPipeline) => Promise<void>;
 }
@@ -138,7 +140,9 @@ export async function makePipeline(
   };
   await options.before?.(pipeline);
   await pipeline.run("topics", ["topics", file]);
-  await pipeline.run("keys", ["keys", "create", file]);
+  for (const more of options.createKeys ?? [[]]) {
+    await pipeline.run("keys", ["keys", "create", file, ...more]);
+  }
   return pipeline;
 }
 
