@@ -14,7 +14,7 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["test/**/*.test.ts"],
-          exclude: ["test/integration/**", "test/chaos/**", "test/faults/**"],
+          exclude: ["test/integration/**", "test/chaos/**", "test/faults/**", "test/drills/**"],
           testTimeout: 60_000,
         },
       },
@@ -28,6 +28,18 @@ export default defineConfig({
           testTimeout: 180_000,
           hookTimeout: 120_000,
           sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          // A quarter of an hour of running pipelines: run by name, `npm run test:drills`.
+          name: "drills",
+          include: ["test/drills/**/*.test.ts"],
+          globalSetup: ["test/integration/global-setup.ts"],
+          fileParallelism: false,
+          testTimeout: 240_000,
+          hookTimeout: 240_000,
         },
       },
       {
