@@ -175,9 +175,7 @@ export async function writeKeyFiles(
   const texts = await sealedTexts(files, options.seal);
   for (const [index, file] of files.entries()) {
     const folder = join(root, file.holder);
-    mkdirSync(folder, { recursive: true, mode: FOLDER_MODE });
-    // A folder that was there before may be open to others.
-    chmodSync(folder, FOLDER_MODE);
+    makeFolder(folder);
     writeNew(pathOf(file), texts[index] ?? "");
     syncFolder(folder);
   }
@@ -306,6 +304,21 @@ async function sealedTexts(
       }
     }),
   );
+}
+
+/** @throws `key-invalid` when it cannot be made or closed to others */
+function makeFolder(folder: string): void {
+  try {
+    mkdirSync(folder, { recursive: true, mode: FOLDER_MODE });
+    // A folder that was there before may be open to others.
+    chmodSync(folder, FOLDER_MODE);
+  } catch (cause) {
+    throw new SealstreamError(
+      "key-invalid",
+      `The key folder ${folder} cannot be made (${errorCode(cause)}): choose another one with --keys.`,
+      { cause },
+    );
+  }
 }
 
 /** Writes straight to the final name, so that no copy of a secret is left under another one. */

@@ -93,6 +93,23 @@ describe("keys create", () => {
     expect(await lost(world)).toEqual([]);
   });
 
+  test("seals with no passphrase that can be guessed, and writes nothing then", async () => {
+    const world = newWorld({ SEALSTREAM_KEY_PASSPHRASE: "short" });
+    await expect(
+      world.run("create", { zone: "prediction", seal: "passphrase" }),
+    ).rejects.toMatchObject({ code: "key-invalid", message: expect.stringContaining("12") });
+    expect(existsSync(join(world.root, "predict"))).toBe(false);
+  });
+
+  test("says which folder cannot be made", async () => {
+    const world = newWorld();
+    const keys = join(world.file, "keys");
+    await expect(world.run("create", { zone: "prediction", keys })).rejects.toMatchObject({
+      code: "key-invalid",
+      message: expect.stringMatching(/key folder .*keys.* cannot be (made|read) \(ENOTDIR\)/),
+    });
+  });
+
   test("refuses a zone that there is not", async () => {
     await expect(newWorld().run("create", { zone: "gouvernement" })).rejects.toMatchObject({
       code: "usage",

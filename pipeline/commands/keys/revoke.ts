@@ -251,9 +251,21 @@ function sayWhatItMeans(
       `What ${names} signed is refused from now on, also what is of before: data keys and all that is sealed under them, bundles, receipts of replayed letters, and the state of lanes that have not written since a newer key came, which then do not start. A key that nobody has stolen is only rotated.`,
     );
   }
+  const believed = new Set(
+    directory
+      .list()
+      .signers.filter(({ trusted }) => trusted)
+      .map(({ purpose }) => purpose),
+  );
+  for (const purpose of new Set(signers.map((one) => one.purpose))) {
+    if (believed.has(purpose) || purpose.endsWith("-identity")) continue;
+    context.tell(
+      `No ${purpose} is believed now, and a running stage signs on with the revoked one, for nobody: run "sealstream keys rotate ${file} ${purpose}" at once. Rotating first loses nothing.`,
+    );
+  }
   if (topics.length > 0) {
     context.tell(
-      `Who kept the old wraps can still open what they could read before; new records of ${topics.join(", ")} are sealed under new data keys.`,
+      `Who kept the old wraps can still open what they could read before; what comes to ${topics.join(" and ")} now is sealed under new data keys.`,
     );
   }
   for (const topic of topics) {
@@ -269,6 +281,6 @@ function sayWhatItMeans(
     );
   }
   context.tell(
-    `Running stages have it from the topic; give the new ${file} to every zone, so that it also holds for a topic that was restored.`,
+    `Running stages have it from the topic; give the new ${file} to every zone, so that it also holds for a topic that was restored. When an identity was revoked that a running stage's file still pins alone, restart that stage with the new file.`,
   );
 }

@@ -69,7 +69,7 @@ export function rotateIdentity(
     );
     sayWhatIsLeftOut(ceremony, zone, leftOut);
     context.tell(
-      `Give the new ${file} to every zone, then put the old identity away: take it out of "zones", or revoke it with "sealstream keys revoke ${file} KID".`,
+      `Give the new ${file} to every zone and restart the stages with it, one by one; then put the old identity away: take it out of "zones", or revoke it with "sealstream keys revoke ${file} KID".`,
     );
     return EXIT.ok;
   });

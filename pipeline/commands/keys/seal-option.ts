@@ -43,7 +43,7 @@ function sealFor(
         "Sealing with a passphrase needs one: set SEALSTREAM_KEY_PASSPHRASE_FILE or SEALSTREAM_KEY_PASSPHRASE.",
       );
     }
-    return { passphrase: createPassphrase(passphrase) };
+    return { passphrase: createPassphrase(longEnough(passphrase)) };
   }
   const uri = String(how);
   if (!uri.includes(":")) {
@@ -59,6 +59,21 @@ function sealFor(
     );
   }
   return { kms, uri };
+}
+
+/** Copies of key folders are their backups: what seals them must bear guessing offline. */
+const MIN_PASSPHRASE_CHARACTERS = 12;
+
+/** @throws (the function) `key-invalid` for a passphrase that is too short to seal with */
+function longEnough(read: () => string): () => string {
+  return () => {
+    const text = read();
+    if (text.length >= MIN_PASSPHRASE_CHARACTERS) return text;
+    throw new SealstreamError(
+      "key-invalid",
+      `The passphrase has fewer than ${MIN_PASSPHRASE_CHARACTERS} characters, which can be guessed: take a longer one, for example out of "openssl rand -base64 24".`,
+    );
+  };
 }
 
 /** How a key of a folder is sealed, encrypted PEM as well; null where all are open, and for an empty folder. */
