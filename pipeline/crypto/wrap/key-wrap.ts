@@ -92,7 +92,18 @@ export function createRecipient(
   return Object.freeze({ purpose, algorithm, kid: keyIdOf(copy), publicKey: copy });
 }
 
-/** One text for a set of recipients in its order: another text means that a data key has to be made anew. */
+/**
+ * One text for who announces a data key and whom it is for: another text means that it has to be made anew. The signer is
+ * part of it, because what a key announced is worth nothing once the key is revoked.
+ */
+export function partiesOf(
+  signer: Pick<Recipient, "kid">,
+  recipients: readonly Pick<Recipient, "kid">[],
+): string {
+  return recipientNames([signer, ...recipients]);
+}
+
+/** One text for a set of recipients in its order. */
 export function recipientNames(recipients: readonly Pick<Recipient, "kid">[]): string {
   return recipients.map(({ kid }) => hex(kid)).join(",");
 }

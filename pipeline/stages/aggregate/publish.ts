@@ -8,7 +8,7 @@
 import { MAX_VALUE_BYTES, topicName } from "../../../schemas/topics.ts";
 import { createDataKey } from "../../crypto/data-key.ts";
 import type { KeyEntry } from "../../crypto/key-entries.ts";
-import { recipientNames } from "../../crypto/wrap/key-wrap.ts";
+import { partiesOf } from "../../crypto/wrap/key-wrap.ts";
 import type { Recipient } from "../../crypto/wrap/types.ts";
 import { SealstreamError } from "../../errors.ts";
 import { encodeCheckpoint } from "../../network/safetensors.ts";
@@ -169,8 +169,9 @@ async function sealingFor(
   current: ModelSealing | null,
   recipients: readonly Recipient[],
 ): Promise<{ readonly sealing: ModelSealing; readonly entry: KeyEntry | null }> {
-  const names = recipientNames(recipients);
-  if (current !== null && current.recipients === names && current.uses < MODELS_PER_DATA_KEY) {
+  const signer = options.keys.signing("model-signing");
+  const parties = partiesOf(signer, recipients);
+  if (current !== null && current.parties === parties && current.uses < MODELS_PER_DATA_KEY) {
     return { sealing: current, entry: null };
   }
   const { dataKey, entry } = await createDataKey({
@@ -178,10 +179,10 @@ async function sealingFor(
     topic: "models",
     lane: 0,
     recipients,
-    signer: options.keys.signing("model-signing"),
+    signer,
     kms: options.kms,
   });
-  return { sealing: { dataKey, uses: 0, recipients: names }, entry };
+  return { sealing: { dataKey, uses: 0, parties }, entry };
 }
 
 /** Name of the topic whose offsets the ranges are. */

@@ -38,8 +38,8 @@ export interface ModelSealing {
   readonly dataKey: DataKey;
   /** Models sealed under it. */
   readonly uses: number;
-  /** Public keys it was wrapped for. */
-  readonly recipients: string;
+  /** Who announced it, and whom it was wrapped for (partiesOf). */
+  readonly parties: string;
 }
 
 /** Models whose chunks stay: readers that are behind by less than this find theirs. */

@@ -11,7 +11,7 @@ import { createDataKey } from "../../crypto/data-key.ts";
 import { sealEnvelope } from "../../crypto/envelope.ts";
 import type { SigningKey } from "../../crypto/key-handles.ts";
 import type { Kms } from "../../crypto/kms/kms.ts";
-import { recipientNames } from "../../crypto/wrap/key-wrap.ts";
+import { partiesOf } from "../../crypto/wrap/key-wrap.ts";
 import type { Recipient } from "../../crypto/wrap/types.ts";
 import type { OutputRecord } from "../../stream/contract.ts";
 import type { Row } from "./row.ts";
@@ -75,7 +75,7 @@ function isSpent(key: ExampleKey, options: SealOptions): boolean {
     ageMs >= options.rotateAfterMs ||
     // A key of the future was made before the clock was set back: how old it is, nobody knows.
     ageMs < 0 ||
-    key.recipients !== recipientNames(options.recipients)
+    key.parties !== partiesOf(options.signer, options.recipients)
   );
 }
 
@@ -93,7 +93,7 @@ async function makeKey(
     kms,
   });
   return {
-    key: { dataKey, recipients: recipientNames(recipients), sealed: 0, madeAtMs: nowMs },
+    key: { dataKey, parties: partiesOf(signer, recipients), sealed: 0, madeAtMs: nowMs },
     announcement: { role: "keys", key: entry.key, value: entry.value },
   };
 }

@@ -9,7 +9,7 @@ import { createDataKey } from "../../crypto/data-key.ts";
 import type { SigningKey } from "../../crypto/key-handles.ts";
 import type { Kms } from "../../crypto/kms/kms.ts";
 import { sealField } from "../../crypto/sealed-field.ts";
-import { recipientNames } from "../../crypto/wrap/key-wrap.ts";
+import { partiesOf } from "../../crypto/wrap/key-wrap.ts";
 import type { Recipient } from "../../crypto/wrap/types.ts";
 import { SealstreamError } from "../../errors.ts";
 import { createFieldTree } from "../../features/field-tree.ts";
@@ -90,8 +90,8 @@ async function keyFor(
 ): Promise<UsableKey> {
   const audience = places[0]?.audience ?? [];
   const recipients = options.audiences.get(audienceName(audience)) ?? [];
-  const named = recipientNames(recipients);
-  if (found !== undefined && found.recipients === named && !isSpent(found, places, options)) {
+  const parties = partiesOf(options.signer, recipients);
+  if (found !== undefined && found.parties === parties && !isSpent(found, places, options)) {
     return { used: found, announcement: null };
   }
   const { pipeline, lane, signer, nowMs, kms } = options;
@@ -99,7 +99,7 @@ async function keyFor(
     ...{ pipeline, topic: "records", lane, recipients, signer, audience, kms },
   });
   return {
-    used: { dataKey, recipients: named, sealed: 0, madeMs: nowMs },
+    used: { dataKey, parties, sealed: 0, madeMs: nowMs },
     announcement: { role: "keys", key: entry.key, value: entry.value },
   };
 }

@@ -17,8 +17,8 @@ import { SealstreamError } from "../../errors.ts";
 /** The data key in use. It lives in the state, so that a result that was thrown away takes its key with it. */
 export interface ExampleKey {
   readonly dataKey: DataKey;
-  /** Who can open it (recipientNames). */
-  readonly recipients: string;
+  /** Who announced it, and who can open it (partiesOf). */
+  readonly parties: string;
   readonly sealed: number;
   /** By the clock of the step that made it. */
   readonly madeAtMs: number;
@@ -27,8 +27,8 @@ export interface ExampleKey {
 /** A data key of `records` in use: of one audience. */
 export interface RecordKey {
   readonly dataKey: DataKey;
-  /** Who can open it (recipientNames). */
-  readonly recipients: string;
+  /** Who announced it, and who can open it (partiesOf). */
+  readonly parties: string;
   /** Records sealed with it. */
   readonly sealed: number;
   readonly madeMs: number;

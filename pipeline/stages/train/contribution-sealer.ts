@@ -12,7 +12,7 @@ import { sealEnvelope } from "../../crypto/envelope.ts";
 import type { KeyEntry } from "../../crypto/key-entries.ts";
 import type { SigningKey } from "../../crypto/key-handles.ts";
 import type { Kms } from "../../crypto/kms/kms.ts";
-import { recipientNames } from "../../crypto/wrap/key-wrap.ts";
+import { partiesOf } from "../../crypto/wrap/key-wrap.ts";
 import type { Recipient } from "../../crypto/wrap/types.ts";
 import { type Contribution, encodeContribution } from "../../privacy/contribution.ts";
 import type { OutputRecord } from "../../stream/contract.ts";
@@ -47,7 +47,7 @@ export interface ContributionSealer {
 interface CurrentKey {
   readonly dataKey: DataKey;
   readonly entry: KeyEntry;
-  readonly recipients: string;
+  readonly parties: string;
   uses: number;
   /** End of the first range sealed under it; null: its entry has not been written. */
   announcedTo: number | null;
@@ -64,12 +64,12 @@ export function createContributionSealer(options: SealerOptions): ContributionSe
   let current: CurrentKey | null = null;
 
   async function keyFor(recipients: readonly Recipient[]): Promise<CurrentKey> {
-    const names = recipientNames(recipients);
+    const parties = partiesOf(signer, recipients);
     const spent = current === null || current.uses >= options.rotateAfterUses;
-    if (current === null || spent || current.recipients !== names) {
+    if (current === null || spent || current.parties !== parties) {
       const topic = "contributions";
       const made = await createDataKey({ pipeline, topic, lane, recipients, signer, kms });
-      current = { ...made, recipients: names, uses: 0, announcedTo: null };
+      current = { ...made, parties, uses: 0, announcedTo: null };
     }
     return current;
   }

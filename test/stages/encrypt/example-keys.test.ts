@@ -1,6 +1,7 @@
 /** Data keys of examples as the pipeline file wants them: how old one may become, and which cipher it seals with. */
 import { randomBytes } from "node:crypto";
 import { expect, it } from "vitest";
+import { createLiveSigner, createSigningKey } from "../../../pipeline/crypto/key-handles.ts";
 import type { Kms } from "../../../pipeline/crypto/kms/kms.ts";
 import { createRecipient } from "../../../pipeline/crypto/wrap/key-wrap.ts";
 import { SealstreamError } from "../../../pipeline/errors.ts";
@@ -13,7 +14,7 @@ const zones = await makeZones("digits");
 const START = restoreState(null);
 
 /** A lane under the digits example with `more` behind its encrypt.examples. */
-async function openLane(more: string, kms?: Kms) {
+async function openLane(more: string, kms?: Kms, signer = zones.owner.signing("owner-signing")) {
   const directory = zones.directory();
   const uri = Buffer.from("vault:transit/keys/training");
   const inService = [createRecipient("training-unwrap", uri, "kms")];
@@ -23,7 +24,7 @@ async function openLane(more: string, kms?: Kms) {
     ),
     directory: kms === undefined ? directory : { ...directory, recipientsFor: () => inService },
     kms,
-    signer: zones.owner.signing("owner-signing"),
+    signer,
     splitSecret: zones.owner.secret("split"),
     packer: () => Promise.reject(new Error("nothing is packed here")),
     parametersId: "test",
@@ -90,4 +91,23 @@ it("a data key is wrapped by the service that holds the training zone's key, or 
   await expect(away.process([record(0)], START, 0)).rejects.toMatchObject({
     code: "kms-unavailable",
   });
+});
+
+it("seals on under a key that the next signer announced, once there is one", async () => {
+  const keys = [1, 2].map((byte) => createSigningKey("owner-signing", Buffer.alloc(32, byte)));
+  let at = 0;
+  const signer = createLiveSigner("owner-signing", () => keys[at] ?? expect.fail());
+  const lane = await openLane("", undefined, signer);
+  const first = await lane.process([record(0)], START, 0);
+  const same = await lane.process([record(1)], first.state, 0);
+  at = 1;
+  const next = await lane.process([record(2)], same.state, 0);
+  const after = await lane.process([record(3)], next.state, 0);
+  // What the first one announced falls with it when it is revoked: nothing more is sealed under that.
+  expect([first, same, next, after].map(({ outputs }) => outputs.map(({ role }) => role))).toEqual([
+    ["keys", "examples"],
+    ["examples"],
+    ["keys", "examples"],
+    ["examples"],
+  ]);
 });
