@@ -1,5 +1,6 @@
 /** Parameter sets: ids, the 128-bit table against the library, and exact lengths of all that is serialized. */
 import { expect, test } from "vitest";
+import { evaluationKeysBytes } from "../../pipeline/ckks/key-blob.ts";
 import { createConsumerKeys } from "../../pipeline/ckks/keys.ts";
 import { encryptPack } from "../../pipeline/ckks/pack.ts";
 import {
@@ -12,7 +13,6 @@ import {
   outputCiphertextBytes,
   parseParameters,
   publicKeyBytes,
-  relinKeysBytes,
   secretKeyBytes,
   slotCount,
 } from "../../pipeline/ckks/parameters.ts";
@@ -76,7 +76,9 @@ test.each([SMALL, DEFAULT_PARAMETERS, createParameters(16384, [60, 40, 40, 60], 
     const keys = await createConsumerKeys(parameters);
     expect(keys.secretKey.length).toBe(secretKeyBytes(parameters));
     expect(keys.publicKey.length).toBe(publicKeyBytes(parameters));
-    expect(keys.evaluationKeys.length).toBe(relinKeysBytes(parameters));
+    expect(keys.evaluationKeys.length).toBe(
+      evaluationKeysBytes(parameters, { relin: true, steps: [] }),
+    );
     const { publicKey } = keys;
     const blobs = await encryptPack({ publicKey, parameters, rows: 1, features: 1, at: () => 0.5 });
     expect(blobs.map(({ length }) => length)).toEqual([inputCiphertextBytes(parameters)]);
