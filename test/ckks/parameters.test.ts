@@ -9,11 +9,14 @@ import {
   createParameters,
   DEFAULT_PARAMETERS,
   DEFAULT_PARAMETERS_ID,
+  fitsKernels,
   inputCiphertextBytes,
+  modulusBits,
   outputCiphertextBytes,
   parseParameters,
   publicKeyBytes,
   secretKeyBytes,
+  secureModulusBits,
   slotCount,
 } from "../../pipeline/ckks/parameters.ts";
 import { loadSeal, openContext } from "../../pipeline/ckks/seal.ts";
@@ -39,7 +42,8 @@ test.each([
   "ckks-8192-61.30.30.40-s30",
   "ckks-8192-16.30.30.40-s30",
   "ckks-2048-27.27-s20",
-  "ckks-32768-60.40.60-s40",
+  "ckks-32768-19.40.60-s40",
+  "ckks-65536-60.40.60-s40",
 ])("%j is not an id", (id) => {
   expect(parseParameters(id)).toBeNull();
 });
@@ -47,7 +51,8 @@ test.each([
 test.each([
   { degree: 4096, limit: 109, most: "60", last: 49 },
   { degree: 8192, limit: 218, most: "60.60.60", last: 38 },
-  { degree: 16384, limit: 438, most: "60.60.60.60.60.60.60", last: 18 },
+  { degree: 16384, limit: 438, most: "57.60.60.60.60.60.60", last: 21 },
+  { degree: 32768, limit: 881, most: "60.60.60.60.60.60.60.60.60.60.60.60.60.60", last: 41 },
 ])(
   "N = $degree takes at most $limit bits of modulus, as the library says",
   async ({ degree, limit, most, last }) => {
@@ -57,6 +62,16 @@ test.each([
     expect(parseParameters(`ckks-${degree}-${most}.${last + 1}-s30`)).toBeNull();
   },
 );
+
+test("the bound of our kernels is on every prime, the key prime too", () => {
+  expect(fitsKernels(createParameters(8192, [46, 46, 47], 24))).toBe(true);
+  expect(fitsKernels(createParameters(8192, [49, 46, 49], 24))).toBe(true);
+  expect(fitsKernels(createParameters(8192, [46, 50, 46], 24))).toBe(false);
+  expect(fitsKernels(createParameters(8192, [46, 46, 50], 24))).toBe(false);
+  expect(modulusBits(createParameters(8192, [46, 46, 47], 24))).toBe(139);
+  expect(secureModulusBits(32768)).toBe(881);
+  expect(secureModulusBits(2048)).toBeNull();
+});
 
 test("an insecure set is refused with a code", () => {
   expect(() => createParameters(8192, [60, 60, 60, 60], 40)).toThrow(
