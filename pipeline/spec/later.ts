@@ -14,6 +14,7 @@ const LATER_VALUES: Readonly<Record<string, readonly string[]>> = {
   "train.protect": ["masked", "shares", "secagg", "secure-aggregation", "ckks", "local", "none"],
   "train.network[].activation": ["relu", "tanh", "sigmoid", "polynomial", "softmax"],
   "predict.packing": ["replicated", "diagonal", "bsgs", "latency"],
+  "predict.model": ["encrypted"],
 };
 
 /** Keys by the path of the object they stand in. */
@@ -25,7 +26,7 @@ const LATER_KEYS: Readonly<Record<string, readonly string[]>> = {
   features: ["maps", "map", "scattering", "projection", "fourier", "standardize", "categories"],
   "features.inputs[]": ["categories", "map", "standardize", "missing"],
   "features.label": ["range", "values"],
-  "encrypt.packs": ["rate", "fill", "consumers", "deadlineMs"],
+  "encrypt.packs": ["fill", "consumers", "deadlineMs"],
   train: [
     "method",
     "momentum",
@@ -60,14 +61,7 @@ const LATER_KEYS: Readonly<Record<string, readonly string[]>> = {
     "correlation",
     "participations",
   ],
-  predict: [
-    "parameters",
-    "precisionBits",
-    "encryptWeights",
-    "secretModel",
-    "activation",
-    "workers",
-  ],
+  predict: ["encryptWeights", "secretModel", "activation"],
   zones: ["parties"],
 };
 

@@ -148,7 +148,11 @@ function toSpec(
     plugins: toPlugins(file.plugins, path),
     builtInPlugins: toBuiltIns(file.plugins),
     features: file.features,
-    encrypt: { ...file.encrypt, records: toRecordFields(file) },
+    encrypt: {
+      examples: file.encrypt.examples,
+      packs: { ...file.encrypt.packs, rate: file.encrypt.packs.rate ?? null },
+      records: toRecordFields(file),
+    },
     train: file.train,
     privacy: file.privacy,
     predict: file.predict,

@@ -280,7 +280,12 @@ export interface PipelineSpec {
       readonly rotateAfterMs: number;
       readonly cipher: "aes-256-gcm" | "chacha20-poly1305";
     };
-    readonly packs: { readonly lingerMs: number; readonly maxBytesPerRecord: number };
+    readonly packs: {
+      readonly lingerMs: number;
+      readonly maxBytesPerRecord: number;
+      /** Unlabelled records a second that one lane expects; null: not said. */
+      readonly rate: number | null;
+    };
     /** What other services read of the records; null: topic `records` stays empty. */
     readonly records: RecordFieldsSpec | null;
   };
@@ -297,7 +302,17 @@ export interface PipelineSpec {
     readonly tailAfterMs: number | null;
   };
   readonly privacy: { readonly epsilon: number; readonly delta: number };
-  readonly predict: { readonly packing: "auto" | "batch" };
+  readonly predict: {
+    readonly packing: "auto" | "batch" | "slots";
+    /** What the consumer may learn of the model. */
+    readonly model: "secret" | "shared";
+    /** Right bits behind the binary point that every logit must have. */
+    readonly precisionBits: number;
+    /** Threads that evaluate; auto: one for each core. */
+    readonly workers: "auto" | number;
+    /** Id of a parameter set, not yet judged; auto: the planner chooses. */
+    readonly parameters: string;
+  };
   /**
    * Pinned Ed25519 identities, 32 raw bytes each; null until `sealstream keys create` has written the first, and none of
    * a zone that has not held its ceremony yet.
