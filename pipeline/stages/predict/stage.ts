@@ -15,7 +15,7 @@ import type { EvaluatorPool } from "../../ckks/pool.ts";
 import type { KeyDirectory } from "../../crypto/directory.ts";
 import type { SigningKey } from "../../crypto/key-handles.ts";
 import { SealstreamError } from "../../errors.ts";
-import { type Network } from "../../network/definition.ts";
+import type { Network } from "../../network/definition.ts";
 import { networkFromSpec } from "../../network/from-spec.ts";
 import type { Weights } from "../../network/weights.ts";
 import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
