@@ -8,7 +8,8 @@
  */
 import type { Circuit } from "../network/circuit.ts";
 import type { Network } from "../network/definition.ts";
-import { initialWeights, type Weights } from "../network/weights.ts";
+import { lowerNetwork } from "../network/lower.ts";
+import { initialWeights } from "../network/weights.ts";
 
 /** How far beyond a run's first weights a plan looks. */
 export const WEIGHT_FACTOR = 2;
@@ -19,7 +20,7 @@ export const WEIGHT_ASSUMPTION = `weights spread evenly up to ${WEIGHT_FACTOR} t
 /** The network with assumed weights. */
 export function assumedCircuit(network: Network): Circuit {
   const weights = initialWeights(network, reproducibleBytes());
-  return lowerDense(network, {
+  return lowerNetwork(network, {
     layers: weights.layers.map(({ kernel, bias }) => ({
       kernel: kernel.map((value) => value * WEIGHT_FACTOR),
       bias,
@@ -40,29 +41,4 @@ function reproducibleBytes(): (bytes: number) => Uint8Array {
     }
     return new Uint8Array(words.buffer, 0, bytes);
   };
-}
-
-function lowerDense(network: Network, weights: Weights): Circuit {
-  let from = 0;
-  let inputs = network.inputs;
-  const steps = network.layers.map(({ outputs, activation }, index) => {
-    const { kernel, bias } = weights.layers[index] ?? { kernel: [], bias: [] };
-    const width = inputs;
-    const step = {
-      inputs: Uint32Array.from({ length: width }, (_, at) => from + at),
-      outputs,
-      rowStarts: Uint32Array.from({ length: outputs + 1 }, (_, row) => row * width),
-      columns: Uint32Array.from({ length: outputs * width }, (_, at) => at % width),
-      values: Float64Array.from(
-        { length: outputs * width },
-        (_, at) => kernel[(at % width) * outputs + Math.floor(at / width)] ?? 0,
-      ),
-      bias: Float64Array.from(bias),
-      activation: activation === "square" ? [0, 0, 1] : null,
-    };
-    from += width;
-    inputs = outputs;
-    return step;
-  });
-  return { features: network.inputs, steps };
 }

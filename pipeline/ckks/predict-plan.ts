@@ -15,7 +15,7 @@ import {
   type NetworkFeatures,
   type NetworkTraining,
   networkFromSpec,
-} from "../network/definition.ts";
+} from "../network/from-spec.ts";
 import { assumedCircuit, WEIGHT_ASSUMPTION } from "./assumed-circuit.ts";
 import {
   batchOutlook,
