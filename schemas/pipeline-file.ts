@@ -8,7 +8,9 @@
  */
 import { z } from "zod";
 import { field, rule, rulePath, secret } from "./desensitize-rules.ts";
+import { networkLayer } from "./network-layers.ts";
 import { pluginList } from "./plugin-list.ts";
+import { packs, predict } from "./predict-keys.ts";
 
 /** Version of this file format. A file may say `version: 1`; one that does not means the newest. */
 export const PIPELINE_FILE_VERSION = 1;
@@ -241,31 +243,13 @@ const encrypt = z.strictObject({
     })
     .prefault({})
     .describe("Labelled records, for training."),
-  packs: z
-    .strictObject({
-      lingerMs: integer(0, 600_000)
-        .default(200)
-        .describe("A pack that is not full goes after this long."),
-      maxBytesPerRecord: integer(1, 2 ** 31)
-        .default(100_000)
-        .describe("Bytes one record of a full pack may cost; a dearer network stops the stage."),
-    })
-    .prefault({})
-    .describe("Unlabelled records, for prediction."),
+  packs,
   records: recordFields.optional(),
-});
-
-const layer = z.strictObject({
-  dense: integer(1, 1024).describe("Outputs of a fully connected layer."),
-  activation: z
-    .enum(["square", "none"])
-    .default("none")
-    .describe("square is z^2; the last layer has none."),
 });
 
 const train = z.strictObject({
   network: z
-    .array(layer)
+    .array(networkLayer)
     .min(1)
     .max(16)
     .describe("Layers from input to output; the last has one output per class."),
@@ -345,15 +329,7 @@ export const pipelineFileSchema = z.strictObject({
         .describe("Chance outside the bound; well below one over the records."),
     })
     .describe("Differential privacy of the model."),
-  predict: z
-    .strictObject({
-      packing: z
-        .enum(["auto", "batch"])
-        .default("auto")
-        .describe("How records share a ciphertext."),
-    })
-    .prefault({})
-    .describe("Prediction on ciphertexts."),
+  predict,
   zones: z
     .strictObject({
       owner: pins.optional(),

@@ -15,7 +15,7 @@
  *                  correction u64 = 1, array of [poly][limb][degree]
  *   public-key   = ciphertext of 2 polys over all primes, scale 1
  *   secret-key   = seal-header, parms id 32, count u64, scale f64 = 1, array of [limb][degree] over all primes
- *   relin-keys   = seal-header, parms id 32, keys u64 = 1, digits u64 = data primes, digits x public-key
+ * Keys of a key switch are in `key-blob.ts`.
  */
 import {
   CIPHERTEXT_HEADER_BYTES,
@@ -23,9 +23,7 @@ import {
   ciphertextBytes,
   dataLimbs,
   publicKeyBytes,
-  RELIN_HEADER_BYTES,
   RESIDUE_BYTES,
-  relinKeysBytes,
   SECRET_KEY_HEADER_BYTES,
   secretKeyBytes,
 } from "./parameters.ts";
@@ -54,7 +52,9 @@ export type BlobFault =
   | "correction"
   | "array-header"
   | "residue"
-  | "transparent";
+  | "transparent"
+  | "seed"
+  | "steps";
 
 export type BlobCheck =
   /** `residues`: an aligned copy of the residues as u32 pairs, low half first. */
@@ -67,7 +67,8 @@ interface CiphertextShape {
   readonly scale: number;
 }
 
-function writeSealHeader(view: DataView, at: number, totalBytes: number): void {
+/** Writes a seal-header over the first 16 bytes at `at`. */
+export function writeSealHeader(view: DataView, at: number, totalBytes: number): void {
   view.setUint16(at, SEAL_MAGIC, true);
   view.setUint8(at + 2, SEAL_HEADER_BYTES);
   view.setUint8(at + 3, SEAL_MAJOR);
@@ -75,7 +76,8 @@ function writeSealHeader(view: DataView, at: number, totalBytes: number): void {
   view.setBigUint64(at + 8, BigInt(totalBytes), true);
 }
 
-function writeArrayHeader(view: DataView, at: number, count: number): void {
+/** Writes an array's header and count over 24 bytes at `at`. */
+export function writeArrayHeader(view: DataView, at: number, count: number): void {
   writeSealHeader(view, at, ARRAY_HEADER_BYTES + count * RESIDUE_BYTES);
   view.setBigUint64(at + SEAL_HEADER_BYTES, BigInt(count), true);
 }
@@ -159,27 +161,6 @@ export function checkPublicKey(ckks: CkksContext, blob: Uint8Array): BlobCheck {
   return checkCiphertext(ckks, blob, { limbs, polys: CIPHERTEXT_POLYS, scale: KEY_SCALE });
 }
 
-/** Checks serialized relinearization keys; `residues` of the answer is empty. */
-export function checkRelinKeys(ckks: CkksContext, blob: Uint8Array): BlobCheck {
-  const { parameters } = ckks;
-  if (blob.length !== relinKeysBytes(parameters)) return refused("length");
-  const header = new Uint8Array(RELIN_HEADER_BYTES);
-  const view = new DataView(header.buffer);
-  writeSealHeader(view, 0, blob.length);
-  header.set(ckks.level(ckks.primes.length).parmsId, 16);
-  view.setBigUint64(48, 1n, true);
-  view.setBigUint64(56, BigInt(dataLimbs(parameters)), true);
-  if (!equalRange(header, blob, 0, 16)) return refused("seal-header");
-  if (!equalRange(header, blob, 16, 48)) return refused("parms-id");
-  if (!equalRange(header, blob, 48, RELIN_HEADER_BYTES)) return refused("shape");
-  const keyBytes = publicKeyBytes(parameters);
-  for (let at = RELIN_HEADER_BYTES; at < blob.length; at += keyBytes) {
-    const check = checkPublicKey(ckks, blob.subarray(at, at + keyBytes));
-    if (check.status === "refused") return check;
-  }
-  return { status: "ok", residues: new Uint32Array(0), scale: KEY_SCALE };
-}
-
 /** Checks a serialized secret key. */
 export function checkSecretKey(ckks: CkksContext, blob: Uint8Array): BlobCheck {
   const { parameters } = ckks;
@@ -216,7 +197,13 @@ function checkCiphertext(ckks: CkksContext, blob: Uint8Array, shape: CiphertextS
   return fault === null ? { status: "ok", residues, scale: shape.scale } : refused(fault);
 }
 
-function equalRange(header: Uint8Array, blob: Uint8Array, from: number, to: number): boolean {
+/** Whether bytes `from`..`to` - 1 of both are the same. */
+export function equalRange(
+  header: Uint8Array,
+  blob: Uint8Array,
+  from: number,
+  to: number,
+): boolean {
   for (let at = from; at < to; at += 1) {
     if (header[at] !== blob[at]) return false;
   }
@@ -246,7 +233,8 @@ function residueFault(
   return null;
 }
 
-function scanLimb(words: Uint32Array, prime: bigint): "zero" | "ok" | "too-large" {
+/** What the residues of one limb are, as u32 pairs, low half first. */
+export function scanLimb(words: Uint32Array, prime: bigint): "zero" | "ok" | "too-large" {
   const primeHigh = Number(prime >> 32n);
   const primeLow = Number(prime & 0xffffffffn);
   let seen = 0;

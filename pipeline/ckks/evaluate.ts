@@ -18,11 +18,11 @@ import {
   type BlobFault,
   checkInputCiphertext,
   checkPublicKey,
-  checkRelinKeys,
   readResidues,
   writeCiphertext,
 } from "./blob.ts";
 import { denseLayer } from "./dense.ts";
+import { checkEvaluationKeys, expandEvaluationKeys } from "./key-blob.ts";
 import { CIPHERTEXT_POLYS, type CkksParameters, dataLimbs } from "./parameters.ts";
 import { type EvaluationPlan, type PlannedLayer, planEvaluation } from "./plan.ts";
 import {
@@ -41,7 +41,7 @@ import {
 } from "./seal.ts";
 
 export interface EvaluationKeys {
-  /** Serialized relinearization keys of the consumer. */
+  /** Evaluation keys of the consumer as they were published (`key-blob.ts`). */
   readonly evaluationKeys: Uint8Array;
   /** Serialized public key of the consumer. */
   readonly publicKey: Uint8Array;
@@ -102,12 +102,15 @@ function loadTools(
   keep: <T extends Handle>(handle: T) => T,
 ): Toolbox {
   const { seal, context } = ckks;
-  const relinCheck = checkRelinKeys(ckks, keys.evaluationKeys);
-  if (relinCheck.status === "refused") throw keyInvalid("evaluation keys", relinCheck.fault);
+  const checked = checkEvaluationKeys(ckks, keys.evaluationKeys);
+  if (checked.status === "refused") throw keyInvalid("evaluation keys", checked.fault);
+  const expanded = expandEvaluationKeys(ckks, checked.keys);
+  if (typeof expanded === "string") throw keyInvalid("evaluation keys", expanded);
+  if (expanded.relinKeys === null) throw keyInvalid("evaluation keys", "shape");
   const publicCheck = checkPublicKey(ckks, keys.publicKey);
   if (publicCheck.status === "refused") throw keyInvalid("public key", publicCheck.fault);
   const relinKeys = keep(new seal.RelinKeys());
-  relinKeys.loadFromArray(context, keys.evaluationKeys);
+  relinKeys.loadFromArray(context, expanded.relinKeys);
   const publicKey = keep(new seal.PublicKey());
   publicKey.loadFromArray(context, keys.publicKey);
   return {

@@ -20,14 +20,30 @@ export interface CkksParameters {
   readonly id: string;
 }
 
+/** How records share ciphertexts: `batch`, one ciphertext per feature; `slots`, a record's features in one ciphertext. */
+export type Packing = "batch" | "slots";
+
+/** What the consumer may learn of the model (`secret`, `shared`); `encrypted`: the prediction zone may not know it either. */
+export type ModelMode = "secret" | "shared" | "encrypted";
+
+/** Classical security in bits of every set that this room makes. */
+export const SECURITY_BITS = 128;
+
 /**
  * Most bits of the whole coefficient modulus for 128-bit security with a ternary secret, by degree.
  * Source: HomomorphicEncryption.org security standard (2018), table 1; the same as SEAL's `CoeffModulus::MaxBitCount`.
  */
-const SECURE_MODULUS_BITS: Readonly<Record<number, number>> = { 4096: 109, 8192: 218, 16384: 438 };
+const SECURE_MODULUS_BITS: Readonly<Record<number, number>> = {
+  4096: 109,
+  8192: 218,
+  16384: 438,
+  32768: 881,
+};
 
-/** Smallest prime: primes are 1 mod 2N and N <= 2^14, so that below 17 bits there are too few of them. */
+/** Smallest prime at N = 4096: primes are 1 mod 2N, so that below 17 bits there are too few of them. */
 const MIN_PRIME_BITS = 17;
+/** Largest prime our kernels are proved for (`ring.ts`). */
+export const KERNEL_PRIME_BITS = 49;
 /** Largest prime SEAL admits for a user's modulus. */
 const MAX_PRIME_BITS = 60;
 /** A scale below 2^20 drowns in encryption noise (2^15 in a slot at N = 8192); above 2^50 doubles no longer fill it. */
@@ -46,7 +62,7 @@ export const RELIN_HEADER_BYTES = 64;
 /** Polynomials of a fresh or relinearized ciphertext. */
 export const CIPHERTEXT_POLYS = 2;
 
-const ID = /^ckks-([1-9]\d{0,4})-([1-9]\d?(?:\.[1-9]\d?){1,15})-s([1-9]\d?)$/;
+const ID = /^ckks-([1-9]\d{0,4})-([1-9]\d?(?:\.[1-9]\d?){1,19})-s([1-9]\d?)$/;
 
 /**
  * The parameter set of these numbers.
@@ -78,8 +94,9 @@ function parametersFault(
     return `the ring degree must be one of ${Object.keys(SECURE_MODULUS_BITS).join(", ")}`;
   }
   if (bits.length < 2) return "at least one data prime and one key prime are needed";
-  if (!bits.every((b) => Number.isInteger(b) && b >= MIN_PRIME_BITS && b <= MAX_PRIME_BITS)) {
-    return `every prime must have ${MIN_PRIME_BITS} to ${MAX_PRIME_BITS} bits`;
+  const least = leastPrimeBits(degree);
+  if (!bits.every((b) => Number.isInteger(b) && b >= least && b <= MAX_PRIME_BITS)) {
+    return `every prime must have ${least} to ${MAX_PRIME_BITS} bits at ring degree ${degree}`;
   }
   const sum = bits.reduce((total, b) => total + b, 0);
   if (sum > limit) return `${sum} bits of modulus are more than the ${limit} that are secure`;
@@ -91,6 +108,26 @@ function parametersFault(
   const dataBits = bits.slice(0, -1).reduce((total, b) => total + b, 0);
   if (scaleBits >= dataBits) return "the scale does not fit below the data primes";
   return null;
+}
+
+/** Of b bits there are about 2^b / (2 N b) primes that are 1 mod 2N: four bits above 2N leave one or two. */
+function leastPrimeBits(degree: number): number {
+  return Math.max(MIN_PRIME_BITS, Math.log2(2 * degree) + 4);
+}
+
+/** Most bits of a secure modulus at this ring degree, or null when the degree is none of ours. */
+export function secureModulusBits(polyModulusDegree: number): number | null {
+  return SECURE_MODULUS_BITS[polyModulusDegree] ?? null;
+}
+
+/** Bits of the whole coefficient modulus, the key prime included. */
+export function modulusBits({ coeffModulusBits }: CkksParameters): number {
+  return coeffModulusBits.reduce((total, bits) => total + bits, 0);
+}
+
+/** Whether our kernels evaluate under this set: every prime within the bound they are proved for. */
+export function fitsKernels({ coeffModulusBits }: CkksParameters): boolean {
+  return coeffModulusBits.every((bits) => bits <= KERNEL_PRIME_BITS);
 }
 
 /** The parameter set of an id, or null when it is not the canonical id of a secure, supported set. */

@@ -31,6 +31,13 @@ export function valueAt(value: unknown, path: KeyPath): unknown {
   return current;
 }
 
+/** Issues that a number for a text may settle; a union may hold one. */
+const NUMBER_WANTED: ReadonlySet<string> = new Set([
+  "invalid_type",
+  "invalid_value",
+  "invalid_union",
+]);
+
 /**
  * Checks a tree. Where a number was expected and the environment supplied one as text, the text is read as a number.
  * The tree's value is not changed.
@@ -51,7 +58,7 @@ export function checkTree<T>(tree: LocatedTree, schema: z.ZodType<T>): Checked<T
 function withNumbers(tree: LocatedTree, issues: readonly Issue[]): unknown {
   const wanted = issues.map(toPath).filter((path, index) => {
     const issue = issues[index];
-    if (issue?.code !== "invalid_type" && issue?.code !== "invalid_value") return false;
+    if (!NUMBER_WANTED.has(issue?.code ?? "")) return false;
     const value = valueAt(tree.value, path);
     return tree.isInterpolated(path) && typeof value === "string" && NUMBER.test(value);
   });

@@ -12,8 +12,9 @@ const LATER_VALUES: Readonly<Record<string, readonly string[]>> = {
   "kafka.compression": ["snappy", "lz4"],
   "train.backend": ["tfjs-node", "tfjs-node-gpu", "webgpu", "gpu", "cuda"],
   "train.protect": ["masked", "shares", "secagg", "secure-aggregation", "ckks", "local", "none"],
-  "train.network[].activation": ["relu", "tanh", "sigmoid", "polynomial", "softmax"],
+  "train.network[].activation": ["relu", "tanh", "sigmoid", "softplus", "softmax"],
   "predict.packing": ["replicated", "diagonal", "bsgs", "latency"],
+  "predict.model": ["encrypted"],
 };
 
 /** Keys by the path of the object they stand in. */
@@ -25,7 +26,7 @@ const LATER_KEYS: Readonly<Record<string, readonly string[]>> = {
   features: ["maps", "map", "scattering", "projection", "fourier", "standardize", "categories"],
   "features.inputs[]": ["categories", "map", "standardize", "missing"],
   "features.label": ["range", "values"],
-  "encrypt.packs": ["rate", "fill", "consumers", "deadlineMs"],
+  "encrypt.packs": ["fill", "consumers", "deadlineMs"],
   train: [
     "method",
     "momentum",
@@ -40,18 +41,7 @@ const LATER_KEYS: Readonly<Record<string, readonly string[]>> = {
     "views",
     "epochs",
   ],
-  "train.network[]": [
-    "conv",
-    "conv1d",
-    "conv2d",
-    "pool",
-    "rnn",
-    "gru",
-    "lstm",
-    "embedding",
-    "norm",
-    "dropout",
-  ],
+  "train.network[]": ["conv1d", "gru", "lstm", "embedding", "norm", "dropout"],
   privacy: [
     "recordsPerSubject",
     "mechanism",
@@ -60,14 +50,7 @@ const LATER_KEYS: Readonly<Record<string, readonly string[]>> = {
     "correlation",
     "participations",
   ],
-  predict: [
-    "parameters",
-    "precisionBits",
-    "encryptWeights",
-    "secretModel",
-    "activation",
-    "workers",
-  ],
+  predict: ["encryptWeights", "secretModel", "activation"],
   zones: ["parties"],
 };
 

@@ -167,11 +167,39 @@ export interface FeatureInput {
   readonly range: readonly [number, number];
 }
 
-export interface DenseLayerSpec {
-  readonly dense: number;
-  /** `square` is z^2; the last layer has none. */
-  readonly activation: "square" | "none";
-}
+export type ActivationSpec =
+  /** `square` is z^2, `quadratic` 0.125z^2 + 0.5z + 0.25; the last layer has none. */
+  | "none"
+  | "square"
+  | "quadratic"
+  /** The polynomial of least largest error for a function on [-range, range]. */
+  | {
+      readonly minimax: "relu" | "sigmoid" | "tanh" | "softplus";
+      readonly degree: number;
+      readonly range: number;
+    }
+  /** Coefficients, ascending. */
+  | { readonly polynomial: readonly number[] };
+
+export type LayerSpec =
+  | { readonly dense: number; readonly activation: ActivationSpec }
+  | {
+      /** Filters. */
+      readonly conv2d: number;
+      /** [height, width], as all pairs here. */
+      readonly kernelSize: readonly [number, number];
+      readonly strides: readonly [number, number];
+      readonly padding: "valid" | "same";
+      readonly activation: ActivationSpec;
+    }
+  | {
+      readonly averagePool2d: readonly [number, number];
+      readonly strides: readonly [number, number];
+    }
+  /** Units. */
+  | { readonly rnn: number; readonly activation: ActivationSpec }
+  /** [height, width, channels] or [steps, features]. */
+  | { readonly reshape: readonly number[] };
 
 export type ZoneName = "owner" | "training" | "prediction" | "consumer";
 
@@ -280,12 +308,17 @@ export interface PipelineSpec {
       readonly rotateAfterMs: number;
       readonly cipher: "aes-256-gcm" | "chacha20-poly1305";
     };
-    readonly packs: { readonly lingerMs: number; readonly maxBytesPerRecord: number };
+    readonly packs: {
+      readonly lingerMs: number;
+      readonly maxBytesPerRecord: number;
+      /** Unlabelled records a second that are expected over all partitions; null: not said. */
+      readonly rate: number | null;
+    };
     /** What other services read of the records; null: topic `records` stays empty. */
     readonly records: RecordFieldsSpec | null;
   };
   readonly train: {
-    readonly network: readonly DenseLayerSpec[];
+    readonly network: readonly LayerSpec[];
     readonly microBatchRecords: number;
     readonly updateBatchRecords: number;
     readonly l2ClipNorm: number;
@@ -297,7 +330,17 @@ export interface PipelineSpec {
     readonly tailAfterMs: number | null;
   };
   readonly privacy: { readonly epsilon: number; readonly delta: number };
-  readonly predict: { readonly packing: "auto" | "batch" };
+  readonly predict: {
+    readonly packing: "auto" | "batch" | "slots";
+    /** What the consumer may learn of the model. */
+    readonly model: "secret" | "shared";
+    /** Right bits behind the binary point that every logit must have. */
+    readonly precisionBits: number;
+    /** Threads that evaluate; auto: one for each core. */
+    readonly workers: "auto" | number;
+    /** Id of a parameter set, not yet judged; auto: the planner chooses. */
+    readonly parameters: string;
+  };
   /**
    * Pinned Ed25519 identities, 32 raw bytes each; null until `sealstream keys create` has written the first, and none of
    * a zone that has not held its ceremony yet.

@@ -6,7 +6,6 @@ import {
   checkInputCiphertext,
   checkOutputCiphertext,
   checkPublicKey,
-  checkRelinKeys,
   checkSecretKey,
   writeCiphertext,
 } from "../../pipeline/ckks/blob.ts";
@@ -15,7 +14,6 @@ import { encryptPack } from "../../pipeline/ckks/pack.ts";
 import {
   CIPHERTEXT_HEADER_BYTES,
   DEFAULT_PARAMETERS,
-  RELIN_HEADER_BYTES,
   SECRET_KEY_HEADER_BYTES,
 } from "../../pipeline/ckks/parameters.ts";
 import { type CkksContext, openContext, withHandles } from "../../pipeline/ckks/seal.ts";
@@ -66,7 +64,6 @@ test("what the library writes is accepted, and its residues are returned", () =>
   const shape = { limbs: 2, polys: 2, scale: check.scale };
   expect(Buffer.compare(writeCiphertext(ckks, shape, check.residues), good)).toBe(0);
   expect(fault(checkPublicKey(ckks, keys.publicKey))).toBe("ok");
-  expect(fault(checkRelinKeys(ckks, keys.evaluationKeys))).toBe("ok");
   expect(fault(checkSecretKey(ckks, keys.secretKey))).toBe("ok");
 });
 
@@ -154,7 +151,6 @@ test("random bytes of the right length are refused", () => {
 test("keys: every bit of their headers counts, and every residue", () => {
   const cases = [
     [checkPublicKey, keys.publicKey, CIPHERTEXT_HEADER_BYTES],
-    [checkRelinKeys, keys.evaluationKeys, RELIN_HEADER_BYTES + CIPHERTEXT_HEADER_BYTES],
     [checkSecretKey, keys.secretKey, SECRET_KEY_HEADER_BYTES],
   ] as const;
   for (const [check, blob, headerBytes] of cases) {

@@ -1,5 +1,6 @@
 /** Parameter sets: ids, the 128-bit table against the library, and exact lengths of all that is serialized. */
 import { expect, test } from "vitest";
+import { evaluationKeysBytes } from "../../pipeline/ckks/key-blob.ts";
 import { createConsumerKeys } from "../../pipeline/ckks/keys.ts";
 import { encryptPack } from "../../pipeline/ckks/pack.ts";
 import {
@@ -8,12 +9,14 @@ import {
   createParameters,
   DEFAULT_PARAMETERS,
   DEFAULT_PARAMETERS_ID,
+  fitsKernels,
   inputCiphertextBytes,
+  modulusBits,
   outputCiphertextBytes,
   parseParameters,
   publicKeyBytes,
-  relinKeysBytes,
   secretKeyBytes,
+  secureModulusBits,
   slotCount,
 } from "../../pipeline/ckks/parameters.ts";
 import { loadSeal, openContext } from "../../pipeline/ckks/seal.ts";
@@ -39,7 +42,8 @@ test.each([
   "ckks-8192-61.30.30.40-s30",
   "ckks-8192-16.30.30.40-s30",
   "ckks-2048-27.27-s20",
-  "ckks-32768-60.40.60-s40",
+  "ckks-32768-19.40.60-s40",
+  "ckks-65536-60.40.60-s40",
 ])("%j is not an id", (id) => {
   expect(parseParameters(id)).toBeNull();
 });
@@ -47,7 +51,8 @@ test.each([
 test.each([
   { degree: 4096, limit: 109, most: "60", last: 49 },
   { degree: 8192, limit: 218, most: "60.60.60", last: 38 },
-  { degree: 16384, limit: 438, most: "60.60.60.60.60.60.60", last: 18 },
+  { degree: 16384, limit: 438, most: "57.60.60.60.60.60.60", last: 21 },
+  { degree: 32768, limit: 881, most: "60.60.60.60.60.60.60.60.60.60.60.60.60.60", last: 41 },
 ])(
   "N = $degree takes at most $limit bits of modulus, as the library says",
   async ({ degree, limit, most, last }) => {
@@ -57,6 +62,16 @@ test.each([
     expect(parseParameters(`ckks-${degree}-${most}.${last + 1}-s30`)).toBeNull();
   },
 );
+
+test("the bound of our kernels is on every prime, the key prime too", () => {
+  expect(fitsKernels(createParameters(8192, [46, 46, 47], 24))).toBe(true);
+  expect(fitsKernels(createParameters(8192, [49, 46, 49], 24))).toBe(true);
+  expect(fitsKernels(createParameters(8192, [46, 50, 46], 24))).toBe(false);
+  expect(fitsKernels(createParameters(8192, [46, 46, 50], 24))).toBe(false);
+  expect(modulusBits(createParameters(8192, [46, 46, 47], 24))).toBe(139);
+  expect(secureModulusBits(32768)).toBe(881);
+  expect(secureModulusBits(2048)).toBeNull();
+});
 
 test("an insecure set is refused with a code", () => {
   expect(() => createParameters(8192, [60, 60, 60, 60], 40)).toThrow(
@@ -76,7 +91,9 @@ test.each([SMALL, DEFAULT_PARAMETERS, createParameters(16384, [60, 40, 40, 60], 
     const keys = await createConsumerKeys(parameters);
     expect(keys.secretKey.length).toBe(secretKeyBytes(parameters));
     expect(keys.publicKey.length).toBe(publicKeyBytes(parameters));
-    expect(keys.evaluationKeys.length).toBe(relinKeysBytes(parameters));
+    expect(keys.evaluationKeys.length).toBe(
+      evaluationKeysBytes(parameters, { relin: true, steps: [] }),
+    );
     const { publicKey } = keys;
     const blobs = await encryptPack({ publicKey, parameters, rows: 1, features: 1, at: () => 0.5 });
     expect(blobs.map(({ length }) => length)).toEqual([inputCiphertextBytes(parameters)]);
