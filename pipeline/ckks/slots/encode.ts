@@ -59,7 +59,10 @@ export function createSlotEncoder(degree: number): SlotEncoder {
       transform(real, imaginary, cosines, sines);
       const rounded = roundReal(real, imaginary, cosines, sines);
       if (!rounded.every(Number.isFinite)) {
-        throw new SealstreamError("limit-exceeded", "A weight is too large to be encoded in slots.");
+        throw new SealstreamError(
+          "limit-exceeded",
+          "A weight is too large to be encoded in slots.",
+        );
       }
       return rounded;
     },
@@ -150,7 +153,8 @@ export function writePlain(
   const most = coefficients.reduce((bound, value) => Math.max(bound, Math.abs(value)), 0);
   for (let limb = 0; limb < limbs; limb += 1) {
     const prime = ring.primes[limb] ?? 1n;
-    const reduced = most <= DIRECT_BOUND ? coefficients : coefficients.map((value) => reduce(value, prime));
+    const reduced =
+      most <= DIRECT_BOUND ? coefficients : coefficients.map((value) => reduce(value, prime));
     ring.floats(work, ring.degree).set(reduced);
     const bound = Math.min(Math.max(1, most), most <= DIRECT_BOUND ? DIRECT_BOUND : Number(prime));
     ring.forward(work, limb, to + limb * ring.limbBytes, bound);

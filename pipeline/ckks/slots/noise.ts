@@ -16,6 +16,7 @@
  * What is not in it: the difference between a square and its first derivative, f64's own rounding (2^-45).
  * test/ckks/slots compares predictions with measured errors.
  */
+import { encodingVariance } from "./encode.ts";
 import {
   runFold,
   runMatrix,

@@ -10,6 +10,7 @@
 import { SealstreamError } from "../../errors.ts";
 import type { Circuit } from "../../network/circuit.ts";
 import type { CkksParameters } from "../parameters.ts";
+import { type SlotCost, slotCost } from "./cost.ts";
 import { type SlotLayout, type SlotPacking, slotLayout } from "./layout.ts";
 import { slotStatistics, slotVariances } from "./noise.ts";
 import { programTurns, type SlotProgram, slotProgram } from "./program.ts";
@@ -32,18 +33,6 @@ export interface SlotPlanOptions {
   /** log2 of the scale of fresh ciphertexts; default {@link slotInputScaleBits}. */
   readonly inputScaleBits?: number;
   readonly prefer?: SlotPacking;
-}
-
-/** Operations of one evaluation, for a cost model. */
-export interface SlotCost {
-  /** Key switches with their own decomposition, by limbs: rotations, fold stages and relinearizations. */
-  readonly keySwitches: readonly { readonly limbs: number; readonly count: number }[];
-  /** Turns that share a decomposition (baby steps, further turns of a fold stage), by limbs. */
-  readonly hoisted: readonly { readonly limbs: number; readonly count: number }[];
-  /** Number-theoretic transforms of one limb, about. */
-  readonly transforms: number;
-  /** Products of one limb with one limb, about. */
-  readonly multiplies: number;
 }
 
 export interface SlotPlan {
@@ -181,24 +170,20 @@ function predictedBits({ variance }: SlotScales): number {
   return -Math.log2(ERROR_DEVIATIONS * Math.sqrt(variance));
 }
 
+/** Structures from the cheapest on: the first that has the bits, else the most precise of all. */
 function chooseScales(problem: ScaleProblem, goal: number): SlotScales | null {
-  const found = structures(problem)
-    .map((structure) => bestScales(problem, structure))
-    .filter((scales) => scales !== null);
-  const cost = (scales: SlotScales): number =>
-    slotCost(problem.program, scales, problem.encrypted).transforms;
-  const enough = found.filter((scales) => predictedBits(scales) >= goal);
-  if (enough.length > 0) {
-    return enough.reduce((best, scales) =>
-      cost(scales) < cost(best) || (cost(scales) === cost(best) && scales.variance < best.variance)
-        ? scales
-        : best,
-    );
+  const { program, encrypted } = problem;
+  const ordered = structures(problem)
+    .map((structure) => ({ structure, cost: slotCost(program, structure, encrypted).transforms }))
+    .sort((a, b) => a.cost - b.cost);
+  let best: SlotScales | null = null;
+  for (const { structure } of ordered) {
+    const scales = bestScales(problem, structure);
+    if (scales === null || (best !== null && best.variance <= scales.variance)) continue;
+    best = scales;
+    if (predictedBits(best) >= goal) break;
   }
-  return found.reduce<SlotScales | null>(
-    (best, scales) => (best === null || scales.variance < best.variance ? scales : best),
-    null,
-  );
+  return best;
 }
 
 interface PlanParts {
@@ -230,7 +215,7 @@ function describe({ mode, parameters, primes, layout, program, scales }: PlanPar
       { limbs: sumLimbs, scaleBits: Math.log2(sumScale) },
     ]),
     precisionBits: predictedBits(scales),
-    cost: slotCost(program, scales, mode === "encrypted"),
+    cost: slotCost(program, scales.structure, mode === "encrypted"),
   };
 }
 
@@ -247,45 +232,4 @@ function keptLimbs(
     if (held >= needed) return limbs;
   }
   return outLimbs;
-}
-
-function slotCost(program: SlotProgram, { steps }: SlotScales, encrypted: boolean): SlotCost {
-  const keySwitches = new Map<number, number>();
-  const hoisted = new Map<number, number>();
-  let transforms = 0;
-  let multiplies = 0;
-  const add = (counts: Map<number, number>, limbs: number, count: number): void => {
-    if (count > 0) counts.set(limbs, (counts.get(limbs) ?? 0) + count);
-  };
-  const switchKeys = (limbs: number, turns: number, modDowns: number): void => {
-    add(keySwitches, limbs, 1);
-    add(hoisted, limbs, turns - 1);
-    transforms += limbs + limbs * limbs + modDowns * (limbs + 1);
-    multiplies += turns * 2 * limbs * (limbs + 1);
-  };
-  for (const [index, { limbs, foldLimbs, sumLimbs, outLimbs }] of steps.entries()) {
-    const step = program.steps[index];
-    if (step === undefined) continue;
-    for (const { groups, folds } of step.matrices) {
-      const babies = new Set(groups.flatMap(({ terms }) => terms.map(({ baby }) => baby)));
-      babies.delete(0);
-      if (babies.size > 0) switchKeys(limbs, babies.size, 2 * babies.size);
-      for (const { giant, terms } of groups) {
-        multiplies += terms.length * (encrypted ? 4 : 2) * limbs;
-        if (encrypted) switchKeys(limbs, 1, 2);
-        if (giant !== 0) switchKeys(limbs, 1, 2);
-      }
-      for (const stage of folds) switchKeys(foldLimbs, stage.length, 1);
-      if (foldLimbs < limbs) transforms += 2 * limbs;
-    }
-    if (sumLimbs < foldLimbs) transforms += 2 * foldLimbs;
-    if (step.square) {
-      switchKeys(sumLimbs, 1, 2);
-      multiplies += 3 * sumLimbs;
-    }
-    if (outLimbs < sumLimbs) transforms += 2 * sumLimbs;
-  }
-  const list = (counts: Map<number, number>) =>
-    [...counts].map(([limbs, count]) => ({ limbs, count }));
-  return { keySwitches: list(keySwitches), hoisted: list(hoisted), transforms, multiplies };
 }

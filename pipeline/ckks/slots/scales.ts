@@ -7,6 +7,7 @@
  * precise. Nothing that could wrap around is feasible: bounds hold for every input in [-1, 1], in every slot.
  * Must not see values of weights, only bounds and gains (`noise.ts`).
  */
+import { type SlotStructure, type StepLimbs, type StepStructure, structureLimbs } from "./cost.ts";
 import type { SlotStatistics, SlotVariances } from "./noise.ts";
 import type { SlotProgram } from "./program.ts";
 
@@ -20,34 +21,18 @@ export const ERROR_DEVIATIONS = 5;
 const OUTPUT_BITS = { least: 14, most: 56 } as const;
 const LEAST_SUM_BITS = 8;
 const MOST_SUM_BITS = 90;
-
-/** Where a step divides by a prime: products before folding, the sum after bias-free folding, its square. */
-export interface StepStructure {
-  readonly early: boolean;
-  readonly late: boolean;
-  readonly square: boolean;
-}
-
-export interface SlotStructure {
-  /** Limbs of the features that are used. */
-  readonly limbs: number;
-  readonly steps: readonly StepStructure[];
-}
+/** Rounds of a walk; seen: below 20. */
+const MAX_ROUNDS = 200;
 
 /** Scales and limbs of one step. */
-export interface StepScales {
-  /** Limbs of sources and products. */
-  readonly limbs: number;
+export interface StepScales extends StepLimbs {
   /** Scale at which each matrix is written; product scale = source's x plain's. */
   readonly plainScales: readonly number[];
-  readonly foldLimbs: number;
   /** Scale of the mask that multiplies the sum before its rescale; null: none. */
   readonly maskScale: number | null;
   /** Of the sum, when the bias is added. */
-  readonly sumLimbs: number;
   readonly sumScale: number;
   /** Of the result. */
-  readonly outLimbs: number;
   readonly outScale: number;
 }
 
@@ -74,7 +59,7 @@ export interface ScaleProblem {
 }
 
 /** Bits of a walk: the input's, one per step (of its sum), and the mask's. */
-type Bits = readonly number[];
+type Bits = number[];
 
 const square = (value: number): number => value * value;
 const bits = (value: number): number => Math.log2(Math.max(value, 2 ** -40));
@@ -140,14 +125,8 @@ export function bestScales(problem: ScaleProblem, structure: SlotStructure): Slo
     .filter((index) =>
       index === 0 ? free : index <= structure.steps.length || needsMask(problem),
     );
-  let at = feasibleStart(problem, structure, start, movable);
-  if (at === null) return null;
-  for (let round = 0; round < 400; round += 1) {
-    const better = bestMove(problem, structure, at, movable);
-    if (better === null) break;
-    at = better;
-  }
-  return at.scales;
+  const at = feasibleStart(problem, structure, start, movable);
+  return at === null ? null : descend(problem, structure, at, movable).scales;
 }
 
 interface Point {
@@ -186,29 +165,38 @@ function feasibleStart(
 
 const MOVES = [-4, -2, -1, 1, 2, 4];
 
-function bestMove(
+/** Moves of one bit count, then of pairs: what one gives up another may need. */
+function moves(movable: readonly number[]): (readonly [number, number])[][] {
+  const single = movable.flatMap((index) => MOVES.map((by) => [index, by] as const));
+  const pairs = single.flatMap((one) =>
+    single.filter(([index]) => index > one[0]).map((other) => [one, other]),
+  );
+  return [...single.map((one) => [one]), ...pairs];
+}
+
+/** Takes every move that makes the variance smaller until there is none. */
+function descend(
   problem: ScaleProblem,
   structure: SlotStructure,
-  from: Point,
+  start: Point,
   movable: readonly number[],
-): Point | null {
-  let best: Point | null = null;
-  const consider = (moved: Bits): void => {
-    const point = pointAt(problem, structure, moved);
-    if (point !== null && point.scales.variance < (best ?? from).scales.variance * 0.999)
-      best = point;
-  };
-  for (const first of movable) {
-    for (const by of MOVES) {
-      const one = from.bits.with(first, (from.bits[first] ?? 0) + by);
-      consider(one);
-      for (const second of movable) {
-        if (second === first) continue;
-        for (const also of MOVES) consider(one.with(second, (one[second] ?? 0) + also));
-      }
+): Point {
+  const tried = moves(movable);
+  let at = start;
+  for (let round = 0, improved = true; improved && round < MAX_ROUNDS; round += 1) {
+    improved = false;
+    for (const move of tried) {
+      const bitsThere = move.reduce(
+        (all, [index, by]) => all.with(index, (all[index] ?? 0) + by),
+        at.bits,
+      );
+      const point = pointAt(problem, structure, bitsThere);
+      if (point === null || point.scales.variance >= at.scales.variance * 0.999) continue;
+      at = point;
+      improved = true;
     }
   }
-  return best;
+  return at;
 }
 
 function needsMask({ secret, program }: ScaleProblem): boolean {
@@ -246,10 +234,17 @@ function evaluateScales(
   };
   if (!fitsIn(walk, structure.limbs, at[0] ?? 0, 1)) return null;
   const steps: StepScales[] = [];
+  const limbs = structureLimbs(problem.program, structure);
   for (const [index, choice] of structure.steps.entries()) {
     const isLast = index === structure.steps.length - 1;
     const maskBits = isLast && needsMask(problem) ? (at.at(-1) ?? 0) : null;
-    const step = evaluateStep(walk, { index, choice, sumBits: at[index + 1] ?? 0, maskBits });
+    const step = evaluateStep(walk, {
+      index,
+      choice,
+      sumBits: at[index + 1] ?? 0,
+      maskBits,
+      stepLimbs: limbs[index] ?? NO_LIMBS,
+    });
     if (step === null) return null;
     steps.push(step);
   }
@@ -262,7 +257,10 @@ function fitsIn({ modulusBits }: Walk, limbs: number, scaleBits: number, bound: 
   return scaleBits + Math.max(0, bits(bound)) + 1 + MARGIN_BITS <= (modulusBits[limbs] ?? 0);
 }
 
+const NO_LIMBS: StepLimbs = { limbs: 0, foldLimbs: 0, sumLimbs: 0, outLimbs: 0 };
+
 interface StepRequest {
+  readonly stepLimbs: StepLimbs;
   readonly index: number;
   readonly choice: StepStructure;
   readonly sumBits: number;
@@ -278,10 +276,7 @@ function evaluateStep(walk: Walk, request: StepRequest): StepScales | null {
   if (step === undefined || bound === undefined) return null;
   if (sumBits < LEAST_SUM_BITS || sumBits > MOST_SUM_BITS || (maskBits !== null && maskBits < 10))
     return null;
-  const limbs = Math.min(...step.matrices.map(({ source }) => held[source]?.limbs ?? 0));
-  const foldLimbs = limbs - Number(choice.early);
-  const sumLimbs = foldLimbs - Number(choice.late);
-  const outLimbs = sumLimbs - Number(choice.square);
+  const { limbs, foldLimbs, sumLimbs, outLimbs } = request.stepLimbs;
   if (outLimbs < 1) return null;
   const primeBits = (count: number): number => Math.log2(Number(primes[count - 1] ?? 1n));
   // From the sum backwards: before the late rescale, before the mask, before the early rescale.
@@ -306,13 +301,10 @@ function evaluateStep(walk: Walk, request: StepRequest): StepScales | null {
   const isLast = index === program.steps.length - 1;
   if (isLast && (sumBits < OUTPUT_BITS.least || sumBits > OUTPUT_BITS.most)) return null;
   const scales: StepScales = {
-    limbs,
+    ...request.stepLimbs,
     plainScales,
-    foldLimbs,
     maskScale: maskBits === null ? null : 2 ** maskBits,
-    sumLimbs,
     sumScale: 2 ** sumBits,
-    outLimbs,
     outScale: 2 ** (outBits - (choice.square ? primeBits(sumLimbs) : 0)),
   };
   walk.variance += stepVariance(walk, request, scales, { productBits, foldBits });
