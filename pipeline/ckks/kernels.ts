@@ -1,0 +1,123 @@
+/**
+ * Loads the CKKS kernels (assembly/, built into build/wasm) and decides which of the two modules this engine may run.
+ *
+ * Relaxed SIMD may fuse a multiply-add or round twice; only a fused one makes our products exact. So: the fused module
+ * runs only where it validates and passes a residue test of both operations, else the module that splits products, which
+ * is as exact and three to four times slower. Both give the same bits. A module has no imports but its memory, which has
+ * a maximum: it can do nothing but compute.
+ */
+import { readFileSync } from "node:fs";
+import { SealstreamError } from "../errors.ts";
+
+/** `fused`: multiply-add in one rounding; `exact`: products split in halves. */
+export type KernelVariant = "fused" | "exact";
+
+/** What the modules export; addresses and lengths are in bytes unless said. Contracts: assembly/. */
+export interface CkksKernels {
+  readonly heapBase: { readonly value: number };
+  fusesMultiplyAdd(a: number, rounded: number): number;
+  configure(
+    degree: number,
+    moduli: number,
+    primes: number,
+    dropTable: number,
+    scratch: number,
+  ): void;
+  fillPowers(to: number, count: number, modulus: number, base: number): void;
+  importLimb(from: number, to: number, modulus: number): number;
+  exportLimb(from: number, to: number, modulus: number): void;
+  forward(from: number, to: number, modulus: number, bound: number): void;
+  inverse(from: number, work: number, to: number, modulus: number, isPositive: number): void;
+}
+
+export interface LoadedKernels {
+  readonly variant: KernelVariant;
+  readonly kernels: CkksKernels;
+  readonly memory: WebAssembly.Memory;
+}
+
+export interface KernelOptions {
+  /** Most memory, rounded down to pages of 64 KiB; at most 4 GiB. */
+  readonly maxBytes: number;
+  /** Never try the fused module. */
+  readonly exactOnly?: boolean;
+  /** Where modules come from: built files, unless a test says otherwise. */
+  readonly read?: (file: string) => Uint8Array<ArrayBuffer>;
+}
+
+const FILES: Readonly<Record<KernelVariant, string>> = {
+  fused: "ckks.wasm",
+  exact: "ckks-exact.wasm",
+};
+
+/** Bytes of a WebAssembly page. */
+export const PAGE_BYTES = 65_536;
+/** Most pages that 32-bit addresses reach. */
+const MAX_PAGES = 65_536;
+/** Pages that a module needs before anything is laid out. */
+const FIRST_PAGES = 1;
+
+/** The factor of the residue test and its rounded square: see assembly/guard.ts. */
+const PROBE = 1 + 2 ** -30;
+const PROBE_SQUARE = 1 + 2 ** -29;
+
+function readBuilt(file: string): Uint8Array<ArrayBuffer> {
+  try {
+    // Both pipeline/ckks/ and dist/pipeline/ckks/ have build/wasm/ two folders up.
+    return readFileSync(new URL(`../../build/wasm/${file}`, import.meta.url));
+  } catch (cause) {
+    throw new SealstreamError(
+      "backend-unavailable",
+      `The WebAssembly module ${file} is not built; run npm run build:wasm.`,
+      { cause },
+    );
+  }
+}
+
+/** The compiled module, or null where this engine lacks what it uses. */
+function compile(code: Uint8Array<ArrayBuffer>): WebAssembly.Module | null {
+  try {
+    return new WebAssembly.Module(code);
+  } catch {
+    // Because the only cause is a module that does not validate: relaxed SIMD, or SIMD, is unknown here.
+    return null;
+  }
+}
+
+function instantiate(module: WebAssembly.Module, memory: WebAssembly.Memory): CkksKernels {
+  const { exports } = new WebAssembly.Instance(module, { env: { memory } });
+  // Because plugins/build.ts makes the module from assembly/index.ts, which exports these.
+  return exports as unknown as CkksKernels;
+}
+
+/**
+ * Instantiates the kernels on a memory of their own.
+ * @throws backend-unavailable when the modules are not built or this engine has no SIMD
+ * @throws limit-exceeded when not even one page may be used
+ */
+export function loadKernels(options: KernelOptions): LoadedKernels {
+  const { maxBytes, exactOnly = false, read = readBuilt } = options;
+  const maximum = Math.min(Math.floor(maxBytes / PAGE_BYTES), MAX_PAGES);
+  if (!(maximum >= FIRST_PAGES)) {
+    throw new SealstreamError(
+      "limit-exceeded",
+      "The CKKS kernels need at least one page of memory; raise their limit.",
+    );
+  }
+  const memory = new WebAssembly.Memory({ initial: FIRST_PAGES, maximum });
+  const fused = exactOnly ? null : compile(read(FILES.fused));
+  if (fused !== null) {
+    const kernels = instantiate(fused, memory);
+    if (kernels.fusesMultiplyAdd(PROBE, PROBE_SQUARE) === 1) {
+      return { variant: "fused", kernels, memory };
+    }
+  }
+  const exact = compile(read(FILES.exact));
+  if (exact === null) {
+    throw new SealstreamError(
+      "backend-unavailable",
+      "This engine has no WebAssembly SIMD; use Node 24 or newer on x86-64 or arm64.",
+    );
+  }
+  return { variant: "exact", kernels: instantiate(exact, memory), memory };
+}
