@@ -10,7 +10,7 @@ import type { Network } from "../network/definition.ts";
 import type { Weights } from "../network/weights.ts";
 import type { BlobFault } from "./blob.ts";
 import { createNetworkEvaluator, type EvaluationKeys } from "./evaluate.ts";
-import type { CkksParameters, ModelMode, Packing } from "./parameters.ts";
+import type { CiphertextForm, CkksParameters, ModelMode, Packing } from "./parameters.ts";
 
 export type { EvaluationKeys } from "./evaluate.ts";
 
@@ -21,6 +21,7 @@ export interface PackRequest {
   readonly weights: Weights;
   readonly mode: ModelMode;
   readonly packing: Packing;
+  readonly form: CiphertextForm;
   /** Records in the pack, 1 or more. */
   readonly records: number;
   /** Not kept, not written. */

@@ -8,13 +8,14 @@ import type { Network } from "../network/definition.ts";
 import type { Weights } from "../network/weights.ts";
 import type { PackRequest } from "./engine.ts";
 import { encryptPack } from "./pack.ts";
-import type { CkksParameters, ModelMode, Packing } from "./parameters.ts";
+import type { CiphertextForm, CkksParameters, ModelMode, Packing } from "./parameters.ts";
 
 export interface WarmUpSample {
   readonly network: Network;
   readonly weights: Weights;
   readonly mode: ModelMode;
   readonly packing: Packing;
+  readonly form: CiphertextForm;
 }
 
 /** @throws key-invalid when the public key is not one of these parameters */

@@ -42,6 +42,7 @@ export interface PackReport {
   /** Records in the pack. */
   readonly rows: number;
   readonly classes: number;
+  readonly packing: Packing;
   readonly modelVersion: number;
   /** Wall time inside the worker. */
   readonly evaluationMs: number;
@@ -61,8 +62,8 @@ export interface PredictStageOptions {
    */
   readonly keysFreshAsOf: () => number;
   readonly evaluator: EvaluatorPool;
-  /** Packs evaluated side by side; as many as the evaluator has workers. 1 unless said. */
-  readonly parallelPacks?: number | undefined;
+  /** How long the end of a pack that has begun is waited for, in milliseconds. Ten minutes unless said. */
+  readonly packDeadlineMs?: number | undefined;
   /** Called for each pack that was evaluated, before its transaction commits. */
   readonly onPack?: ((report: PackReport) => void) | undefined;
   /** Called once for each model that was the newest and cannot be evaluated. */
@@ -76,29 +77,60 @@ export interface PredictStageOptions {
 export function createPredictStage(options: PredictStageOptions): Stage<PredictState> {
   const { spec, directory, evaluator } = options;
   const network = networkFromSpec(spec.features, spec.train);
-  const parameters = consumerParameters(directory);
-  const tooDeep = depthFault(network, parameters);
-  if (tooDeep !== null) {
-    throw new SealstreamError("limit-exceeded", `train.network cannot be predicted: ${tooDeep}.`);
+  const sets = consumerParameters(directory);
+  for (const parameters of sets.slice(0, 1)) {
+    const tooDeep = depthFault(network, parameters);
+    if (tooDeep !== null) {
+      throw new SealstreamError("limit-exceeded", `train.network cannot be predicted: ${tooDeep}.`);
+    }
   }
-  const limits = packLimits(parameters, network.inputs);
+  const limits = packLimits(sets, network.inputs);
   const bounds: LaneBounds = { maxRecords: limits.window.records, maxBytes: limits.window.bytes };
   const models = createModelChoice(options);
-  const turns = createTurns(options.parallelPacks ?? 1);
+  // As many packs are held as are evaluated.
+  const turns = createTurns(evaluator.workers);
   return {
     name: "predict",
     bounds,
     openLane: (lane) =>
       createPredictLane({ options, models, lane, limits, features: network.inputs, turns }),
-    warmUp: () => evaluator.warmUp(),
+    warmUp: () => evaluator.warmUp(warmUpSample(options, network)),
     close: () => evaluator.close(),
   };
 }
 
-/** Parameters of the published keys, or the default ones while nothing is published. */
-function consumerParameters(directory: KeyDirectory): CkksParameters {
-  const blob = directory.blob("ckks-evaluation");
-  return (blob === null ? null : parseParameters(blob.parameters)) ?? DEFAULT_PARAMETERS;
+/** Parameter sets of the published keys, the newest first, or the default one while nothing is published. */
+function consumerParameters(directory: KeyDirectory): readonly [CkksParameters, ...CkksParameters[]] {
+  const published = directory
+    .list()
+    .blobs.filter(({ purpose }) => purpose === "ckks-evaluation")
+    .flatMap(({ parameters }) => parseParameters(parameters) ?? []);
+  const [newest = DEFAULT_PARAMETERS, ...others] = published;
+  return [newest, ...others];
+}
+
+/** A pack of zeros under the keys that are known; undefined while none is. */
+function warmUpSample({ spec, directory }: PredictStageOptions, network: Network) {
+  const publicKey = directory.blob("ckks-public");
+  const found = publicKey === null ? null : evaluationKeysOf(directory, publicKey.id);
+  if (found === null) return undefined;
+  const weights = initialWeights(network, (bytes) => new Uint8Array(randomBytes(bytes)));
+  const sample = { network, weights, mode: spec.predict.model, packing: "batch" } as const;
+  return { ...found, ...sample, form: "library" } as const;
+}
+
+/** The keys of a pack as the evaluator takes them, or null when they are not published. */
+export function evaluationKeysOf(directory: KeyDirectory, consumerKeyId: string): PoolKeys | null {
+  const keys = directory.consumerKeys(consumerKeyId);
+  if (keys === null) return null;
+  const { publicKey, evaluation } = keys;
+  const parameters = parseParameters(evaluation.parameters);
+  if (parameters === null || publicKey.parameters !== evaluation.parameters) return null;
+  return {
+    parameters,
+    keyId: `${publicKey.id}/${evaluation.id}`,
+    keys: { publicKey: publicKey.bytes, evaluationKeys: evaluation.bytes },
+  };
 }
 
 /** Lets `count` callers at a time hold a pack in memory; the others wait in order. */
