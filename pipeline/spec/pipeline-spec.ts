@@ -283,7 +283,7 @@ export interface PipelineSpec {
     readonly packs: {
       readonly lingerMs: number;
       readonly maxBytesPerRecord: number;
-      /** Unlabelled records a second that one lane expects; null: not said. */
+      /** Unlabelled records a second that are expected over all partitions; null: not said. */
       readonly rate: number | null;
     };
     /** What other services read of the records; null: topic `records` stays empty. */
