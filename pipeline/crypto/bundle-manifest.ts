@@ -4,14 +4,7 @@
  * Reading is strict: exactly the fields of version 1, or null. Must not verify the signature (`bundle.ts` has), nor judge
  * the fields, which are the caller's.
  */
-import {
-  type CborValue,
-  decodeCbor,
-  isBytes,
-  isCborArray,
-  isTextMap,
-  isUnsigned,
-} from "./cbor.ts";
+import { type CborValue, decodeCbor, isBytes, isCborArray, isTextMap, isUnsigned } from "./cbor.ts";
 import { HASH_BYTES } from "./chunks.ts";
 
 export const BUNDLE_ID_BYTES = 16;

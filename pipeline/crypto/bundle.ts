@@ -28,8 +28,6 @@ import { joinChunks, sha256, splitIntoChunks } from "./chunks.ts";
 import { type FindSigner, sign1, verify1 } from "./cose-sign1.ts";
 import { hex, type SigningKey } from "./key-handles.ts";
 
-export { BUNDLE_ID_BYTES, type ManifestHead } from "./bundle-manifest.ts";
-
 /** A record to write, in this order, in one transaction. */
 export interface BundleRecord {
   readonly key: Uint8Array;

@@ -8,12 +8,12 @@
 import { parseParameters, slotCount } from "../../ckks/parameters.ts";
 import type { PoolOutcome, PoolRequest } from "../../ckks/pool.ts";
 import {
-  BUNDLE_ID_BYTES,
   BUNDLE_TYPE_HEADER,
   type Bundle,
   laneRecordBytes,
   readBundles,
 } from "../../crypto/bundle.ts";
+import { BUNDLE_ID_BYTES } from "../../crypto/bundle-manifest.ts";
 import { SealstreamError } from "../../errors.ts";
 import { classCount } from "../../network/definition.ts";
 import type {
@@ -23,6 +23,7 @@ import type {
   StepResult,
   StreamRecord,
 } from "../../stream/contract.ts";
+import { evaluationKeysOf } from "./consumer-keys.ts";
 import { createFirstSeen, type FirstSeen } from "./first-seen.ts";
 import { isPartLength, type PackLimits } from "./limits.ts";
 import type { ModelChoice } from "./model-choice.ts";
@@ -222,11 +223,8 @@ function judge(
   if (pack === null || pack.features !== features) return "pack-refused";
   const parameters = parseParameters(pack.parameters);
   if (parameters === null || pack.rows > slotCount(parameters)) return "pack-refused";
-  const keys = directory.consumerKeys(pack.consumerKeyId);
-  const published =
-    keys?.publicKey.parameters === pack.parameters &&
-    keys.evaluation.parameters === pack.parameters;
-  if (!published) return "key-unknown";
+  const keys = evaluationKeysOf(directory, pack.consumerKeyId);
+  if (keys?.parameters.id !== pack.parameters) return "key-unknown";
   return pack.ciphertexts.every(({ length }) => isPartLength(parameters, pack.form, length))
     ? { bundle, pack }
     : "ciphertext-refused";
@@ -299,16 +297,12 @@ function evaluationRequest(
   pack: Pack,
   model: PredictModel,
 ): PoolRequest {
-  const keys = options.directory.consumerKeys(pack.consumerKeyId);
-  const parameters = parseParameters(pack.parameters);
-  if (keys === null || parameters === null) {
+  const keys = evaluationKeysOf(options.directory, pack.consumerKeyId);
+  if (keys === null) {
     throw new SealstreamError("internal", "A pack was accepted without its keys.");
   }
-  const { publicKey, evaluation } = keys;
   return {
-    parameters,
-    keyId: `${publicKey.id}/${evaluation.id}`,
-    keys: { publicKey: publicKey.bytes, evaluationKeys: evaluation.bytes },
+    ...keys,
     modelId: model.entryHash,
     network: model.network,
     weights: model.weights,

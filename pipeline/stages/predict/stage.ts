@@ -8,8 +8,7 @@
  * that cannot be evaluated is passed over. Every result names the model and the ledger entry it was made with.
  * Must not look into record ids, nor know Kafka.
  */
-import type { CkksParameters } from "../../ckks/parameters.ts";
-import { DEFAULT_PARAMETERS, parseParameters } from "../../ckks/parameters.ts";
+import type { Packing } from "../../ckks/parameters.ts";
 import { depthFault } from "../../ckks/plan.ts";
 import type { EvaluatorPool } from "../../ckks/pool.ts";
 import type { KeyDirectory } from "../../crypto/directory.ts";
@@ -20,6 +19,7 @@ import { networkFromSpec } from "../../network/from-spec.ts";
 import type { Weights } from "../../network/weights.ts";
 import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
 import type { LaneBounds, Stage } from "../../stream/contract.ts";
+import { consumerParameters, warmUpSample } from "./consumer-keys.ts";
 import { createPredictLane } from "./lane-processor.ts";
 import { packLimits } from "./limits.ts";
 import { createModelChoice, type RefusedModel } from "./model-choice.ts";
@@ -95,42 +95,8 @@ export function createPredictStage(options: PredictStageOptions): Stage<PredictS
     bounds,
     openLane: (lane) =>
       createPredictLane({ options, models, lane, limits, features: network.inputs, turns }),
-    warmUp: () => evaluator.warmUp(warmUpSample(options, network)),
+    warmUp: () => evaluator.warmUp(warmUpSample(directory, spec, network)),
     close: () => evaluator.close(),
-  };
-}
-
-/** Parameter sets of the published keys, the newest first, or the default one while nothing is published. */
-function consumerParameters(directory: KeyDirectory): readonly [CkksParameters, ...CkksParameters[]] {
-  const published = directory
-    .list()
-    .blobs.filter(({ purpose }) => purpose === "ckks-evaluation")
-    .flatMap(({ parameters }) => parseParameters(parameters) ?? []);
-  const [newest = DEFAULT_PARAMETERS, ...others] = published;
-  return [newest, ...others];
-}
-
-/** A pack of zeros under the keys that are known; undefined while none is. */
-function warmUpSample({ spec, directory }: PredictStageOptions, network: Network) {
-  const publicKey = directory.blob("ckks-public");
-  const found = publicKey === null ? null : evaluationKeysOf(directory, publicKey.id);
-  if (found === null) return undefined;
-  const weights = initialWeights(network, (bytes) => new Uint8Array(randomBytes(bytes)));
-  const sample = { network, weights, mode: spec.predict.model, packing: "batch" } as const;
-  return { ...found, ...sample, form: "library" } as const;
-}
-
-/** The keys of a pack as the evaluator takes them, or null when they are not published. */
-export function evaluationKeysOf(directory: KeyDirectory, consumerKeyId: string): PoolKeys | null {
-  const keys = directory.consumerKeys(consumerKeyId);
-  if (keys === null) return null;
-  const { publicKey, evaluation } = keys;
-  const parameters = parseParameters(evaluation.parameters);
-  if (parameters === null || publicKey.parameters !== evaluation.parameters) return null;
-  return {
-    parameters,
-    keyId: `${publicKey.id}/${evaluation.id}`,
-    keys: { publicKey: publicKey.bytes, evaluationKeys: evaluation.bytes },
   };
 }
 
