@@ -26,7 +26,7 @@ export const packs = z
       .max(1_000_000)
       .optional()
       .describe(
-        "Unlabelled records a second that one lane is expected to see. With lingerMs it says how full packs get: for packing auto and sealstream plan. Left out: packs are taken to be full.",
+        "Unlabelled records a second that are expected, over all partitions. With lingerMs it says how full packs get: for packing auto and sealstream plan. Left out: packs are taken to be full.",
       ),
   })
   .prefault({})

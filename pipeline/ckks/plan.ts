@@ -64,6 +64,10 @@ export interface EvaluationPlan {
 /** Sentence about why a network cannot run under a parameter set at all, or null. Weights may still be too large. */
 export function depthFault(network: Network, parameters: CkksParameters): string | null {
   const deepest = dataLimbs(parameters) - 1;
+  const isPlain = network.layers.every(
+    ({ kind, activation }) => kind === undefined && typeof activation === "string",
+  );
+  if (!isPlain) return "only dense layers with square or none can be evaluated so far";
   return network.layers.length <= deepest
     ? null
     : `a network of ${network.layers.length} dense layers needs ${network.layers.length + 1} data primes, ${parameters.id} has ${deepest + 1}`;

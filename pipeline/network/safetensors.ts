@@ -6,24 +6,31 @@
  * writes for the same content (canonical header), so duplicate keys, gaps, overlaps, padding and trailing bytes have no
  * way in. Callers authenticate a checkpoint before it comes here; this parser must stay safe all the same.
  *
- * Grammar, version 1 (integers little-endian):
+ * Grammar, versions 1 and 2 (integers little-endian):
  *   checkpoint = headerBytes:u64 header:headerBytes data
  *   header     = JSON object, UTF-8, no spaces inside, then spaces (0x20) up to a multiple of 8:
  *                {"__metadata__":{...},"layers.0.bias":T,"layers.0.kernel":T,"layers.1.bias":T,...}
  *   metadata   = string to string, keys sorted by code unit: the caller's, and
- *                "sealstream.activations": one activation a layer, joined by ","
- *                "sealstream.checkpoint": "1"
- *   T          = {"dtype":"F32","shape":[in,out] | [out],"data_offsets":[begin,end]}
- *   data       = float32 of layers.0.bias, layers.0.kernel (row-major [in][out]), layers.1.bias, ... without gaps
+ *                version 1, of dense layers with `square` or `none` only:
+ *                  "sealstream.activations": one activation a layer, joined by ","
+ *                  "sealstream.checkpoint": "1"
+ *                version 2, of every other network:
+ *                  "sealstream.checkpoint": "2"
+ *                  "sealstream.network": JSON of the network, its keys in the order of `plainNetwork`
+ *   T          = {"dtype":"F32","shape":[...],"data_offsets":[begin,end]}
+ *   data       = float32 of layers.0.bias, layers.0.kernel, layers.1.bias, ... row-major, without gaps
+ * Shapes: bias [out], [filters] or [units]; kernel [in,out], [height,width,channels,filters] or [features,units], and
+ * behind a recurrent layer's kernel "layers.N.recurrent" [units,units]. A pool has no tensors.
  */
 import { SealstreamError } from "../errors.ts";
 import {
-  type Activation,
+  kernelMatrices,
   MAX_LAYERS,
   MAX_PARAMETERS,
   type Network,
   networkFault,
 } from "./definition.ts";
+import { isPlainDense, plainNetwork, readNetwork } from "./network-json.ts";
 import { type Weights, weightsFault } from "./weights.ts";
 
 export interface Checkpoint {
@@ -36,14 +43,14 @@ export interface Checkpoint {
 const LENGTH_BYTES = 8;
 /** The format asks for no alignment; 8 keeps the data aligned for readers that map it. */
 const HEADER_ALIGNMENT = 8;
-/** 64 KiB: 16 layers need under 4 KiB, the rest is for metadata. */
+/** 64 KiB: 16 layers need under 12 KiB with their polynomials, the rest is for metadata. */
 const MAX_HEADER_BYTES = 65_536;
 const FLOAT_BYTES = 4;
 const SPACE = 0x20;
 const RESERVED_PREFIX = "sealstream.";
 const FORMAT_KEY = "sealstream.checkpoint";
 const ACTIVATIONS_KEY = "sealstream.activations";
-const FORMAT_VERSION = "1";
+const NETWORK_KEY = "sealstream.network";
 /** Starts with a letter: not integer-like (JSON.parse would move it) and never `__proto__`. */
 const METADATA_KEY = /^[A-Za-z][A-Za-z0-9.-]{0,63}$/;
 const MAX_METADATA_ENTRIES = 64;
@@ -109,12 +116,9 @@ export function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
     }
     return tensor;
   };
-  let inputs = network.inputs;
-  const layers = network.layers.map(({ outputs }) => {
-    const bias = take(outputs);
-    const kernel = take(inputs * outputs);
-    inputs = outputs;
-    return { kernel, bias };
+  const layers = kernelMatrices(network).map(([rows, columns]) => {
+    const bias = take(columns);
+    return { kernel: take(rows * columns), bias };
   });
   if (at !== bytes.length) throw invalid("bytes follow its data");
   const weights: Weights = { layers };
@@ -124,29 +128,43 @@ export function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
 }
 
 function encodeHeader(network: Network, metadata: Readonly<Record<string, string>>): Buffer {
-  const entries: Record<string, string> = {
-    ...metadata,
-    [ACTIVATIONS_KEY]: network.layers.map(({ activation }) => activation).join(","),
-    [FORMAT_KEY]: FORMAT_VERSION,
-  };
+  const own: Record<string, string> = isPlainDense(network)
+    ? {
+        [ACTIVATIONS_KEY]: network.layers.map(({ activation }) => activation).join(","),
+        [FORMAT_KEY]: "1",
+      }
+    : { [FORMAT_KEY]: "2", [NETWORK_KEY]: JSON.stringify(plainNetwork(network)) };
+  const entries = { ...metadata, ...own };
   const sorted = Object.fromEntries(Object.entries(entries).sort(([a], [b]) => (a < b ? -1 : 1)));
   const header: Record<string, unknown> = { __metadata__: sorted };
-  let inputs = network.inputs;
   let begin = 0;
-  for (const [index, { outputs }] of network.layers.entries()) {
-    for (const [name, shape] of [
-      ["bias", [outputs]],
-      ["kernel", [inputs, outputs]],
-    ] as const) {
-      const end = begin + shape.reduce((product, size) => product * size, FLOAT_BYTES);
-      header[`layers.${index}.${name}`] = { dtype: "F32", shape, data_offsets: [begin, end] };
-      begin = end;
-    }
-    inputs = outputs;
+  for (const [name, shape] of tensorShapes(network)) {
+    const end = begin + shape.reduce((product, size) => product * size, FLOAT_BYTES);
+    header[name] = { dtype: "F32", shape, data_offsets: [begin, end] };
+    begin = end;
   }
   const json = Buffer.from(JSON.stringify(header), "utf8");
   const padded = Math.ceil(json.length / HEADER_ALIGNMENT) * HEADER_ALIGNMENT;
   return Buffer.concat([json, Buffer.alloc(padded - json.length, SPACE)]);
+}
+
+/** Names and shapes in the order of their data. */
+function tensorShapes(network: Network): (readonly [string, readonly number[]])[] {
+  const matrices = kernelMatrices(network);
+  return network.layers.flatMap((layer, index) => {
+    const [rows, columns] = matrices[index] ?? [0, 0];
+    if (layer.kind === "averagePool2d") return [];
+    const kernel =
+      layer.kind === "conv2d"
+        ? [...layer.kernelSize, layer.input[2], columns]
+        : [layer.kind === "rnn" ? layer.input[1] : rows, columns];
+    const recurrent = [`layers.${index}.recurrent`, [columns, columns]] as const;
+    return [
+      [`layers.${index}.bias`, [columns]] as const,
+      [`layers.${index}.kernel`, kernel] as const,
+      ...(layer.kind === "rnn" ? [recurrent] : []),
+    ];
+  });
 }
 
 /** What a header claims. The caller compares it with the canonical header of that claim. */
@@ -160,23 +178,33 @@ function decodeHeader(header: Uint8Array): Pick<Checkpoint, "network" | "metadat
   }
   const fault = metadataFault(metadata, false);
   if (fault !== null) throw invalid(fault);
+  const network = claimedNetwork(root, claimed);
+  const shapeFault = networkFault(network);
+  if (shapeFault !== null) throw invalid(shapeFault);
+  return { network, metadata };
+}
+
+/** The network that a header claims, unchecked but of the right types. */
+function claimedNetwork(root: Record<string, unknown>, claimed: Record<string, unknown>): Network {
+  const description = claimed[NETWORK_KEY];
   const activations = claimed[ACTIVATIONS_KEY];
-  if (claimed[FORMAT_KEY] !== FORMAT_VERSION || typeof activations !== "string") {
-    throw invalid("it is not a Sealstream checkpoint of version 1");
+  if (claimed[FORMAT_KEY] === "2" && typeof description === "string") {
+    const network = readNetwork(parseJson(description));
+    if (network !== null) return network;
+  }
+  if (claimed[FORMAT_KEY] !== "1" || typeof activations !== "string") {
+    throw invalid("it is not a Sealstream checkpoint of version 1 or 2");
   }
   // MAX_LAYERS bounds the work before any shape is looked at.
   const names = activations.split(",", MAX_LAYERS + 1);
   const shapes = names.map((_, index) => kernelShape(root[`layers.${index}.kernel`]));
-  const network: Network = {
+  return {
     inputs: shapes[0]?.[0] ?? 0,
     layers: names.map((name, index) => ({
       outputs: shapes[index]?.[1] ?? 0,
       activation: asActivation(name),
     })),
   };
-  const shapeFault = networkFault(network);
-  if (shapeFault !== null) throw invalid(shapeFault);
-  return { network, metadata };
 }
 
 function kernelShape(tensor: unknown): readonly [number, number] {
@@ -189,14 +217,16 @@ function kernelShape(tensor: unknown): readonly [number, number] {
   return [inputs, outputs];
 }
 
-function asActivation(name: string): Activation {
+function asActivation(name: string): "square" | "none" {
   if (name === "square" || name === "none") return name;
   throw invalid("an activation is neither square nor none");
 }
 
-function parseJson(header: Uint8Array): unknown {
+function parseJson(text: Uint8Array | string): unknown {
   try {
-    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(header));
+    return JSON.parse(
+      typeof text === "string" ? text : new TextDecoder("utf-8", { fatal: true }).decode(text),
+    );
   } catch (cause) {
     throw new SealstreamError("checkpoint-invalid", "The checkpoint's header is not JSON.", {
       cause,

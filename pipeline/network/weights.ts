@@ -2,16 +2,21 @@
  * Weights of a network: their memory layout, their flat form, and how a new run begins.
  *
  * The flat form is the one order of parameters that contributions, noise rows and updates share: layer by layer, the
- * kernel row-major ([in][out]), then the bias. This file must not draw randomness of its own: the source is handed in
+ * kernel row-major, then the bias. This file must not draw randomness of its own: the source is handed in
  * and must be a CSPRNG, because initial weights are part of what a run's ledger commits to.
  */
 import { SealstreamError } from "../errors.ts";
-import { type Network, parameterCount } from "./definition.ts";
+import { activationPolynomial, polynomialSlope } from "./activation.ts";
+import { kernelMatrices, type Network, parameterCount } from "./definition.ts";
+import { kernelMatrix, type NetworkLayer } from "./layers.ts";
 
 export interface LayerWeights {
-  /** [in][out], row-major. */
+  /**
+   * Row-major: dense [in][out]; conv2d [height][width][channels][filters]; rnn [features + units][units], the rows of
+   * Wx and then those of Uh; averagePool2d empty.
+   */
   readonly kernel: Float32Array;
-  /** [out] */
+  /** [out], [filters], [units] or empty. */
   readonly bias: Float32Array;
 }
 
@@ -26,32 +31,79 @@ const DRAW_VALUES = 4_294_967_296;
 
 /** Mean square of a feature in [0, 1] that the first kernel is sized for: between a sparse one's 0 and a uniform one's 1/3. */
 const FEATURE_MEAN_SQUARE = 1 / 4;
-/** E[z^4] of a standard normal z: the mean square of a square activation's output. */
-const SQUARE_MEAN_SQUARE = 3;
+/** Mean square that a layer of logits is given that reads features: as behind a square, so that logits begin small. */
+const LOGIT_MEAN_SQUARE = 3;
 
 /**
  * Weights a run begins with: kernels uniform around zero, biases zero.
  *
  * Derivation. A kernel entry of variance v over `in` inputs of mean square q gives a pre-activation z of mean 0 and
- * variance v q in. Every layer aims at a z that the square suits: variance 1, so that E[z^2] = 1, the slope 2z neither
- * vanishes (z = 0 is a saddle) nor explodes, and a CKKS plaintext stays small. So v = 1 / (q in), with q = 1/4 for
- * features in [0, 1] and q = 3 after a square. The layer of a network without hidden layers reads features but wants
- * small logits, not a square's input: it takes q = 3 as well. A uniform draw from +-a has variance a^2 / 3, hence
+ * variance v q in. Every layer aims at variance 1: the slope of the activation neither vanishes (z = 0 is a saddle of
+ * the square) nor explodes, z stays where a minimax polynomial is near its function, and a CKKS plaintext stays small.
+ * So v = 1 / (q in), with q = 1/4 for features in [0, 1], and behind an activation p the mean E[p(z)^2] over a standard
+ * normal z (3 for the square). A pool leaves q as it is: its inputs are neighbours, nearly equal. A layer of logits that
+ * reads features wants small logits: it takes q = 3. A uniform draw from +-a has variance a^2 / 3, hence
  * a = sqrt(3 / (q in)); unlike a normal draw it bounds every z: |z| <= sqrt(12 in) in the first layer, for any x.
+ *
+ * A recurrent layer gives half of the variance to its input, v = 1 / (2 q in), and to the state at most the other half.
+ * What is small must stay small over the steps as well: a change of the state is multiplied by U diag(p'(z)), in the
+ * mean square by v units E[p'(z)^2]. So Uh has v = 1 / (2 units max(E[p^2], E[p'^2])).
  *
  * @param random gives that many bytes of a CSPRNG
  * @returns new buffers, owned by the caller
  */
 export function initialWeights(network: Network, random: (bytes: number) => Uint8Array): Weights {
   let inputs = network.inputs;
-  const layers = network.layers.map(({ outputs, activation }, index) => {
-    const readsFeatures = index === 0 && activation === "square";
-    const meanSquare = readsFeatures ? FEATURE_MEAN_SQUARE : SQUARE_MEAN_SQUARE;
-    const kernel = uniform(inputs * outputs, Math.sqrt(3 / (meanSquare * inputs)), random);
-    inputs = outputs;
-    return { kernel, bias: new Float32Array(outputs) };
+  let meanSquare: number | null = null;
+  const layers = network.layers.map((layer) => {
+    const { activation } = layer;
+    const whenFeatures = activation === "none" ? LOGIT_MEAN_SQUARE : FEATURE_MEAN_SQUARE;
+    const kernel = initialKernel(layer, inputs, meanSquare ?? whenFeatures, random);
+    const [, columns] = kernelMatrix(layer, inputs);
+    inputs = layer.outputs;
+    if (activation !== "none")
+      meanSquare = normalMeanSquare(activationPolynomial(activation) ?? []);
+    return { kernel, bias: new Float32Array(columns) };
   });
   return { layers };
+}
+
+function initialKernel(
+  layer: NetworkLayer,
+  inputs: number,
+  meanSquare: number,
+  random: (bytes: number) => Uint8Array,
+): Float32Array {
+  const [rows, columns] = kernelMatrix(layer, inputs);
+  if (layer.kind === "averagePool2d") return new Float32Array();
+  if (layer.kind !== "rnn") {
+    return uniform(rows * columns, Math.sqrt(3 / (meanSquare * rows)), random);
+  }
+  const [, features] = layer.input;
+  const units = layer.outputs;
+  const polynomial = activationPolynomial(layer.activation) ?? [];
+  const growth = Math.max(
+    normalMeanSquare(polynomial),
+    normalMeanSquare(polynomialSlope(polynomial)),
+  );
+  return Float32Array.from([
+    ...uniform(features * units, Math.sqrt(3 / (2 * meanSquare * features)), random),
+    ...uniform(units * units, Math.sqrt(3 / (2 * growth * units)), random),
+  ]);
+}
+
+/** E[p(z)^2] over a standard normal z, whose even moments are E[z^2k] = 1 3 5 ... (2k - 1). */
+function normalMeanSquare(polynomial: readonly number[]): number {
+  let sum = 0;
+  for (const [i, left] of polynomial.entries()) {
+    for (const [j, right] of polynomial.entries()) {
+      if ((i + j) % 2 === 1) continue;
+      let moment = 1;
+      for (let factor = i + j - 1; factor > 1; factor -= 2) moment *= factor;
+      sum += left * right * moment;
+    }
+  }
+  return sum;
 }
 
 function uniform(
@@ -100,35 +152,31 @@ export function unflatten(network: Network, flat: ArrayLike<number>): Weights {
       `The network has ${parameterCount(network)} parameters, ${flat.length} were given.`,
     );
   }
-  let inputs = network.inputs;
   let at = 0;
   const take = (length: number): Float32Array => {
     const values = Float32Array.from({ length }, (_, index) => flat[at + index] ?? 0);
     at += length;
     return values;
   };
-  const layers: LayerWeights[] = [];
-  for (const { outputs } of network.layers) {
-    const kernel = take(inputs * outputs);
-    layers.push({ kernel, bias: take(outputs) });
-    inputs = outputs;
-  }
-  return { layers };
+  return {
+    layers: kernelMatrices(network).map(([rows, columns]) => ({
+      kernel: take(rows * columns),
+      bias: take(columns),
+    })),
+  };
 }
 
 /** What does not fit between a network and weights, as the end of a sentence, or null. */
 export function weightsFault(network: Network, weights: Weights): string | null {
   if (weights.layers.length !== network.layers.length) return "the number of layers differs";
-  let inputs = network.inputs;
-  for (const [index, { outputs }] of network.layers.entries()) {
+  for (const [index, [rows, columns]] of kernelMatrices(network).entries()) {
     const layer = weights.layers[index];
-    if (layer?.kernel.length !== inputs * outputs || layer.bias.length !== outputs) {
+    if (layer?.kernel.length !== rows * columns || layer.bias.length !== columns) {
       return `layer ${index} has another shape`;
     }
     if (!layer.kernel.every(Number.isFinite) || !layer.bias.every(Number.isFinite)) {
       return `layer ${index} holds a number that is not finite`;
     }
-    inputs = outputs;
   }
   return null;
 }

@@ -4,7 +4,7 @@
  * The entry is the model's manifest: readers find a model only through it. It must hold everything that is needed to
  * recompute the claim offline, and nothing about a record: no plaintext, nor a hash of one. This file knows one entry; the chain is ledger.ts.
  *
- * Grammar, version 1:
+ * Grammar, versions 1 and 2 (2: networks with other layers than dense ones with square or none, ledger-network.ts):
  *   value     = COSE_Sign1 (crypto/cose-sign1.ts), context "sealstream/ledger/v1|<pipeline>", by a model-signing key
  *   payload   = RFC 8785 canonical JSON, UTF-8, of exactly the fields of LedgerEntry
  *   entryHash = lower-case hex SHA-256 of payload; the next entry's `previous`
@@ -16,6 +16,7 @@ import { sha256 } from "../crypto/chunks.ts";
 import { type FindSigner, sign1, verify1 } from "../crypto/cose-sign1.ts";
 import { hex, type SigningKey } from "../crypto/key-handles.ts";
 import { SealstreamError } from "../errors.ts";
+import { type LedgerNetwork, ledgerNetworkSchema, ledgerVersion } from "./ledger-network.ts";
 
 /** The part of a source lane that one contribution covers. */
 export interface LedgerRange {
@@ -29,7 +30,8 @@ export interface LedgerRange {
 }
 
 export interface LedgerEntry {
-  readonly version: 1;
+  /** The lowest that can say the network (ledger-network.ts). */
+  readonly version: 1 | 2;
   readonly pipeline: string;
   /** 0, 1, 2, ... over all runs. */
   readonly sequence: number;
@@ -45,13 +47,7 @@ export interface LedgerEntry {
   readonly step: number;
   /** SHA-256 of the settings that fix the run. */
   readonly configHash: string;
-  readonly network: {
-    readonly inputs: number;
-    readonly layers: readonly {
-      readonly outputs: number;
-      readonly activation: "square" | "none";
-    }[];
-  };
+  readonly network: LedgerNetwork;
   readonly mechanism: "gaussian";
   /** Standard deviation of the noise on the sum, over `sensitivity`. */
   readonly noiseMultiplier: number;
@@ -113,8 +109,8 @@ const hash = z.string().regex(/^[0-9a-f]{64}$/);
 const id = z.string().regex(/^[0-9a-f]{32}$/);
 const positive = z.number().positive();
 
-const schema = z.strictObject({
-  version: z.literal(1),
+const fields = z.strictObject({
+  version: z.literal([1, 2]),
   pipeline: z.string().min(1),
   sequence: count,
   previous: hash.nullable(),
@@ -123,12 +119,7 @@ const schema = z.strictObject({
   modelVersion: count,
   step: count,
   configHash: hash,
-  network: z.strictObject({
-    inputs: count.min(1),
-    layers: z
-      .array(z.strictObject({ outputs: count.min(1), activation: z.enum(["square", "none"]) }))
-      .min(1),
-  }),
+  network: ledgerNetworkSchema,
   mechanism: z.literal("gaussian"),
   noiseMultiplier: positive,
   l2ClipNorm: positive,
@@ -162,6 +153,7 @@ const schema = z.strictObject({
   }),
   at: z.iso.datetime({ precision: 3 }),
 });
+const schema = fields.refine(({ version, network }) => version === ledgerVersion(network));
 
 /**
  * Canonical JSON of an entry, UTF-8; a new buffer.

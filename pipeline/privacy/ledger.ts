@@ -10,6 +10,7 @@
  * compose as Gaussians do (mu^2 adds up; privacy/gaussian.ts), and a run counts from its first update on. So it holds for
  * every record of the source topic, also one that several runs have seen. Must not read Kafka or hold a key.
  */
+import canonicalize from "canonicalize";
 import type { FindSigner } from "../crypto/cose-sign1.ts";
 import { contributionSensitivity, finestFractionBits } from "./contribution.ts";
 import {
@@ -18,6 +19,7 @@ import {
   kFoldNoiseMultiplier,
 } from "./gaussian.ts";
 import { decodeLedgerEntry, type HashedEntry, type LedgerEntry } from "./ledger-entry.ts";
+import { ledgerParameters } from "./ledger-network.ts";
 
 export type { HashedEntry, LedgerEntry } from "./ledger-entry.ts";
 
@@ -144,7 +146,7 @@ function constantsFault(entry: LedgerEntry): string | null {
   if (updateBatchRecords % microBatchRecords !== 0) {
     return "its micro-batches do not divide its update batch";
   }
-  const parameters = parametersOf(entry);
+  const parameters = ledgerParameters(entry.network);
   const fractionBits = finestFractionBits({ places: microBatchRecords, l2ClipNorm });
   if (fractionBits === null) return "its clip and micro-batch have no grid";
   const sensitivity = contributionSensitivity({ l2ClipNorm, parameters, fractionBits });
@@ -204,7 +206,7 @@ function runConstants(entry: LedgerEntry): string {
     ...[configHash, mechanism, adjacency, sourceTopic, delta, participations],
     ...[noiseMultiplier, l2ClipNorm, sensitivity, learningRate],
     ...[updateBatchRecords, microBatchRecords, network.inputs],
-    ...network.layers.flatMap(({ outputs, activation }) => [outputs, activation]),
+    canonicalize(network.layers),
   ]);
 }
 
@@ -212,17 +214,6 @@ function epsilonFault(summary: LedgerSummary, entry: LedgerEntry): string | null
   const { epsilon } = withEntry(summary, { entry, entryHash: "" });
   const close = Math.abs(entry.epsilon - epsilon) <= epsilon * EPSILON_TOLERANCE;
   return close ? null : `its epsilon is ${entry.epsilon}, recomputed it is ${epsilon}`;
-}
-
-/** Numbers in the kernels and biases of an entry's network. */
-function parametersOf({ network }: LedgerEntry): number {
-  let inputs = network.inputs;
-  let parameters = 0;
-  for (const { outputs } of network.layers) {
-    parameters += (inputs + 1) * outputs;
-    inputs = outputs;
-  }
-  return parameters;
 }
 
 /** What became of a value that was offered to a ledger. */

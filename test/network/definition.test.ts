@@ -6,10 +6,10 @@ import {
   MAX_WIDTH,
   type Network,
   networkFault,
-  networkFromSpec,
   parameterCount,
   sameNetwork,
 } from "../../pipeline/network/definition.ts";
+import { networkFromSpec } from "../../pipeline/network/from-spec.ts";
 
 const digits: Network = {
   inputs: 64,

@@ -22,7 +22,7 @@ import {
   type SecretPurpose,
 } from "../../crypto/key-purposes.ts";
 import { SealstreamError } from "../../errors.ts";
-import { networkFromSpec } from "../../network/definition.ts";
+import { networkFromSpec } from "../../network/from-spec.ts";
 import { runConfigHash } from "../../privacy/run-config.ts";
 import { type CommandContext, EXIT, trustRoot } from "../context.ts";
 import type { Options } from "../options.ts";

@@ -1,6 +1,6 @@
 /** Wires `train`: the backend, and the newest model with what its ledger entry says of the run. */
 import { randomBytes } from "node:crypto";
-import { networkFromSpec } from "../../network/definition.ts";
+import { networkFromSpec } from "../../network/from-spec.ts";
 import { runConfigHash } from "../../privacy/run-config.ts";
 import { createTrainStage } from "../../stages/train/stage.ts";
 import { createTrainBackend } from "../../stages/train/tfjs-backend.ts";

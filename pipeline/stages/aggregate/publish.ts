@@ -20,6 +20,7 @@ import {
   type LedgerEntry,
   type LedgerRange,
 } from "../../privacy/ledger-entry.ts";
+import { ledgerVersion } from "../../privacy/ledger-network.ts";
 import { sealModel } from "../../privacy/model-blob.ts";
 import type { OutputRecord } from "../../stream/contract.ts";
 import {
@@ -135,7 +136,7 @@ function entryFacts(context: StateContext, state: AggregateState, draft: ModelDr
   const laneNext: Record<string, number> = { ...before?.laneNext };
   for (const { lane, to } of draft.ranges) laneNext[lane] = to;
   return {
-    version: 1 as const,
+    version: ledgerVersion(settings.network),
     pipeline,
     sequence: (last?.entry.sequence ?? -1) + 1,
     previous: last?.entryHash ?? null,

@@ -4,7 +4,8 @@
  * Must not know contributions or keys.
  */
 import { SealstreamError } from "../../errors.ts";
-import { type Network, networkFromSpec, parameterCount } from "../../network/definition.ts";
+import { type Network, parameterCount } from "../../network/definition.ts";
+import { networkFromSpec } from "../../network/from-spec.ts";
 import { contributionFractionBits, contributionSensitivity } from "../../privacy/contribution.ts";
 import {
   analyticGaussianEpsilon,

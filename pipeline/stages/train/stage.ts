@@ -10,7 +10,8 @@
  */
 import { MAX_VALUE_BYTES } from "../../../schemas/topics.ts";
 import { SealstreamError } from "../../errors.ts";
-import { type Network, networkFromSpec, parameterCount } from "../../network/definition.ts";
+import { type Network, parameterCount } from "../../network/definition.ts";
+import { networkFromSpec } from "../../network/from-spec.ts";
 import { contributionBytes, contributionFractionBits } from "../../privacy/contribution.ts";
 import { runConfigHash } from "../../privacy/run-config.ts";
 import type { PipelineSpec } from "../../spec/pipeline-spec.ts";

@@ -94,6 +94,10 @@ async function clippedGradientSum(
 ): Promise<ClippedSum> {
   const { network, weights, inputs, labels, rows, l2ClipNorm } = request;
   const target = clipTarget(network, rows, l2ClipNorm);
+  const isPlain = network.layers.every(
+    ({ kind, activation }) => kind === undefined && typeof activation === "string",
+  );
+  if (!isPlain) throw new SealstreamError("internal", "Only dense layers train so far.");
   const fault = weightsFault(network, weights);
   if (fault !== null || inputs.length !== rows * network.inputs || labels.length !== rows) {
     throw new SealstreamError(

@@ -12,7 +12,7 @@ import { sealEnvelope } from "../../../pipeline/crypto/envelope.ts";
 import { createZoneKeys, publicEntries } from "../../../pipeline/crypto/key-ceremony.ts";
 import type { KeyEntry } from "../../../pipeline/crypto/key-entries.ts";
 import { openKeyStore, writeKeyFiles } from "../../../pipeline/crypto/key-store.ts";
-import { networkFromSpec } from "../../../pipeline/network/definition.ts";
+import { networkFromSpec } from "../../../pipeline/network/from-spec.ts";
 import {
   type Contribution,
   contributionFractionBits,

@@ -1,0 +1,44 @@
+/**
+ * A circuit for a network whose weights nobody knows yet: keys are made before the first model is trained.
+ *
+ * Weights are taken to be uniform within {@link WEIGHT_FACTOR} times the bound of a run's first weights
+ * (`initialWeights`), the same ones every time. A plan made from them is a prediction; a model whose weights turn out
+ * larger than its parameter set carries is refused when it is evaluated, never computed wrongly.
+ * The generator below is for this alone: it must never make weights, noise or keys.
+ */
+import type { Circuit } from "../network/circuit.ts";
+import type { Network } from "../network/definition.ts";
+import { lowerNetwork } from "../network/lower.ts";
+import { initialWeights } from "../network/weights.ts";
+
+/** How far beyond a run's first weights a plan looks. */
+export const WEIGHT_FACTOR = 2;
+
+/** The assumption in words, for those who read a plan. */
+export const WEIGHT_ASSUMPTION = `weights spread evenly up to ${WEIGHT_FACTOR} times the bound of a run's first weights`;
+
+/** The network with assumed weights. */
+export function assumedCircuit(network: Network): Circuit {
+  const weights = initialWeights(network, reproducibleBytes());
+  return lowerNetwork(network, {
+    layers: weights.layers.map(({ kernel, bias }) => ({
+      kernel: kernel.map((value) => value * WEIGHT_FACTOR),
+      bias,
+    })),
+  });
+}
+
+/** mulberry32. */
+function reproducibleBytes(): (bytes: number) => Uint8Array {
+  let state = 0x5ea1;
+  return (bytes) => {
+    const words = new Uint32Array(Math.ceil(bytes / 4));
+    for (let index = 0; index < words.length; index += 1) {
+      state = (state + 0x6d2b79f5) | 0;
+      let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+      mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+      words[index] = mixed ^ (mixed >>> 14);
+    }
+    return new Uint8Array(words.buffer, 0, bytes);
+  };
+}

@@ -1,0 +1,62 @@
+/**
+ * The parameter sets that the planner chooses from, each with a name that people can talk about.
+ *
+ * A set is a ring degree and a chain of primes. Data primes are spent from the right: a rescale divides by the last one
+ * left, and one affine map and one square cost about one prime of 46 to 48 bits. The key prime, last of all, is at least
+ * as large as the data primes, so that a key switch adds less noise than a rescale removes; where nothing is
+ * switched (`shared-1`) it only has to exist. Every prime is within the bound of our kernels, and every sum within the
+ * table of `parameters.ts` for 128 bits.
+ * Sizes grow from top to bottom. Must not load the library.
+ */
+import { type CkksParameters, createParameters } from "./parameters.ts";
+
+export interface ParameterSet {
+  readonly name: string;
+  readonly parameters: CkksParameters;
+  /** What it was made for, as the end of a sentence. */
+  readonly purpose: string;
+}
+
+/** log2 of the scale of inputs where one square is all: the weights' bits and the square share 92 bits. */
+const SHALLOW_SCALE_BITS = 24;
+/** log2 of the scale of inputs on chains of 48-bit primes: 2 (30 + weights of 9 to 12 bits) - 48 stays near 30. */
+const DEEP_SCALE_BITS = 30;
+/** Bits of a data prime and of the key prime on deep chains. */
+const DEEP_PRIME_BITS = 48;
+const DEEP_KEY_PRIME_BITS = 49;
+
+/** `data` primes of 48 bits and a key prime of 49. */
+function chain(degree: number, data: number): ParameterSet {
+  const bits = [...new Array<number>(data).fill(DEEP_PRIME_BITS), DEEP_KEY_PRIME_BITS];
+  return {
+    name: `chain-${degree}-${data}`,
+    parameters: createParameters(degree, bits, DEEP_SCALE_BITS),
+    purpose: `${data} levels of ${DEEP_PRIME_BITS} bits`,
+  };
+}
+
+function set(
+  name: string,
+  [degree, bits, scaleBits]: readonly [number, readonly number[], number],
+  purpose: string,
+): ParameterSet {
+  return { name, parameters: createParameters(degree, bits, scaleBits), purpose };
+}
+
+/** The smallest first. */
+export const PARAMETER_SETS: readonly ParameterSet[] = [
+  set("shared-1", [4096, [46, 46, 17], SHALLOW_SCALE_BITS], "one square, no key switch"),
+  set("quick-1", [4096, [40, 33, 36], SHALLOW_SCALE_BITS], "one square in slots, coarse"),
+  set("secret-1", [8192, [46, 46, 47], SHALLOW_SCALE_BITS], "one square, results re-randomised"),
+  set("slots-1", [8192, [48, 40, 48], SHALLOW_SCALE_BITS], "one square in slots"),
+  set("chain-8192-3", [8192, [48, 48, 48, 49], DEEP_SCALE_BITS], "three levels of 48 bits"),
+  set("chain-8192-4", [8192, [43, 43, 43, 43, 44], DEEP_SCALE_BITS], "four levels of 43 bits"),
+  ...[5, 6, 7, 8].map((data) => chain(16_384, data)),
+  ...[9, 10, 11, 12, 13, 14, 15, 16, 17].map((data) => chain(32_768, data)),
+];
+
+/** The name of a set, or its id when it has none. */
+export function setName(parameters: CkksParameters): string {
+  const named = PARAMETER_SETS.find((one) => one.parameters.id === parameters.id);
+  return named?.name ?? parameters.id;
+}

@@ -1,0 +1,194 @@
+/** The planner: which set it takes and why, what it refuses, and that both packings share one set of keys. */
+import { describe, expect, test } from "vitest";
+import { evaluationKeysBytes } from "../../pipeline/ckks/key-blob.ts";
+import { evaluationKeyBytes } from "../../pipeline/ckks/packing-outlook.ts";
+import { PARAMETER_SETS, setName } from "../../pipeline/ckks/parameter-sets.ts";
+import { fitsKernels, modulusBits, parseParameters } from "../../pipeline/ckks/parameters.ts";
+import {
+  cheaperPacking,
+  type PredictPlan,
+  type PredictRequest,
+  planPredict,
+  predictParameters,
+  predictSteps,
+  requirePlan,
+} from "../../pipeline/ckks/predict-plan.ts";
+import { primesOf } from "../../pipeline/ckks/primes.ts";
+
+type Edit = {
+  readonly predict?: Partial<PredictRequest["predict"]>;
+  readonly packs?: Partial<PredictRequest["encrypt"]["packs"]>;
+};
+
+/** A file with dense layers of these widths and squares between them. */
+function request(inputs: number, widths: readonly number[], edit: Edit = {}): PredictRequest {
+  return {
+    kafka: { partitions: 4 },
+    features: { inputs: [{ length: inputs }], label: { classes: widths.at(-1) ?? 0 } },
+    train: {
+      network: widths.map((dense, index) => ({
+        dense,
+        activation: index === widths.length - 1 ? "none" : "square",
+      })),
+    },
+    encrypt: { packs: { lingerMs: 200, maxBytesPerRecord: 100_000, rate: null, ...edit.packs } },
+    predict: {
+      packing: "auto",
+      model: "secret",
+      precisionBits: 4,
+      workers: "auto",
+      parameters: "auto",
+      ...edit.predict,
+    },
+  };
+}
+
+const digits = (edit: Edit = {}): PredictRequest => request(64, [32, 10], edit);
+
+function refused(of: PredictRequest) {
+  const outcome = planPredict(of);
+  if (outcome.status === "ok") throw new Error(`expected a refusal, found ${outcome.plan.name}`);
+  return outcome;
+}
+
+describe("the named sets", () => {
+  test("are secure, within the bound of our kernels, possible and each its own", () => {
+    for (const { parameters } of PARAMETER_SETS) {
+      expect(parseParameters(parameters.id)).toEqual(parameters);
+      expect(fitsKernels(parameters)).toBe(true);
+      expect(new Set(primesOf(parameters)).size).toBe(parameters.coeffModulusBits.length);
+    }
+    expect(new Set(PARAMETER_SETS.map(({ name }) => name)).size).toBe(PARAMETER_SETS.length);
+    expect(new Set(PARAMETER_SETS.map(({ parameters }) => parameters.id)).size).toBe(
+      PARAMETER_SETS.length,
+    );
+    expect(modulusBits(PARAMETER_SETS.at(-1)!.parameters)).toBeGreaterThan(438);
+  });
+});
+
+describe("the choice for digits 64-32-10", () => {
+  test("a model that may be known needs no evaluation keys and the smallest ring", () => {
+    const plan = requirePlan(digits({ predict: { packing: "batch", model: "shared" } }));
+    expect(plan.name).toBe("shared-1");
+    expect(plan).toMatchObject({ needsRelin: false, rotationSteps: [], packRecords: 2048 });
+    expect(Math.round(plan.bytesPerRecordIn.whenFull)).toBeLessThanOrEqual(2960);
+    expect(Math.round(plan.bytesPerRecordOut.whenFull)).toBeLessThanOrEqual(410);
+  });
+
+  test("a secret one is relinearised in a larger ring", () => {
+    const plan = requirePlan(digits({ predict: { packing: "batch" } }));
+    expect(plan.name).toBe("secret-1");
+    expect(plan).toMatchObject({ needsRelin: true, rotationSteps: [], packRecords: 4096 });
+    expect(plan.precisionBits).toBeGreaterThanOrEqual(4);
+  });
+
+  test("slots take rotation keys and few records", () => {
+    const plan = requirePlan(digits({ predict: { packing: "slots" } }));
+    expect(plan.packing).toBe("slots");
+    expect(plan.packings.batch).toBeNull();
+    expect(plan.packRecords).toBeLessThan(64);
+    expect(plan.rotationSteps.length).toBeGreaterThan(5);
+    expect([...plan.rotationSteps].sort((a, b) => a - b)).toEqual(plan.rotationSteps);
+    expect(plan.latencyMs).toBeGreaterThan(200);
+  });
+
+  test("a slow stream goes as slots, a fast one as batch, under one set of keys", () => {
+    const slow = requirePlan(digits({ packs: { rate: 20 } }));
+    const fast = requirePlan(digits({ packs: { rate: 80_000 } }));
+    expect([slow.packing, fast.packing]).toEqual(["slots", "batch"]);
+    expect(slow.expectedRecords).toBe(1);
+    expect(fast.expectedRecords).toBe(4000);
+    const { batch, slots } = slow.packings;
+    expect([batch?.packing, slots?.packing]).toEqual(["batch", "slots"]);
+    expect(slow.msPerRecord.atFill).toBeGreaterThan(slow.msPerRecord.whenFull);
+    expect(slow.evaluationKeyBytes).toBeGreaterThanOrEqual(slots!.evaluationKeyBytes);
+  });
+
+  test("is the same however often it is made", () => {
+    const of = digits({ packs: { rate: 20 } });
+    expect(predictParameters(of).id).toBe(requirePlan(of).parameters.id);
+    expect(predictSteps(of)).toEqual(requirePlan(of).rotationSteps);
+  });
+});
+
+describe("what does not fit", () => {
+  test("deeper networks take more primes", () => {
+    const names = [1, 2, 4, 7].map((hidden) => {
+      const plan = requirePlan(request(64, [...new Array<number>(hidden).fill(8), 10]));
+      return plan.parameters.coeffModulusBits.length;
+    });
+    expect(names).toEqual([...names].sort((a, b) => a - b));
+    expect(new Set(names).size).toBe(names.length);
+  });
+
+  test("a goal beyond every set takes the most precise one and says so", () => {
+    const plan = requirePlan(digits({ predict: { precisionBits: 24 } }));
+    expect(plan.precisionBits).toBeLessThan(plan.precisionGoal);
+    expect(plan.refusals.map(({ reason }) => reason).join()).toMatch(
+      /right bits are fewer than the 24 of predict.precisionBits/,
+    );
+  });
+
+  test.each([
+    ["ckks-8192-60.60.60.60-s30", "insecure"],
+    ["ckks-8192-60.30.30.40-s30", "primes beyond our kernels"],
+    ["ckks-2048-27.27-s20", "a ring that is too small"],
+    ["best", "no id"],
+  ])("the set %s is refused: %s", (parameters) => {
+    const outcome = refused(digits({ predict: { parameters } }));
+    expect(outcome.key).toBe("predict.parameters");
+    expect(outcome.message).toContain(`${parameters} is no parameter set of 128-bit security`);
+  });
+
+  test("a set that is named and does not carry the network is refused with the reason", () => {
+    const outcome = refused(
+      request(64, [32, 16, 10], { predict: { parameters: "ckks-8192-46.46.47-s24" } }),
+    );
+    expect(outcome.key).toBe("predict.parameters");
+    expect(outcome.message).toMatch(
+      /ckks-8192-46.46.47-s24 does not carry this network; secret-1: .*; use auto/,
+    );
+    expect(outcome.refusals.map(({ packing }) => packing)).toEqual(["batch", "slots"]);
+    expect(() =>
+      requirePlan(request(64, [32, 16, 10], { predict: { parameters: "ckks-8192-46.46.47-s24" } })),
+    ).toThrow(expect.objectContaining({ code: "limit-exceeded" }));
+  });
+
+  test("every set that is not taken has a reason", () => {
+    const { name, refusals } = requirePlan(digits());
+    const said = new Set(refusals.map((one) => one.name));
+    for (const set of PARAMETER_SETS) {
+      if (set.name !== name) expect(said).toContain(set.name);
+    }
+    for (const { reason } of refusals) expect(reason).toMatch(/^[^.].*[^.]$/);
+  });
+});
+
+test("the cheaper packing turns once, from slots to batch, as a pack fills", () => {
+  const plan: PredictPlan = requirePlan(digits({ packs: { rate: 20 } }));
+  const full = plan.packings.batch!.packRecords;
+  const choices = Array.from({ length: full }, (_, index) => cheaperPacking(index + 1, plan));
+  expect(choices[0]).toBe("slots");
+  expect(choices.at(-1)).toBe("batch");
+  expect(choices.lastIndexOf("slots")).toBe(choices.indexOf("batch") - 1);
+  expect(plan.reasons.join()).toContain(
+    `Packs of fewer than ${choices.indexOf("batch") + 1} records go as slots`,
+  );
+  const only = { batch: plan.packings.batch, slots: null };
+  expect(cheaperPacking(1, { packings: only })).toBe("batch");
+  expect(cheaperPacking(full, { packings: { batch: null, slots: plan.packings.slots } })).toBe(
+    "slots",
+  );
+});
+
+test("bytes of evaluation keys are those that are published", () => {
+  for (const { parameters } of PARAMETER_SETS.slice(0, 8))
+    for (const steps of [[], [1, 2, 4]])
+      for (const relin of [false, true]) {
+        const exact = evaluationKeysBytes(parameters, { relin, steps });
+        const told = evaluationKeyBytes(parameters, { relin, steps: steps.length });
+        expect(Math.abs(told - exact)).toBeLessThan(300);
+      }
+  expect(setName(parseParameters("ckks-8192-46.46.47-s24")!)).toBe("secret-1");
+  expect(setName(parseParameters("ckks-8192-46.46.48-s24")!)).toBe("ckks-8192-46.46.48-s24");
+});
