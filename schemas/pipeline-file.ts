@@ -8,6 +8,7 @@
  */
 import { z } from "zod";
 import { field, rule, rulePath, secret } from "./desensitize-rules.ts";
+import { networkLayer } from "./network-layers.ts";
 import { pluginList } from "./plugin-list.ts";
 import { packs, predict } from "./predict-keys.ts";
 
@@ -246,17 +247,9 @@ const encrypt = z.strictObject({
   records: recordFields.optional(),
 });
 
-const layer = z.strictObject({
-  dense: integer(1, 1024).describe("Outputs of a fully connected layer."),
-  activation: z
-    .enum(["square", "none"])
-    .default("none")
-    .describe("square is z^2; the last layer has none."),
-});
-
 const train = z.strictObject({
   network: z
-    .array(layer)
+    .array(networkLayer)
     .min(1)
     .max(16)
     .describe("Layers from input to output; the last has one output per class."),

@@ -8,6 +8,7 @@ import { basename } from "node:path";
 import { bytesPerRecord, DEFAULT_PARAMETERS } from "../ckks/parameters.ts";
 import { analyticGaussianNoiseMultiplier } from "../privacy/gaussian.ts";
 import { loadPipelineSpec } from "../spec/load.ts";
+import { layerText } from "../spec/network-layers.ts";
 import type { PipelineSpec } from "../spec/pipeline-spec.ts";
 import { wasmPath } from "../wasm/locate.ts";
 import { type CommandContext, complaintLine, EXIT } from "./context.ts";
@@ -16,9 +17,7 @@ import { ruleText } from "./rule-text.ts";
 
 function summary(spec: PipelineSpec): string[] {
   const actions = spec.desensitize.map((rule) => `${rule.field}: ${ruleText(rule)}`);
-  const layers = spec.train.network.map(
-    ({ dense, activation }) => `${dense}${activation === "none" ? "" : ` ${activation}`}`,
-  );
+  const layers = spec.train.network.map(layerText);
   const features = spec.features.inputs.reduce((sum, { length }) => sum + length, 0);
   const noise = analyticGaussianNoiseMultiplier(spec.privacy.epsilon, spec.privacy.delta);
   const plugins = spec.plugins.map(

@@ -9,6 +9,7 @@ import type { RecordSchema } from "../../schemas/record-schema.ts";
 import type { Complaint, KeyPath } from "./complaint.ts";
 import { parseIdentity } from "./identity.ts";
 import type { LocatedTree } from "./located-tree.ts";
+import { checkNetwork } from "./network-layers.ts";
 import { typesOf } from "./read-record-schema.ts";
 import { checkRecordFields } from "./record-fields.ts";
 import { checkRules } from "./rule-checks.ts";
@@ -51,6 +52,7 @@ export function crossCheck(
     ...checkRecordFields(file, rules, schema, tree),
     ...checkTraining(file, tree),
     ...checkNetwork(file, tree),
+    ...checkDepth(file, tree),
     ...checkZones(file, tree),
   ];
 }
@@ -173,32 +175,12 @@ function checkTraining(file: PipelineFile, tree: LocatedTree): Complaint[] {
   return [tree.complain(["train", "updateBatchRecords"], message)];
 }
 
-function checkNetwork(file: PipelineFile, tree: LocatedTree): Complaint[] {
-  const { network } = file.train;
-  const { classes } = file.features.label;
-  const complaints: Complaint[] = [];
-  const last = network.length - 1;
-  for (const [index, layer] of network.entries()) {
-    const path = ["train", "network", index];
-    if (index === last) {
-      if (layer.dense !== classes) {
-        const message = `the last layer has one output a class: expected ${classes}, found ${layer.dense}`;
-        complaints.push(tree.complain([...path, "dense"], message));
-      }
-      if (layer.activation !== "none") {
-        complaints.push(tree.complain([...path, "activation"], "the last layer has no activation"));
-      }
-    } else if (layer.activation !== "square") {
-      complaints.push(
-        tree.complain([...path, "activation"], "a hidden layer needs activation: square"),
-      );
-    }
-  }
-  if (last > MAX_HIDDEN_LAYERS) {
-    const message = `a network deeper than ${MAX_HIDDEN_LAYERS} hidden layer is not in this version, found ${last}`;
-    complaints.push(tree.complain(["train", "network"], message));
-  }
-  return complaints;
+/** Activations one behind the other, a recurrent layer's once a step. */
+function checkDepth(file: PipelineFile, tree: LocatedTree): Complaint[] {
+  const hidden = file.train.network.filter(({ activation }) => (activation ?? "none") !== "none");
+  if (hidden.length <= MAX_HIDDEN_LAYERS) return [];
+  const message = `a network deeper than ${MAX_HIDDEN_LAYERS} hidden layer is not in this version, found ${hidden.length}`;
+  return [tree.complain(["train", "network"], message)];
 }
 
 function checkZones(file: PipelineFile, tree: LocatedTree): Complaint[] {

@@ -12,7 +12,7 @@ const LATER_VALUES: Readonly<Record<string, readonly string[]>> = {
   "kafka.compression": ["snappy", "lz4"],
   "train.backend": ["tfjs-node", "tfjs-node-gpu", "webgpu", "gpu", "cuda"],
   "train.protect": ["masked", "shares", "secagg", "secure-aggregation", "ckks", "local", "none"],
-  "train.network[].activation": ["relu", "tanh", "sigmoid", "polynomial", "softmax"],
+  "train.network[].activation": ["relu", "tanh", "sigmoid", "softplus", "softmax"],
   "predict.packing": ["replicated", "diagonal", "bsgs", "latency"],
   "predict.model": ["encrypted"],
 };
@@ -41,18 +41,7 @@ const LATER_KEYS: Readonly<Record<string, readonly string[]>> = {
     "views",
     "epochs",
   ],
-  "train.network[]": [
-    "conv",
-    "conv1d",
-    "conv2d",
-    "pool",
-    "rnn",
-    "gru",
-    "lstm",
-    "embedding",
-    "norm",
-    "dropout",
-  ],
+  "train.network[]": ["conv1d", "gru", "lstm", "embedding", "norm", "dropout"],
   privacy: [
     "recordsPerSubject",
     "mechanism",

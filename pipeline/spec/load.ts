@@ -12,6 +12,7 @@ import { checkTree } from "./explain.ts";
 import { parseIdentity } from "./identity.ts";
 import type { Environment } from "./interpolate.ts";
 import { type LocatedTree, readTree } from "./located-tree.ts";
+import { toLayers } from "./network-layers.ts";
 import type { PipelineSpec, SaslSpec, TlsSpec } from "./pipeline-spec.ts";
 import { checkPlugins, toBuiltIns, toPlugins } from "./plugin-list.ts";
 import { type ReadRecordSchema, readRecordSchema } from "./read-record-schema.ts";
@@ -153,7 +154,7 @@ function toSpec(
       packs: { ...file.encrypt.packs, rate: file.encrypt.packs.rate ?? null },
       records: toRecordFields(file),
     },
-    train: file.train,
+    train: { ...file.train, network: toLayers(file.train.network) },
     privacy: file.privacy,
     predict: file.predict,
     zones: toZones(file.zones),

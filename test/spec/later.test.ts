@@ -30,12 +30,7 @@ describe("what later versions will have", () => {
       /option 'recordsPerSubject' is not in/,
     ],
     ["packing: auto", "packing: replicated", /packing 'replicated' is not in this version/],
-    [
-      "{ dense: 32, activation: square }",
-      "{ conv2d: 8 }",
-      /option 'conv2d' is not in this version/,
-    ],
-    ["{ dense: 32, activation: square }", "{ rnn: 8 }", /option 'rnn' is not in this version/],
+    ["{ dense: 32, activation: square }", "{ lstm: 8 }", /option 'lstm' is not in this version/],
     ["activation: square }", "activation: relu }", /activation 'relu' is not in this version/],
     ["  label: {", "  maps: [scattering]\n  label: {", /option 'maps' is not in this version/],
   ];

@@ -279,7 +279,7 @@ describe("what does not fit together", () => {
       "a hidden layer without one",
       ", activation: square",
       "",
-      /a hidden layer needs activation: square/,
+      /a hidden layer needs an activation, such as square/,
     ],
     [
       "two hidden layers",

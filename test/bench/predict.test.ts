@@ -1,0 +1,192 @@
+/** What the benchmark of predictions computes itself: trained networks, the replicated packing, agreements. */
+import { describe, expect, it } from "vitest";
+import { peerLayers } from "../../bench/predict/cases.ts";
+import { agreementOf } from "../../bench/predict/contest.ts";
+import { breastCancerModel } from "../../bench/predict/models.ts";
+import { replicatedCircuit } from "../../bench/predict/replicated.ts";
+import {
+  circuitOf,
+  convolution,
+  dense,
+  type Example,
+  logitsOf,
+  pooledDense,
+  type SharedLayer,
+  seeded,
+  train,
+} from "../../bench/predict/trainer.ts";
+import type { Circuit } from "../../pipeline/network/circuit.ts";
+
+/** What a circuit says, wire by wire. */
+function evaluate({ steps }: Circuit, features: ArrayLike<number>): number[] {
+  const wires = Array.from(features);
+  for (const { inputs, outputs, rowStarts, columns, values, bias, activation } of steps) {
+    const made = Array.from({ length: outputs }, (_, output) => {
+      let sum = bias[output]!;
+      for (let at = rowStarts[output]!; at < rowStarts[output + 1]!; at += 1)
+        sum += values[at]! * wires[inputs[columns[at]!]!]!;
+      return activation === null ? sum : activation.reduce((p, c, k) => p + c * sum ** k, 0);
+    });
+    wires.push(...made);
+  }
+  return wires.slice(-steps.at(-1)!.outputs);
+}
+
+function fill(layers: readonly SharedLayer[], seed: number): void {
+  const random = seeded(seed);
+  for (const { theta } of layers)
+    for (let at = 0; at < theta.length; at += 1) theta[at] = 2 * random() - 1;
+}
+
+/** A network with every kind of layer on 2 channels of 7 x 7: small enough to be computed by hand. */
+function smallNetwork() {
+  const filters = convolution({ channels: 2, width: 7 }, { channels: 3, window: 3, stride: 1 });
+  expect(filters.image).toEqual({ channels: 3, width: 5 });
+  const even = convolution({ channels: 2, width: 7 }, { channels: 3, window: 3, stride: 2 });
+  expect(even.image).toEqual({ channels: 3, width: 3 });
+  const shape = convolution({ channels: 2, width: 7 }, { channels: 3, window: 4, stride: 1 });
+  expect(shape.image).toEqual({ channels: 3, width: 4 });
+  const pooled = pooledDense(shape.image, { pool: 2, outputs: 4, square: true });
+  return [shape.layer, pooled, dense(4, 3, false)] as const;
+}
+
+describe("the trainer", () => {
+  it("lays out convolution, pooling and dense layers as their definitions say", () => {
+    const layers = smallNetwork();
+    fill(layers, 3);
+    const random = seeded(5);
+    const x = Float64Array.from({ length: 98 }, random);
+    const [conv, pool, last] = layers.map(({ theta }) => theta) as [
+      Float64Array,
+      Float64Array,
+      Float64Array,
+    ];
+    const maps = Array.from({ length: 3 }, (_, channel) =>
+      Array.from({ length: 16 }, (__, pixel) => {
+        let z = conv[3 * 32 + channel]!;
+        for (let c = 0; c < 2; c += 1)
+          for (let dy = 0; dy < 4; dy += 1)
+            for (let dx = 0; dx < 4; dx += 1) {
+              const [y, left] = [Math.floor(pixel / 4) + dy, (pixel % 4) + dx];
+              z += conv[channel * 32 + c * 16 + dy * 4 + dx]! * x[c * 49 + y * 7 + left]!;
+            }
+        return z * z;
+      }),
+    ).flat();
+    const averages = Array.from({ length: 12 }, (_, place) => {
+      const [channel, y, left] = [Math.floor(place / 4), Math.floor((place % 4) / 2), place % 2];
+      const at = channel * 16 + y * 8 + left * 2;
+      return (maps[at]! + maps[at + 1]! + maps[at + 4]! + maps[at + 5]!) / 4;
+    });
+    const hidden = Array.from({ length: 4 }, (_, j) => {
+      const z = averages.reduce((sum, value, i) => sum + value * pool[j * 12 + i]!, pool[48 + j]!);
+      return z * z;
+    });
+    const logits = Array.from({ length: 3 }, (_, j) =>
+      hidden.reduce((sum, value, i) => sum + value * last[j * 4 + i]!, last[12 + j]!),
+    );
+    const computed = logitsOf(layers, x);
+    logits.forEach((logit, at) => {
+      expect(computed[at]).toBeCloseTo(logit, 8);
+    });
+    evaluate(circuitOf(layers), x).forEach((logit, at) => {
+      expect(logit).toBeCloseTo(logits[at]!, 8);
+    });
+  });
+
+  it("goes down the gradient of the loss, through every kind of layer", () => {
+    const layers = smallNetwork();
+    const random = seeded(9);
+    const example: Example = { features: Float64Array.from({ length: 98 }, random), label: 1 };
+    const still = { epochs: 1, batch: 1, learningRate: 0, decay: 0 };
+    train(layers, [example], still);
+    const before = layers.map(({ theta }) => theta.slice());
+    const loss = (): number => {
+      const logits = logitsOf(layers, example.features);
+      const sum = Math.log(logits.reduce((total, z) => total + Math.exp(z), 0));
+      // The smoothed label: a tenth is shared by all classes.
+      return logits.reduce(
+        (total, z, k) => total - ((k === example.label ? 0.9 : 0) + 0.1 / 3) * (z - sum),
+        0,
+      );
+    };
+    const slopes = before.map((theta, index) =>
+      theta.map((value, at) => {
+        const sides = [1e-5, -1e-5].map((step) => {
+          layers[index]!.theta[at] = value + step;
+          return loss();
+        });
+        layers[index]!.theta[at] = value;
+        return (sides[0]! - sides[1]!) / 2e-5;
+      }),
+    );
+    const rate = 1e-4;
+    train(layers, [example], { ...still, learningRate: rate });
+    const steps = layers.map(({ theta }, index) =>
+      theta.map((value, at) => (before[index]![at]! - value) / rate),
+    );
+    // A step is the gradient, or a gradient of norm 1 where it is longer.
+    const norm = Math.max(1, Math.hypot(...slopes.flatMap((slope) => [...slope])));
+    for (const [index, slope] of slopes.entries())
+      for (const [at, value] of slope.entries())
+        expect(Math.abs(steps[index]![at]! - value / norm)).toBeLessThan(1e-5);
+  });
+
+  it("learns, the same every time", () => {
+    const [model, again] = [breastCancerModel(), breastCancerModel()];
+    expect(model.heldOut).toHaveLength(143);
+    expect(model.accuracy).toBeGreaterThan(0.95);
+    expect(again.logits).toEqual(model.logits);
+    for (const row of [0, 71, 142]) {
+      const logits = evaluate(model.circuit, model.heldOut[row]!.features);
+      logits.forEach((logit, at) => {
+        expect(logit).toBeCloseTo(model.logits[row]![at]!, 9);
+      });
+    }
+  });
+});
+
+describe("the replicated packing", () => {
+  it("leaves every record's logits in the slots it names", () => {
+    const model = breastCancerModel();
+    const layers = peerLayers(model.circuit);
+    const rows = model.heldOut.map(({ features }) => [...features]);
+    const packed = replicatedCircuit({ degree: 4096 }, layers, rows);
+    expect(packed.records).toBe(4);
+    const rotateAndAdd = (values: number[], steps: readonly number[]): number[] =>
+      steps.reduce((v, step) => v.map((x, at) => x + v[(at + step) % v.length]!), values);
+    const [w1, b1, w2, b2] = packed.vectors as [number[], number[], number[], number[]];
+    const first = rotateAndAdd(
+      packed.input.map((x, at) => x * w1[at]!),
+      packed.first,
+    );
+    const last = rotateAndAdd(
+      first.map((x, at) => (x + b1[at]!) ** 2 * w2[at]!),
+      packed.second,
+    ).map((x, at) => x + b2[at]!);
+    packed.logitSlots.forEach((slots, record) => {
+      slots.forEach((slot, at) => {
+        expect(last[slot]).toBeCloseTo(model.logits[record]![at]!, 9);
+      });
+    });
+  });
+});
+
+describe("an agreement", () => {
+  it("counts equal argmaxes and the largest difference", () => {
+    const plain = [
+      [1, 2],
+      [3, 1],
+    ];
+    const close = agreementOf(
+      [
+        [1.25, 2],
+        [1, 1.5],
+      ],
+      plain,
+    );
+    expect(close).toEqual({ share: 0.5, error: 2, precisionBits: -1 });
+    expect(agreementOf([[Number.NaN, 2]], plain).error).toBe(Number.POSITIVE_INFINITY);
+    expect(agreementOf([[1]], plain).error).toBe(Number.POSITIVE_INFINITY);
+  });
+});
