@@ -28,12 +28,16 @@ export interface PredictRequest {
   };
 }
 
+/** `fit`: too few or too small primes, or slots; `keys`: evaluation keys too large; `dearer`: it would do. */
+export type RefusalKind = "fit" | "keys" | "precision" | "bytes" | "dearer";
+
 /** Why a set, or one packing under it, is not taken. */
 export interface Refusal {
   readonly name: string;
   readonly id: string;
   /** Null: the set itself, whatever the packing. */
   readonly packing: Packing | null;
+  readonly kind: RefusalKind;
   /** End of a sentence, without a full stop. */
   readonly reason: string;
 }
@@ -59,6 +63,8 @@ export interface PredictPlan extends PackingFigures {
   /** Name of the set, or its id when it has none. */
   readonly name: string;
   readonly mode: ModelMode;
+  /** Products of ciphertexts that follow each other. */
+  readonly depth: number;
   /** The packing of a pack with `expectedRecords`. */
   readonly packing: Packing;
   /** What the keys allow: null where a packing is not wanted or not possible under the set. */

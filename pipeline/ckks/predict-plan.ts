@@ -13,12 +13,7 @@ import { SealstreamError } from "../errors.ts";
 import type { Circuit } from "../network/circuit.ts";
 import { networkFromSpec } from "../network/from-spec.ts";
 import { assumedCircuit, WEIGHT_ASSUMPTION } from "./assumed-circuit.ts";
-import {
-  batchOutlook,
-  type PackingOutlook,
-  type PackingVerdict,
-  slotsOutlook,
-} from "./packing-outlook.ts";
+import { batchOutlook, type PackingOutlook, slotsOutlook, squareDepth } from "./packing-outlook.ts";
 import { PARAMETER_SETS, setName } from "./parameter-sets.ts";
 import {
   type CkksParameters,
@@ -94,7 +89,7 @@ function choose(carriers: readonly Carrier[], task: Task): PlanOutcome {
   const both = precise.filter((one) => cheap.includes(one));
   const tooDear = least(precise, bytesWhenFull) ?? least(carriers, bytesWhenFull);
   if (both.length === 0 && tooDear !== null && (precise.length > 0 || cheap.length === 0)) {
-    const message = `${dear(tooDear, limit)}, under ${tooDear.name}; raise it, use fewer features, or lower predict.precisionBits`;
+    const message = `${dear(tooDear, limit).reason}, under ${tooDear.name}; raise it, use fewer features, or lower predict.precisionBits`;
     return { status: "refused", key: "encrypt.packs.maxBytesPerRecord", message, refusals };
   }
   const chosen =
@@ -105,7 +100,8 @@ function choose(carriers: readonly Carrier[], task: Task): PlanOutcome {
   }
   for (const one of both.filter((other) => other !== chosen)) {
     const times = (one.price / chosen.price).toFixed(1);
-    refusals.push(refusal(one, null, `it would do, and costs ${times} times as much`));
+    const reason = `it would do, and costs ${times} times as much`;
+    refusals.push(refusal(one, null, { kind: "dearer", reason }));
   }
   return { status: "ok", plan: toPlan(chosen, task) };
 }
@@ -151,6 +147,8 @@ function candidatesOf(wanted: string): readonly Candidate[] | null {
   return [{ name: setName(parameters), parameters }];
 }
 
+type Reason = Pick<Refusal, "kind" | "reason">;
+
 interface Task {
   readonly circuit: Circuit;
   readonly request: PredictRequest;
@@ -163,9 +161,14 @@ function carry(candidate: Candidate, { circuit, request, refusals }: Task): Carr
   const judge = (packing: Packing): PackingOutlook | null => {
     if (wanted !== "auto" && wanted !== packing) return null;
     const outlook = packing === "batch" ? batchOutlook : slotsOutlook;
-    const verdict = withinKeys(outlook(circuit, candidate.parameters, model));
-    if (verdict.status === "ok") return verdict.outlook;
-    refusals.push(refusal(candidate, packing, verdict.reason));
+    const verdict = outlook(circuit, candidate.parameters, model);
+    if (verdict.status === "refused") {
+      refusals.push(refusal(candidate, packing, { kind: "fit", reason: verdict.reason }));
+      return null;
+    }
+    const tooLarge = keysFault(verdict.outlook);
+    if (tooLarge === null) return verdict.outlook;
+    refusals.push(refusal(candidate, packing, { kind: "keys", reason: tooLarge }));
     return null;
   };
   let batch = judge("batch");
@@ -191,28 +194,26 @@ function carry(candidate: Candidate, { circuit, request, refusals }: Task): Carr
 }
 
 /** Evaluation keys must fit what `keys` carries. */
-function withinKeys(verdict: PackingVerdict): PackingVerdict {
-  if (verdict.status === "refused") return verdict;
-  const { evaluationKeyBytes, rotationSteps } = verdict.outlook;
+function keysFault({ evaluationKeyBytes, rotationSteps }: PackingOutlook): string | null {
   if (rotationSteps.length > MAX_ROTATION_STEPS) {
-    const reason = `${rotationSteps.length} rotation keys are more than the ${MAX_ROTATION_STEPS} that a key set holds`;
-    return { status: "refused", reason };
+    return `${rotationSteps.length} rotation keys are more than the ${MAX_ROTATION_STEPS} that a key set holds`;
   }
-  if (evaluationKeyBytes <= MAX_EVALUATION_KEY_BYTES) return verdict;
-  const reason = `evaluation keys of ${Math.ceil(evaluationKeyBytes / MIB)} MiB are more than the ${MAX_EVALUATION_KEY_BYTES / MIB} that are published`;
-  return { status: "refused", reason };
+  if (evaluationKeyBytes <= MAX_EVALUATION_KEY_BYTES) return null;
+  return `evaluation keys of ${Math.ceil(evaluationKeyBytes / MIB)} MiB are more than the ${MAX_EVALUATION_KEY_BYTES / MIB} that are published`;
 }
 
-function refusal(candidate: Candidate, packing: Packing | null, reason: string): Refusal {
-  return { name: candidate.name, id: candidate.parameters.id, packing, reason };
+function refusal(candidate: Candidate, packing: Packing | null, { kind, reason }: Reason): Refusal {
+  return { name: candidate.name, id: candidate.parameters.id, packing, kind, reason };
 }
 
-function imprecise(bits: number, goal: number): string {
-  return `${bits.toFixed(1)} right bits are fewer than the ${goal} of predict.precisionBits`;
+function imprecise(bits: number, goal: number): Reason {
+  const reason = `${bits.toFixed(1)} right bits are fewer than the ${goal} of predict.precisionBits`;
+  return { kind: "precision", reason };
 }
 
-function dear(one: Carrier, limit: number): string {
-  return `a record takes ${Math.ceil(bytesWhenFull(one))} bytes in a full pack, more than the ${limit} of encrypt.packs.maxBytesPerRecord`;
+function dear(one: Carrier, limit: number): Reason {
+  const reason = `a record takes ${Math.ceil(bytesWhenFull(one))} bytes in a full pack, more than the ${limit} of encrypt.packs.maxBytesPerRecord`;
+  return { kind: "bytes", reason };
 }
 
 /** Bytes of a record in a full pack of the packing that is cheaper when full: the other is for packs that are not. */
@@ -245,7 +246,7 @@ function expectedRecords({ kafka, encrypt: { packs } }: PredictRequest): number 
   return Math.max(1, (packs.rate / kafka.partitions) * (packs.lingerMs / MS_PER_SECOND));
 }
 
-function toPlan(chosen: Carrier, { request, refusals }: Task): PredictPlan {
+function toPlan(chosen: Carrier, { circuit, request, refusals }: Task): PredictPlan {
   const { packings, packing, parameters, name } = chosen;
   const { batch, slots } = packings;
   const figures = {
@@ -264,6 +265,7 @@ function toPlan(chosen: Carrier, { request, refusals }: Task): PredictPlan {
     parameters,
     name,
     mode: request.predict.model,
+    depth: squareDepth(circuit),
     packing,
     packings,
     figures,
@@ -317,7 +319,9 @@ function reasonsOf(chosen: Carrier, request: PredictRequest): string[] {
     reasons.push(
       `Packs of fewer than ${turn} records go as slots, fuller ones as batch: one set of keys serves both.`,
     );
-  } else reasons.push(`Only ${batch === null ? "slots" : "batch"} fits this set.`);
+  } else {
+    reasons.push(`Only ${batch === null ? "slots" : "batch"} runs under it precisely enough.`);
+  }
   return reasons;
 }
 
