@@ -23,6 +23,9 @@ export interface CkksParameters {
 /** How records share ciphertexts: `batch`, one ciphertext per feature; `slots`, a record's features in one ciphertext. */
 export type Packing = "batch" | "slots";
 
+/** How a ciphertext lies in a message: `wire`, tight (`wire-ciphertext.ts`); `library`, as SEAL writes it (`blob.ts`). */
+export type CiphertextForm = "wire" | "library";
+
 /** What the consumer may learn of the model (`secret`, `shared`); `encrypted`: the prediction zone may not know it either. */
 export type ModelMode = "secret" | "shared" | "encrypted";
 

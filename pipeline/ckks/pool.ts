@@ -6,11 +6,13 @@
  * neither the stage nor the lane. A worker that cannot even start is a broken world: worker-died, to be retried.
  * Must not load the library in the calling thread, nor keep a pack after its answer.
  */
+import { availableParallelism } from "node:os";
 import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
 import { SealstreamError } from "../errors.ts";
-import type { EvaluationKeys, EvaluationRequest } from "./evaluate.ts";
+import type { EvaluationKeys, PackRequest, ResultLayout } from "./engine.ts";
 import type { CkksParameters } from "./parameters.ts";
+import type { WarmUpSample } from "./warm-up.ts";
 import type { WorkerReply, WorkerRequest } from "./worker.ts";
 
 /** Deadline of one pack: some 200 times what a full pack of a 64-32-10 network takes on one core. */
@@ -26,23 +28,35 @@ const RESOURCE_LIMITS = {
   stackSizeMb: 8,
 };
 
-export interface PoolRequest extends EvaluationRequest {
+export interface PoolKeys {
   readonly parameters: CkksParameters;
-  /** Names `keys`: a worker loads them when the id differs from the one it has. */
+  /** Names `keys`: a worker loads them when it does not keep keys of this id. */
   readonly keyId: string;
   readonly keys: EvaluationKeys;
 }
 
+export type PoolRequest = PoolKeys & PackRequest;
+
 export type PoolOutcome =
-  /** One ciphertext per class; `evaluationMs` is the wall time inside the worker. */
-  | { readonly status: "ok"; readonly blobs: readonly Uint8Array[]; readonly evaluationMs: number }
+  /** Ciphertexts of the logits; `evaluationMs` is the wall time inside the worker. */
+  | {
+      readonly status: "ok";
+      readonly blobs: readonly Uint8Array[];
+      readonly layout: ResultLayout;
+      readonly evaluationMs: number;
+    }
   | { readonly status: "refused" }
   /** The model, and no pack, is at fault; `reason` is a sentence about sizes and shapes (`plan.ts`). */
   | { readonly status: "model-refused"; readonly reason: string };
 
 export interface EvaluatorPool {
-  /** Starts every worker and loads the library in it. */
-  warmUp(): Promise<void>;
+  /** Packs that are evaluated side by side. */
+  readonly workers: number;
+  /**
+   * Starts every worker, loads the library in it and, when keys are known, loads them and evaluates a pack of zeros.
+   * @throws worker-died when a worker cannot be started; what the sample meets is left for the packs to meet
+   */
+  warmUp(sample?: PoolKeys & WarmUpSample): Promise<void>;
   /**
    * Evaluates one pack; waits for a free worker. The ciphertexts are copied and stay the caller's.
    * @throws worker-died when a worker cannot be started; key-invalid as `evaluate.ts`
@@ -53,12 +67,24 @@ export interface EvaluatorPool {
 }
 
 export interface EvaluatorPoolOptions {
-  /** Workers; 1 unless said. */
+  /** Workers; 1 unless said. See {@link workersFor}. */
   readonly workers?: number | undefined;
   /** Milliseconds one attempt at one pack may take. */
   readonly deadlineMs?: number | undefined;
   /** Starts a worker of `worker.ts`; unless said, a thread with an empty environment. */
   readonly startWorker?: (() => Worker) | undefined;
+}
+
+/** What a predict process may have resident, what it takes without workers, and what each takes with keys and a pack. */
+const PROCESS_MIB = 700;
+const BASE_MIB = 220;
+const WORKER_MIB = 110;
+
+/** Workers that `predict.workers` stands for: as many as it says, or one for each core as far as memory goes. */
+export function workersFor(setting: "auto" | number): number {
+  if (setting !== "auto") return setting;
+  const most = Math.floor((PROCESS_MIB - BASE_MIB) / WORKER_MIB);
+  return Math.max(1, Math.min(availableParallelism(), most));
 }
 
 function startCkksWorker(): Worker {
@@ -106,9 +132,14 @@ export function createEvaluatorPool(options: EvaluatorPoolOptions): EvaluatorPoo
   };
 
   return {
-    async warmUp() {
+    workers: slots.length,
+    async warmUp(sample) {
       open();
-      await Promise.all(slots.map((slot) => slot.start()));
+      const warmOne = async (slot: Slot): Promise<void> => {
+        await slot.start();
+        if (sample !== undefined) await slot.warmUp(sample);
+      };
+      await Promise.all(slots.map(warmOne));
     },
     async evaluate(request) {
       const slot = await acquire();
@@ -135,9 +166,7 @@ export function createEvaluatorPool(options: EvaluatorPoolOptions): EvaluatorPoo
 function readReply(reply: Exclude<WorkerReply, { kind: "ready" }>): PoolOutcome {
   if (reply.kind === "done") {
     const { outcome, evaluationMs } = reply;
-    return outcome.status === "ok"
-      ? { status: "ok", blobs: outcome.blobs, evaluationMs }
-      : { status: "refused" };
+    return outcome.status === "ok" ? { ...outcome, evaluationMs } : { status: "refused" };
   }
   if (reply.code === "ciphertext-refused") return { status: "refused" };
   // What `planEvaluation` throws; nothing else in a worker does.
@@ -147,11 +176,11 @@ function readReply(reply: Exclude<WorkerReply, { kind: "ready" }>): PoolOutcome 
   throw new SealstreamError(reply.code, reply.message);
 }
 
-/** One worker at a time, and the id of the keys it has loaded. */
+/** One worker at a time, and the ids of the keys that it keeps. */
 class Slot {
   readonly #startWorker: () => Worker;
   #worker: Worker | null = null;
-  #keyId: string | null = null;
+  #keyIds: readonly string[] = [];
   #lastRequestId = 0;
 
   constructor(startWorker: () => Worker) {
@@ -163,7 +192,7 @@ class Slot {
     if (this.#worker !== null) return;
     const worker = this.#startWorker();
     this.#worker = worker;
-    this.#keyId = null;
+    this.#keyIds = [];
     worker.once("exit", () => this.#forget(worker));
     // An error event without a listener would end the process; the exit that follows is what counts.
     worker.on("error", () => this.#forget(worker));
@@ -175,21 +204,40 @@ class Slot {
     worker.unref();
   }
 
+  /** Evaluates a pack of zeros; a worker that dies over it is started anew by the first pack. */
+  async warmUp({ parameters, keyId, keys, ...sample }: PoolKeys & WarmUpSample): Promise<void> {
+    const message = { kind: "warm-up", parameters: parameters.id, keyId, keys, sample } as const;
+    await this.#send({ ...message, requestId: this.#nextId() }, [], START_DEADLINE_MS);
+  }
+
   /** The answer to a request, or null when the worker died over it. */
-  async ask(request: PoolRequest, deadlineMs: number) {
+  async ask({ parameters, keyId, keys, ...pack }: PoolRequest, deadlineMs: number) {
+    const requestId = this.#nextId();
+    // Copies of their own buffers: a view would take the whole buffer behind it along, and a retry needs the original.
+    const ciphertexts = pack.ciphertexts.map((blob) => blob.slice());
+    const message: WorkerRequest = {
+      ...{ kind: "evaluate", requestId, parameters: parameters.id, keyId },
+      keys: this.#keyIds.includes(keyId) ? null : keys,
+      pack: { ...pack, ciphertexts },
+    };
+    const buffers = ciphertexts.map(({ buffer }) => buffer as ArrayBuffer);
+    return this.#send(message, buffers, deadlineMs);
+  }
+
+  async stop(): Promise<void> {
+    const worker = this.#worker;
+    this.#worker = null;
+    await worker?.terminate();
+  }
+
+  #nextId(): number {
+    this.#lastRequestId += 1;
+    return this.#lastRequestId;
+  }
+
+  async #send(message: WorkerRequest, buffers: ArrayBuffer[], deadlineMs: number) {
     const worker = this.#worker;
     if (worker === null) return null;
-    this.#lastRequestId += 1;
-    const message: WorkerRequest = {
-      requestId: this.#lastRequestId,
-      parameters: request.parameters.id,
-      keys: this.#keyId === request.keyId ? null : request.keys,
-      network: request.network,
-      weights: request.weights,
-      // Copies of their own buffers: a view would take the whole buffer behind it along, and a retry needs the original.
-      ciphertexts: request.ciphertexts.map((blob) => blob.slice()),
-    };
-    const buffers = message.ciphertexts.map(({ buffer }) => buffer as ArrayBuffer);
     worker.ref();
     const reply = await nextReply(worker, deadlineMs, () => worker.postMessage(message, buffers));
     worker.unref();
@@ -202,15 +250,8 @@ class Slot {
       await this.stop();
       return null;
     }
-    // Keys that were refused were not loaded.
-    this.#keyId = reply.kind === "done" ? request.keyId : null;
+    this.#keyIds = reply.keyIds;
     return reply;
-  }
-
-  async stop(): Promise<void> {
-    const worker = this.#worker;
-    this.#worker = null;
-    await worker?.terminate();
   }
 
   #forget(worker: Worker): void {

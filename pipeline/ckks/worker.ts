@@ -6,72 +6,84 @@
  */
 import { parentPort } from "node:worker_threads";
 import { type ErrorCode, isSealstreamError, SealstreamError } from "../errors.ts";
-import type { Network } from "../network/definition.ts";
-import type { Weights } from "../network/weights.ts";
 import {
-  createNetworkEvaluator,
+  createEngineCache,
+  type EngineCache,
   type EvaluationKeys,
-  type EvaluationOutcome,
-  type NetworkEvaluator,
-} from "./evaluate.ts";
-import { type CkksParameters, parseParameters } from "./parameters.ts";
+  type PackOutcome,
+  type PackRequest,
+} from "./engine.ts";
+import { parseParameters } from "./parameters.ts";
 import { loadSeal } from "./seal.ts";
+import { syntheticPack, type WarmUpSample } from "./warm-up.ts";
 
-export interface WorkerRequest {
+interface KeyChoice {
   readonly requestId: number;
   /** Id of a parameter set. */
   readonly parameters: string;
-  /** The keys to evaluate with; null: those of the request before. */
+  readonly keyId: string;
+  /** Null: they were sent before and are kept. */
   readonly keys: EvaluationKeys | null;
-  readonly network: Network;
-  readonly weights: Weights;
-  readonly ciphertexts: readonly Uint8Array[];
 }
+
+export type WorkerRequest =
+  | (KeyChoice & { readonly kind: "evaluate"; readonly pack: PackRequest })
+  /** Evaluates a pack of zeros and throws the result away. */
+  | (KeyChoice & {
+      readonly kind: "warm-up";
+      readonly keys: EvaluationKeys;
+      readonly sample: WarmUpSample;
+    });
 
 export type WorkerReply =
   | { readonly kind: "ready" }
   | {
       readonly kind: "done";
       readonly requestId: number;
-      readonly outcome: EvaluationOutcome;
+      readonly outcome: PackOutcome;
       readonly evaluationMs: number;
+      /** Ids of the keys that this worker keeps now. */
+      readonly keyIds: readonly string[];
     }
   | {
       readonly kind: "failed";
       readonly requestId: number;
       readonly code: ErrorCode;
       readonly message: string;
+      readonly keyIds: readonly string[];
     };
+
+async function runRequest(engines: EngineCache, request: WorkerRequest): Promise<PackOutcome> {
+  const parameters = parseParameters(request.parameters);
+  if (parameters === null) {
+    throw new SealstreamError("internal", "A worker was given a parameter set that is not one.");
+  }
+  const engine = await engines.open(request.keyId, parameters, request.keys);
+  if (engine === null) {
+    throw new SealstreamError("internal", "A worker was asked to evaluate without keys.");
+  }
+  if (request.kind === "evaluate") return engine.evaluate(request.pack);
+  const { publicKey } = request.keys;
+  return engine.evaluate(await syntheticPack({ parameters, publicKey, sample: request.sample }));
+}
 
 async function serve(): Promise<void> {
   const port = parentPort;
   if (port === null) throw new SealstreamError("internal", "This file is a worker's entry.");
-  let evaluator: NetworkEvaluator | null = null;
+  const engines = createEngineCache();
   const reply = (message: WorkerReply, transfer: ArrayBuffer[] = []): void => {
     port.postMessage(message, transfer);
   };
-  const open = async (parameters: CkksParameters | null, keys: EvaluationKeys): Promise<void> => {
-    evaluator?.close();
-    evaluator = null;
-    if (parameters === null) {
-      throw new SealstreamError("internal", "A worker was given a parameter set that is not one.");
-    }
-    evaluator = await createNetworkEvaluator(parameters, keys);
-  };
   const answer = async (request: WorkerRequest): Promise<void> => {
-    const { requestId, keys } = request;
+    const { requestId } = request;
     const startedMs = performance.now();
     try {
-      if (keys !== null) await open(parseParameters(request.parameters), keys);
-      if (evaluator === null) {
-        throw new SealstreamError("internal", "A worker was asked to evaluate without keys.");
-      }
-      const outcome = evaluator.evaluate(request);
+      const outcome = await runRequest(engines, request);
       const evaluationMs = performance.now() - startedMs;
       const buffers = outcome.status === "ok" ? outcome.blobs.map(ownBuffer) : [];
-      reply({ kind: "done", requestId, outcome, evaluationMs }, buffers);
+      reply({ kind: "done", requestId, outcome, evaluationMs, keyIds: engines.ids() }, buffers);
     } catch (error) {
-      reply({ kind: "failed", requestId, ...describe(error) });
+      reply({ kind: "failed", requestId, ...describe(error), keyIds: engines.ids() });
     }
   };
   await loadSeal();
@@ -83,7 +95,7 @@ async function serve(): Promise<void> {
 }
 
 function ownBuffer(blob: Uint8Array): ArrayBuffer {
-  // Because saveUncompressed returns views of their own, unshared buffers.
+  // Because engines return views of their own, unshared buffers.
   return blob.buffer as ArrayBuffer;
 }
 

@@ -17,16 +17,14 @@
  */
 import { SealstreamError } from "../errors.ts";
 import {
-  type CborValue,
-  decodeCbor,
-  encodeCbor,
-  isBytes,
-  isCborArray,
-  isTextMap,
-  isUnsigned,
-  plainBytes,
-} from "./cbor.ts";
-import { HASH_BYTES, joinChunks, sha256, splitIntoChunks } from "./chunks.ts";
+  BUNDLE_ID_BYTES,
+  BUNDLE_VERSION,
+  decodeManifest,
+  MAX_CHUNKS,
+  type ManifestHead,
+} from "./bundle-manifest.ts";
+import { type CborValue, encodeCbor, plainBytes } from "./cbor.ts";
+import { joinChunks, sha256, splitIntoChunks } from "./chunks.ts";
 import { type FindSigner, sign1, verify1 } from "./cose-sign1.ts";
 import { hex, type SigningKey } from "./key-handles.ts";
 
@@ -81,14 +79,10 @@ export interface ReadBundles {
   readonly waitsForSigner: boolean;
 }
 
-export const BUNDLE_ID_BYTES = 16;
 /** Record header that tells chunks from manifests. */
 export const BUNDLE_TYPE_HEADER = "sealstream-type";
 
-const VERSION = 1;
 const INDEX_BYTES = 4;
-/** Bounds a manifest's lists: 28,000 hashes of 34 bytes are what fits into 1 MB. */
-const MAX_CHUNKS = 28_000;
 const TYPE_CHUNK = new Uint8Array(Buffer.from("chunk", "latin1"));
 const TYPE_MANIFEST = new Uint8Array(Buffer.from("manifest", "latin1"));
 
@@ -125,7 +119,7 @@ export function createBundle(options: {
       "A bundle has more chunks than a manifest can name.",
     );
   }
-  const payload = encodeCbor({ v: VERSION, bundleId, fields, parts: listed });
+  const payload = encodeCbor({ v: BUNDLE_VERSION, bundleId, fields, parts: listed });
   const value = sign1({ payload, signer: options.signer, context: options.context });
   records.push({
     key: new Uint8Array(bundleId),
@@ -151,15 +145,12 @@ export interface ReadBundlesOptions {
   readonly maxSpan?: BundleSpan | undefined;
   /** Stop behind this many bundles; what follows is handed in again. */
   readonly atMost?: number | undefined;
+  /** A bundle that is given up: the one that begins at `from`, with its records before `to`. */
+  readonly giveUp?: { readonly from: number; readonly to: number } | undefined;
   /** Asked about each authentic manifest: whether the lane is already past it. */
   readonly isReplay?: ((manifest: ManifestHead) => boolean) | undefined;
   /** Asked about each manifest of an unknown signer: true stops there until its certificate came; unless said, refuse. */
   readonly waitForSigner?: ((offset: number) => boolean) | undefined;
-}
-
-export interface ManifestHead {
-  readonly bundleId: Uint8Array;
-  readonly fields: Readonly<Record<string, CborValue>>;
 }
 
 /** Bytes of key, value and header values: as a lane counts what it holds. */
@@ -208,6 +199,7 @@ export function readBundles(
   };
   let waitsForSigner = false;
   for (const record of records) {
+    if (record.offset >= (options.giveUp?.to ?? Number.POSITIVE_INFINITY)) giveUpSaid(reading);
     const before = reading.read;
     reading.read = { records: before.records + 1, bytes: before.bytes + laneRecordBytes(record) };
     giveUpTooLong(reading);
@@ -223,7 +215,14 @@ export function readBundles(
     reading.end = record.offset + 1;
     if (reading.bundles.length === options.atMost) break;
   }
+  if (reading.end >= (options.giveUp?.to ?? Number.POSITIVE_INFINITY)) giveUpSaid(reading);
   return settle(reading, records[0]?.offset ?? 0, waitsForSigner);
+}
+
+/** The caller's own decision, which it may have committed: nothing that comes later changes it. */
+function giveUpSaid(reading: Reading): void {
+  const from = reading.options.giveUp?.from;
+  for (const [id, { fromOffset }] of reading.open) if (fromOffset === from) giveUp(reading, id);
 }
 
 function giveUp({ open, refused }: Reading, id: string, reason: Fault = "pack-incomplete"): void {
@@ -350,41 +349,6 @@ function findChunk(candidates: readonly Uint8Array[], hash: Uint8Array): Uint8Ar
   const only = candidates.length === 1 ? candidates[0] : undefined;
   const isIt = (chunk: Uint8Array) => Buffer.compare(sha256(chunk), hash) === 0;
   return only ?? candidates.find(isIt) ?? null;
-}
-
-interface ListedPart {
-  readonly bytes: number;
-  readonly chunks: readonly Uint8Array[];
-}
-
-interface Manifest extends ManifestHead {
-  readonly parts: readonly ListedPart[];
-}
-
-function decodeManifest(payload: Uint8Array): Manifest | null {
-  const map = decodeCbor(payload);
-  if (map === null || !isTextMap(map) || Object.keys(map).length !== 4) return null;
-  const { bundleId, fields } = map;
-  if (map["v"] !== VERSION || !isBytes(bundleId, BUNDLE_ID_BYTES) || !isTextMap(fields))
-    return null;
-  const parts = decodeParts(map["parts"]);
-  return parts && { bundleId, fields, parts };
-}
-
-function decodeParts(value: CborValue | undefined): ListedPart[] | null {
-  if (!isCborArray(value) || value.length === 0) return null;
-  const parts: ListedPart[] = [];
-  let count = 0;
-  for (const part of value) {
-    if (!isTextMap(part) || Object.keys(part).length !== 2) return null;
-    const { bytes, chunks } = part;
-    if (!isUnsigned(bytes) || bytes === 0 || !isCborArray(chunks)) return null;
-    const hashes = chunks.filter((chunk) => isBytes(chunk, HASH_BYTES));
-    count += hashes.length;
-    if (hashes.length === 0 || hashes.length !== chunks.length || count > MAX_CHUNKS) return null;
-    parts.push({ bytes, chunks: hashes });
-  }
-  return parts;
 }
 
 function indexHex(index: number): string {

@@ -1,15 +1,18 @@
 /** Killable workers: killed, slow or refusing ones, keys that change, memory over many packs, the permission model. */
 import { execFile } from "node:child_process";
+import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { Worker } from "node:worker_threads";
 import { afterEach, beforeAll, expect, test } from "vitest";
 import { decryptPredictions } from "../../pipeline/ckks/decrypt.ts";
+import { type ConsumerKeys, createPublicKeys } from "../../pipeline/ckks/keys.ts";
 import { encryptPack } from "../../pipeline/ckks/pack.ts";
 import {
   createEvaluatorPool,
   type EvaluatorPool,
   type PoolRequest,
+  workersFor,
 } from "../../pipeline/ckks/pool.ts";
 import { isSealstreamError } from "../../pipeline/errors.ts";
 import { compare, keysFor, network, randomWeights, SMALL, seeded } from "./fixtures.ts";
@@ -21,12 +24,14 @@ const weights = randomWeights(shape, seeded(1));
 const random = seeded(2);
 const inputs = Float32Array.from({ length: ROWS * FEATURES }, () => 2 * random() - 1);
 
-let request: PoolRequest;
+let request: PoolRequest & { readonly keys: ConsumerKeys };
 beforeAll(async () => {
   const keys = await keysFor(SMALL);
   const pack = { publicKey: keys.publicKey, parameters: SMALL, rows: ROWS, features: FEATURES };
   const ciphertexts = await encryptPack({ ...pack, at: inputs });
-  request = { parameters: SMALL, keyId: "k1", keys, network: shape, weights, ciphertexts };
+  const model = { modelId: "m1", network: shape, weights, mode: "secret" } as const;
+  const made = { packing: "batch", form: "library", records: ROWS, ciphertexts } as const;
+  request = { parameters: SMALL, keyId: "k1", keys, ...model, ...made };
 });
 
 const pools: EvaluatorPool[] = [];
@@ -155,6 +160,47 @@ test("keys that are none are key-invalid; right keys afterwards work", async () 
   const error: unknown = await pool.evaluate({ ...request, keys }).catch((e: unknown) => e);
   expect(isSealstreamError(error, "key-invalid")).toBe(true);
   await expectRight(pool);
+});
+
+test("warm-up loads keys and evaluates a pack of zeros, so that the first pack finds them", async () => {
+  const { started, startWorker } = watchedWorkers();
+  const pool = poolOf({ startWorker, workers: 2 });
+  const { parameters, keyId, keys } = request;
+  const kind = { mode: "secret", packing: "batch", form: "library" } as const;
+  await pool.warmUp({ parameters, keyId, keys, network: shape, weights, ...kind });
+  expect(pool.workers).toBe(2);
+  // Keys that cannot be loaded any more: the worker keeps the ones it has under this id.
+  const none = { publicKey: new Uint8Array(1), evaluationKeys: new Uint8Array(1) };
+  const outcomes = await Promise.all([1, 2].map(() => pool.evaluate({ ...request, keys: none })));
+  expect(outcomes.map(({ status }) => status)).toEqual(["ok", "ok"]);
+  expect(started).toHaveLength(2);
+});
+
+test("a warm-up that fails is no reason not to start", async () => {
+  const pool = poolOf({});
+  const { parameters, keyId } = request;
+  const keys = { publicKey: new Uint8Array(1), evaluationKeys: new Uint8Array(1) };
+  const kind = { mode: "secret", packing: "batch", form: "library" } as const;
+  await pool.warmUp({ parameters, keyId, keys, network: shape, weights, ...kind });
+  await expectRight(pool);
+});
+
+test("keys of several generations are kept side by side, and sent again when one had to give way", async () => {
+  const pool = poolOf({});
+  const again = await createPublicKeys(SMALL, request.keys.secretKey);
+  const ids = ["k1", "k2", "k1", "k3", "k4", "k1", "k2"];
+  for (const keyId of ids) {
+    const keys = keyId === "k1" ? request.keys : again;
+    const outcome = await pool.evaluate({ ...request, keyId, keys });
+    expect(outcome.status).toBe("ok");
+  }
+});
+
+test("workers: as said, else one a core as far as memory goes", () => {
+  expect(workersFor(9)).toBe(9);
+  const auto = workersFor("auto");
+  expect(auto).toBeGreaterThanOrEqual(1);
+  expect(auto).toBeLessThanOrEqual(availableParallelism());
 });
 
 test("two workers, many packs at once, in any order", async () => {

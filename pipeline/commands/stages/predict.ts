@@ -1,5 +1,5 @@
 /** Wires `predict`: the newest model, and the pool that parses and evaluates ciphertexts in killable workers. */
-import { createEvaluatorPool } from "../../ckks/pool.ts";
+import { createEvaluatorPool, workersFor } from "../../ckks/pool.ts";
 import { createPredictStage } from "../../stages/predict/stage.ts";
 import { openModelView } from "./model-view.ts";
 import type { WireStage } from "./world.ts";
@@ -14,7 +14,7 @@ export const wire: WireStage = async (world) => {
     signer: keys.signing("result-signing"),
     model: () => models.newest(),
     keysFreshAsOf: world.keysFreshAsOf,
-    evaluator: createEvaluatorPool({}),
+    evaluator: createEvaluatorPool({ workers: workersFor(spec.predict.workers) }),
     onPack: ({ rows }) => {
       predicted += rows;
       counter.note("predicted", predicted);

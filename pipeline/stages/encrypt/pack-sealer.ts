@@ -5,7 +5,8 @@
  * library or hold a secret key: the packer is handed in and encrypts under the consumer's public key.
  */
 import { MAX_VALUE_BYTES } from "../../../schemas/topics.ts";
-import { BUNDLE_ID_BYTES, createBundle } from "../../crypto/bundle.ts";
+import { createBundle } from "../../crypto/bundle.ts";
+import { BUNDLE_ID_BYTES } from "../../crypto/bundle-manifest.ts";
 import type { SigningKey } from "../../crypto/key-handles.ts";
 import { sealRecordIds } from "../../crypto/record-ids.ts";
 import type { Recipient } from "../../crypto/wrap/types.ts";

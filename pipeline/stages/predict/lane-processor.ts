@@ -5,30 +5,31 @@
  * committed records, published keys and the newest model. It waits for a key no longer than until `keys` has been read up
  * to the moment at which this lane first saw the manifest: who writes a pack publishes its keys before.
  */
-import { MAX_VALUE_BYTES } from "../../../schemas/topics.ts";
-import { inputCiphertextBytes, parseParameters, slotCount } from "../../ckks/parameters.ts";
+import { parseParameters, slotCount } from "../../ckks/parameters.ts";
 import type { PoolOutcome, PoolRequest } from "../../ckks/pool.ts";
 import {
-  BUNDLE_ID_BYTES,
   BUNDLE_TYPE_HEADER,
   type Bundle,
-  createBundle,
   laneRecordBytes,
   readBundles,
 } from "../../crypto/bundle.ts";
+import { BUNDLE_ID_BYTES } from "../../crypto/bundle-manifest.ts";
 import { SealstreamError } from "../../errors.ts";
+import { classCount } from "../../network/definition.ts";
 import type {
   LaneProcessor,
   Outcome,
-  OutputRecord,
   Reason,
   StepResult,
   StreamRecord,
 } from "../../stream/contract.ts";
+import { evaluationKeysOf } from "./consumer-keys.ts";
 import { createFirstSeen, type FirstSeen } from "./first-seen.ts";
-import type { PackLimits } from "./limits.ts";
+import { isPartLength, type PackLimits } from "./limits.ts";
 import type { ModelChoice } from "./model-choice.ts";
 import { type Pack, readPack } from "./pack.ts";
+import { judgeOpenPack, PACK_DEADLINE_MS } from "./pack-deadline.ts";
+import { predictionRecords } from "./prediction-bundle.ts";
 import type { PredictModel, PredictStageOptions, Turns } from "./stage.ts";
 import { encodeState, type PredictState, restoreState } from "./state.ts";
 
@@ -48,12 +49,9 @@ export interface PredictLaneOptions {
   readonly turns: Turns;
 }
 
-/** Bundle contexts: what a signature binds a bundle to. */
-export function packContext(pipeline: string, lane: number): string {
+/** What the owner's signature binds a pack to. */
+function packContext(pipeline: string, lane: number): string {
   return `sealstream/packs/v1|${pipeline}|${lane}`;
-}
-export function predictionContext(pipeline: string, lane: number): string {
-  return `sealstream/predictions/v1|${pipeline}|${lane}`;
 }
 
 /** The processor of one lane. */
@@ -71,8 +69,9 @@ export function createPredictLane(given: PredictLaneOptions): LaneProcessor<Pred
       seen.mark({ from: first.offset, to: last.offset }, nowMs);
       const ready = model !== null && hasKeys(given);
       if (!ready) return result(state, { wakeAtMs: nowMs + WAIT_MS });
-      if (!isWorthReading(given, records)) return result(state, { wakeAtMs: null });
-      return given.turns.run(() => processPack(given, { records, state, nowMs, seen }));
+      const step = { records, state, nowMs, seen };
+      if (!isWorthReading(given, step)) return waitForEnd(given, step, first.offset);
+      return given.turns.run(() => processPack(given, step));
     },
   };
 }
@@ -97,7 +96,7 @@ function result(
  */
 function hasKeys({ options: { directory }, limits }: PredictLaneOptions): boolean {
   const evaluation = directory.blob("ckks-evaluation");
-  if (evaluation !== null && evaluation.parameters !== limits.parameters) {
+  if (evaluation !== null && !limits.parameters.has(evaluation.parameters)) {
     throw new SealstreamError(
       "state-mismatch",
       `The consumer's CKKS parameters are now ${evaluation.parameters}; start predict again to use them.`,
@@ -119,22 +118,44 @@ function isChunk({ key, value, headers }: StreamRecord): boolean {
 }
 
 /** Chunks alone say nothing before they are too many; records behind an open pack are not looked at with every fetch. */
-function isWorthReading({ limits }: PredictLaneOptions, records: readonly StreamRecord[]): boolean {
+function isWorthReading({ limits }: PredictLaneOptions, { records, state }: Step): boolean {
   const isTooLong = (): boolean =>
     records.length > limits.span.records ||
     records.reduce((bytes, record) => bytes + laneRecordBytes(record), 0) > limits.span.bytes;
-  return !records.every(isChunk) || isTooLong();
+  const isGivenUp = state.open !== null && state.open.cutTo !== null;
+  return isGivenUp || !records.every(isChunk) || isTooLong();
 }
+
+/** Nothing can be done before the pack that begins at `pendingFrom` ends, or has had its time. */
+function waitForEnd(
+  { options }: PredictLaneOptions,
+  { records, state, nowMs, seen }: Step,
+  pendingFrom: number | null,
+  done: Pick<StepResult<PredictState>, "outcomes" | "consumedTo"> = NOTHING_DONE,
+): StepResult<PredictState> {
+  const { open, wakeAtMs } = judgeOpenPack({
+    pendingFrom,
+    open: state.open,
+    heldTo: (records.at(-1)?.offset ?? -1) + 1,
+    seenMs: pendingFrom === null ? nowMs : seen.at(pendingFrom),
+    nowMs,
+    deadlineMs: options.packDeadlineMs ?? PACK_DEADLINE_MS,
+  });
+  return result({ ...state, open }, { ...done, wakeAtMs });
+}
+
+const NOTHING_DONE = { outcomes: [], consumedTo: null } as const;
 
 async function processPack(
   given: PredictLaneOptions,
   step: Step,
 ): Promise<StepResult<PredictState>> {
   const { state, nowMs } = step;
-  const { bundle, refused, consumedTo, waitsForSigner } = readNextBundle(given, step);
+  const { bundle, refused, consumedTo, pendingFrom, waitsForSigner } = readNextBundle(given, step);
   if (bundle === null) {
-    const wakeAtMs = waitsForSigner ? nowMs + WAIT_MS : null;
-    return result(state, { outcomes: refused, consumedTo, wakeAtMs });
+    const done = { outcomes: refused, consumedTo };
+    if (waitsForSigner) return result(state, { ...done, wakeAtMs: nowMs + WAIT_MS });
+    return waitForEnd(given, step, pendingFrom, done);
   }
   const judged = judge(given, bundle);
   if (typeof judged !== "string") return evaluatePack(given, step, { ...judged, refused });
@@ -142,7 +163,10 @@ async function processPack(
     return result(state, { wakeAtMs: nowMs + WAIT_MS });
   }
   const outcomes = [...refused, ...letters({ step, bundle, refused }, judged)];
-  return result(state, { outcomes, consumedTo: bundle.toOffset, wakeAtMs: null });
+  return result(
+    { ...state, open: null },
+    { outcomes, consumedTo: bundle.toOffset, wakeAtMs: null },
+  );
 }
 
 /** Whether keys published before the record may still be on their way to the directory. */
@@ -155,18 +179,22 @@ interface NextBundle {
   /** Records that belong to no bundle, all before `consumedTo`. */
   readonly refused: readonly Outcome[];
   readonly consumedTo: number | null;
+  /** Where a pack begins that has not ended. */
+  readonly pendingFrom: number | null;
   readonly waitsForSigner: boolean;
 }
 
 /** The first complete bundle that is no replay. */
 function readNextBundle(given: PredictLaneOptions, step: Step): NextBundle {
   const { options, lane, limits } = given;
+  const { open } = step.state;
   const found = readBundles(step.records, {
     context: packContext(options.spec.name, lane),
     findSigner: (kid) => options.directory.findSigner(kid, ["owner-signing"]),
     maxBundleBytes: limits.packBytes,
     maxSpan: limits.span,
     atMost: 1,
+    giveUp: open?.cutTo == null ? undefined : { from: open.from, to: open.cutTo },
     isReplay: ({ fields }) => isReplay(fields["sequence"], step.state),
     waitForSigner: (offset) => mayKeysCome(given, step, offset),
   });
@@ -195,13 +223,9 @@ function judge(
   if (pack === null || pack.features !== features) return "pack-refused";
   const parameters = parseParameters(pack.parameters);
   if (parameters === null || pack.rows > slotCount(parameters)) return "pack-refused";
-  const keys = directory.consumerKeys(pack.consumerKeyId);
-  const published =
-    keys?.publicKey.parameters === pack.parameters &&
-    keys.evaluation.parameters === pack.parameters;
-  if (!published) return "key-unknown";
-  const bytes = inputCiphertextBytes(parameters);
-  return pack.ciphertexts.every(({ length }) => length === bytes)
+  const keys = evaluationKeysOf(directory, pack.consumerKeyId);
+  if (keys?.parameters.id !== pack.parameters) return "key-unknown";
+  return pack.ciphertexts.every(({ length }) => isPartLength(parameters, pack.form, length))
     ? { bundle, pack }
     : "ciphertext-refused";
 }
@@ -217,27 +241,28 @@ async function evaluatePack(
   // The pack is as it was: the next model wakes the lane.
   if (evaluated === null) return result(state, { wakeAtMs: step.nowMs + WAIT_MS });
   const { model, answer } = evaluated;
-  const seen: PredictState = { ...state, lastSequence: pack.sequence };
+  const seen: PredictState = { ...state, lastSequence: pack.sequence, open: null };
   if (answer.status === "refused") {
     const outcomes = [...refused, ...letters({ step, bundle, refused }, "ciphertext-refused")];
     return result(seen, { outcomes, consumedTo: bundle.toOffset, wakeAtMs: null });
   }
+  const classes = classCount(model.network);
   options.onPack?.({
     lane,
     rows: pack.rows,
-    classes: answer.blobs.length,
+    classes,
+    packing: pack.packing,
     modelVersion: model.entry.modelVersion,
     evaluationMs: answer.evaluationMs,
   });
+  const sequence = state.nextSequence;
+  const { blobs: parts, layout } = answer;
+  const made = { pack, model, parts, layout, classes, sequence };
+  const by = { pipeline: options.spec.name, lane, signer: options.signer };
   return result(
-    { ...seen, nextSequence: state.nextSequence + 1 },
+    { ...seen, nextSequence: sequence + 1 },
     {
-      outputs: predictionBundle(given, {
-        pack,
-        model,
-        parts: answer.blobs,
-        sequence: state.nextSequence,
-      }),
+      outputs: predictionRecords(by, made),
       outcomes: refused,
       consumedTo: bundle.toOffset,
       wakeAtMs: null,
@@ -272,56 +297,21 @@ function evaluationRequest(
   pack: Pack,
   model: PredictModel,
 ): PoolRequest {
-  const keys = options.directory.consumerKeys(pack.consumerKeyId);
-  const parameters = parseParameters(pack.parameters);
-  if (keys === null || parameters === null) {
+  const keys = evaluationKeysOf(options.directory, pack.consumerKeyId);
+  if (keys === null) {
     throw new SealstreamError("internal", "A pack was accepted without its keys.");
   }
-  const { publicKey, evaluation } = keys;
   return {
-    parameters,
-    keyId: `${publicKey.id}/${evaluation.id}`,
-    keys: { publicKey: publicKey.bytes, evaluationKeys: evaluation.bytes },
+    ...keys,
+    modelId: model.entryHash,
     network: model.network,
     weights: model.weights,
+    mode: options.spec.predict.model,
+    packing: pack.packing,
+    form: pack.form,
+    records: pack.rows,
     ciphertexts: pack.ciphertexts,
   };
-}
-
-/**
- * The signed result. Fields: {sequence, rows, classes, parameters, consumerKeyId, recordIds, runId, modelVersion,
- * modelSha256: hex, ledgerEntryHash: hex}; the bundle id is the pack's, to which the record ids are bound.
- */
-function predictionBundle(
-  { options, lane }: PredictLaneOptions,
-  made: {
-    readonly pack: Pack;
-    readonly model: PredictModel;
-    readonly parts: readonly Uint8Array[];
-    readonly sequence: number;
-  },
-): OutputRecord[] {
-  const { pack, model, parts, sequence } = made;
-  const { runId, modelVersion } = model.entry;
-  return createBundle({
-    context: predictionContext(options.spec.name, lane),
-    bundleId: pack.bundleId,
-    parts,
-    fields: {
-      sequence,
-      rows: pack.rows,
-      classes: parts.length,
-      parameters: pack.parameters,
-      consumerKeyId: pack.consumerKeyId,
-      recordIds: pack.recordIds,
-      runId,
-      modelVersion,
-      modelSha256: model.entry.model.sha256,
-      ledgerEntryHash: model.entryHash,
-    },
-    signer: options.signer,
-    maxChunkBytes: MAX_VALUE_BYTES,
-  }).map((record) => ({ role: "predictions", ...record }));
 }
 
 function deadLetter(offset: number, reason: Reason): Outcome {

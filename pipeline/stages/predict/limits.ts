@@ -4,7 +4,11 @@
  * Must not depend on what a pack says about itself.
  */
 import { MAX_VALUE_BYTES } from "../../../schemas/topics.ts";
-import { type CkksParameters, inputCiphertextBytes } from "../../ckks/parameters.ts";
+import {
+  type CiphertextForm,
+  type CkksParameters,
+  inputCiphertextBytes,
+} from "../../ckks/parameters.ts";
 import type { BundleSpan } from "../../crypto/bundle.ts";
 
 /** Chunks smaller than this are not expected; with them a pack of allowed size could have too many records. */
@@ -20,9 +24,9 @@ const FOREIGN_RECORDS = 65_536;
 const FOREIGN_BYTES = 16 * 1024 * 1024;
 
 export interface PackLimits {
-  /** Id of the parameter set the limits are for. */
-  readonly parameters: string;
-  /** Bytes of all ciphertexts of a pack, exactly. */
+  /** Ids of the parameter sets that the limits are for. */
+  readonly parameters: ReadonlySet<string>;
+  /** Most bytes of all ciphertexts of a pack. */
   readonly packBytes: number;
   /** How far a pack may reach: the largest pack, its manifest, and what strangers put between. */
   readonly span: BundleSpan;
@@ -30,9 +34,12 @@ export interface PackLimits {
   readonly window: BundleSpan;
 }
 
-/** Limits for packs of `features` ciphertexts. */
-export function packLimits(parameters: CkksParameters, features: number): PackLimits {
-  const ciphertext = inputCiphertextBytes(parameters);
+/**
+ * Limits for packs of at most `features` ciphertexts.
+ * @param sets the consumer's parameter sets whose keys are published, one at least
+ */
+export function packLimits(sets: readonly CkksParameters[], features: number): PackLimits {
+  const ciphertext = Math.max(...sets.map(inputCiphertextBytes));
   const packBytes = features * ciphertext;
   const packRecords = features * Math.ceil(ciphertext / LEAST_CHUNK_BYTES) + 1;
   const span = {
@@ -40,5 +47,14 @@ export function packLimits(parameters: CkksParameters, features: number): PackLi
     bytes: packBytes + packRecords * RECORD_OVERHEAD_BYTES + MAX_VALUE_BYTES + FOREIGN_BYTES,
   };
   const window = { records: span.records + 1, bytes: span.bytes + 1 };
-  return { parameters: parameters.id, packBytes, span, window };
+  return { parameters: new Set(sets.map(({ id }) => id)), packBytes, span, window };
+}
+
+/** Whether a ciphertext of a pack may have this length; the worker checks it against its header once more. */
+export function isPartLength(
+  parameters: CkksParameters,
+  form: CiphertextForm,
+  bytes: number,
+): boolean {
+  return form === "library" && bytes === inputCiphertextBytes(parameters);
 }

@@ -8,8 +8,7 @@
  * that cannot be evaluated is passed over. Every result names the model and the ledger entry it was made with.
  * Must not look into record ids, nor know Kafka.
  */
-import type { CkksParameters } from "../../ckks/parameters.ts";
-import { DEFAULT_PARAMETERS, parseParameters } from "../../ckks/parameters.ts";
+import type { Packing } from "../../ckks/parameters.ts";
 import { depthFault } from "../../ckks/plan.ts";
 import type { EvaluatorPool } from "../../ckks/pool.ts";
 import type { KeyDirectory } from "../../crypto/directory.ts";
@@ -20,6 +19,7 @@ import { networkFromSpec } from "../../network/from-spec.ts";
 import type { Weights } from "../../network/weights.ts";
 import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
 import type { LaneBounds, Stage } from "../../stream/contract.ts";
+import { consumerParameters, warmUpSample } from "./consumer-keys.ts";
 import { createPredictLane } from "./lane-processor.ts";
 import { packLimits } from "./limits.ts";
 import { createModelChoice, type RefusedModel } from "./model-choice.ts";
@@ -43,6 +43,7 @@ export interface PackReport {
   /** Records in the pack. */
   readonly rows: number;
   readonly classes: number;
+  readonly packing: Packing;
   readonly modelVersion: number;
   /** Wall time inside the worker. */
   readonly evaluationMs: number;
@@ -62,8 +63,8 @@ export interface PredictStageOptions {
    */
   readonly keysFreshAsOf: () => number;
   readonly evaluator: EvaluatorPool;
-  /** Packs evaluated side by side; as many as the evaluator has workers. 1 unless said. */
-  readonly parallelPacks?: number | undefined;
+  /** How long the end of a pack that has begun is waited for, in milliseconds. Ten minutes unless said. */
+  readonly packDeadlineMs?: number | undefined;
   /** Called for each pack that was evaluated, before its transaction commits. */
   readonly onPack?: ((report: PackReport) => void) | undefined;
   /** Called once for each model that was the newest and cannot be evaluated. */
@@ -77,29 +78,26 @@ export interface PredictStageOptions {
 export function createPredictStage(options: PredictStageOptions): Stage<PredictState> {
   const { spec, directory, evaluator } = options;
   const network = networkFromSpec(spec.features, spec.train);
-  const parameters = consumerParameters(directory);
-  const tooDeep = depthFault(network, parameters);
-  if (tooDeep !== null) {
-    throw new SealstreamError("limit-exceeded", `train.network cannot be predicted: ${tooDeep}.`);
+  const sets = consumerParameters(directory);
+  for (const parameters of sets.slice(0, 1)) {
+    const tooDeep = depthFault(network, parameters);
+    if (tooDeep !== null) {
+      throw new SealstreamError("limit-exceeded", `train.network cannot be predicted: ${tooDeep}.`);
+    }
   }
-  const limits = packLimits(parameters, network.inputs);
+  const limits = packLimits(sets, network.inputs);
   const bounds: LaneBounds = { maxRecords: limits.window.records, maxBytes: limits.window.bytes };
   const models = createModelChoice(options);
-  const turns = createTurns(options.parallelPacks ?? 1);
+  // As many packs are held as are evaluated.
+  const turns = createTurns(evaluator.workers);
   return {
     name: "predict",
     bounds,
     openLane: (lane) =>
       createPredictLane({ options, models, lane, limits, features: network.inputs, turns }),
-    warmUp: () => evaluator.warmUp(),
+    warmUp: () => evaluator.warmUp(warmUpSample(directory, spec, network)),
     close: () => evaluator.close(),
   };
-}
-
-/** Parameters of the published keys, or the default ones while nothing is published. */
-function consumerParameters(directory: KeyDirectory): CkksParameters {
-  const blob = directory.blob("ckks-evaluation");
-  return (blob === null ? null : parseParameters(blob.parameters)) ?? DEFAULT_PARAMETERS;
 }
 
 /** Lets `count` callers at a time hold a pack in memory; the others wait in order. */

@@ -13,7 +13,7 @@ import { asRead, createWorld, NOW_MS, packRecords, specFor, type World } from ".
 const FEATURES = 2;
 const CLASSES = 2;
 const shape = network(FEATURES, CLASSES);
-const START: PredictState = { lastSequence: null, nextSequence: 0 };
+const START: PredictState = { lastSequence: null, nextSequence: 0, open: null };
 
 let world: World;
 let pool: EvaluatorPool;
@@ -104,7 +104,7 @@ test("S5: one foreign 1-byte chunk inside a pack's transaction does not destroy 
     const junk = foreign(id === undefined ? undefined : records[0]!.key);
     const lane = await laneOf();
     await lane.feed(asRead([...records.slice(0, 1), junk, ...records.slice(1)]));
-    expect(lane.state()).toEqual({ lastSequence: 0, nextSequence: 1 });
+    expect(lane.state()).toEqual({ lastSequence: 0, nextSequence: 1, open: null });
     expect([...lane.dead.keys()]).toEqual(id === undefined ? [1] : []);
   }
 });
@@ -119,7 +119,11 @@ test("S5: a steady writer of 1-byte chunks, before, within and behind packs, kil
       await lane.feed(asRead([...junk, record, foreign(record.key)], offset));
       offset += junk.length + 2;
     }
-    expect(lane.state()).toEqual({ lastSequence: sequence, nextSequence: sequence + 1 });
+    expect(lane.state()).toEqual({
+      lastSequence: sequence,
+      nextSequence: sequence + 1,
+      open: null,
+    });
   }
   expect(new Set(lane.dead.values())).toEqual(new Set(["pack-incomplete"]));
 });
@@ -142,7 +146,7 @@ test("S5: a copy of an old pack inside a new pack's transaction ends only itself
   await lane.feed(asRead(old));
   const records = await pack(1);
   await lane.feed(asRead([records[0]!, ...old, ...records.slice(1)], old.length));
-  expect(lane.state()).toEqual({ lastSequence: 1, nextSequence: 2 });
+  expect(lane.state()).toEqual({ lastSequence: 1, nextSequence: 2, open: null });
   expect([...lane.dead.values()]).toEqual(old.map(() => "sequence-not-rising"));
 });
 

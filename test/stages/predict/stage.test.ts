@@ -35,7 +35,7 @@ const model: PredictModel = {
   network: shape,
   weights,
 };
-const START: PredictState = { lastSequence: null, nextSequence: 0 };
+const START: PredictState = { lastSequence: null, nextSequence: 0, open: null };
 
 let world: World;
 let pool: EvaluatorPool;
@@ -96,7 +96,7 @@ test("end to end: what the consumer decrypts is the model's output, signed and n
   const records = asRead(await pack(0, { lane: 2 }), 40);
   const result = await processor.process(records, START, NOW_MS);
   expect(result).toMatchObject({ outcomes: [], consumedTo: 40 + records.length, wakeAtMs: null });
-  expect(result.state).toEqual({ lastSequence: 0, nextSequence: 1 });
+  expect(result.state).toEqual({ lastSequence: 0, nextSequence: 1, open: null });
   expect(reports).toMatchObject([{ lane: 2, rows: ROWS, classes: CLASSES, modelVersion: 7 }]);
   expect(new Set(result.outputs.map(({ role }) => role))).toEqual(new Set(["predictions"]));
   const written = result.outputs.map((output, offset) => ({ headers: {}, ...output, offset }));
@@ -139,10 +139,10 @@ test("one pack a call, in order, with rising sequences", async () => {
   const half = records.length / 2;
   const first = await run(records);
   expect(first.consumedTo).toBe(half);
-  expect(first.state).toEqual({ lastSequence: 3, nextSequence: 1 });
+  expect(first.state).toEqual({ lastSequence: 3, nextSequence: 1, open: null });
   const second = await run(records.slice(half), first.state);
   expect(second.consumedTo).toBe(records.length);
-  expect(second.state).toEqual({ lastSequence: 9, nextSequence: 2 });
+  expect(second.state).toEqual({ lastSequence: 9, nextSequence: 2, open: null });
 });
 
 test("a pack in the making waits, however it is cut; a restart re-reads it", async () => {
@@ -318,7 +318,7 @@ test("a worker that cannot live is retried by the lane, a pack that kills it is 
   const refusing: EvaluatorPool = { ...pool, evaluate: async () => ({ status: "refused" }) };
   const refused = await run(records, START, { evaluator: refusing });
   expect(offsetsOf(refused, "ciphertext-refused")).toEqual(range(0, records.length));
-  expect(refused.state).toEqual({ lastSequence: 0, nextSequence: 0 });
+  expect(refused.state).toEqual({ lastSequence: 0, nextSequence: 0, open: null });
   const dead = createEvaluatorPool({ deadlineMs: 1 });
   await dead.close();
   await expect(run(records, START, { evaluator: dead })).rejects.toMatchObject({

@@ -80,6 +80,7 @@ export function specFor(
       label: { field: "y", classes },
     },
     train: { network },
+    predict: { packing: "auto", model: "secret" },
   };
   // Because predict reads no other part of it.
   return spec as unknown as PipelineSpec;

@@ -1,0 +1,134 @@
+/**
+ * One consumer's keys, loaded and ready to evaluate packs of any packing; and a bounded number of them kept.
+ *
+ * Loading keys (expanding seeds, laying them out for the kernels) takes longer than a pack, so that engines are kept, the
+ * one used last the longest, up to a number and a size: a rotation needs two, packs of the old and the new keys mixed.
+ * Guarantees that no blob is read which was not checked first. Must not hold a secret, nor anything of a pack.
+ */
+import { SealstreamError } from "../errors.ts";
+import type { Network } from "../network/definition.ts";
+import type { Weights } from "../network/weights.ts";
+import type { BlobFault } from "./blob.ts";
+import { createNetworkEvaluator, type EvaluationKeys } from "./evaluate.ts";
+import type { CiphertextForm, CkksParameters, ModelMode, Packing } from "./parameters.ts";
+
+export type { EvaluationKeys } from "./evaluate.ts";
+
+export interface PackRequest {
+  /** Names network and weights: plans are kept by it. */
+  readonly modelId: string;
+  readonly network: Network;
+  readonly weights: Weights;
+  readonly mode: ModelMode;
+  readonly packing: Packing;
+  readonly form: CiphertextForm;
+  /** Records in the pack, 1 or more. */
+  readonly records: number;
+  /** Not kept, not written. */
+  readonly ciphertexts: readonly Uint8Array[];
+}
+
+/** Where the logit of class j, record r lies: part j, slot r, or part 0, slot j * classStride + r * recordStride. */
+export interface ResultLayout {
+  readonly packing: Packing;
+  readonly classStride: number;
+  readonly recordStride: number;
+  /** Good bits behind the binary point of every logit, as planned. */
+  readonly precisionBits: number;
+}
+
+export type PackOutcome =
+  /** Serialized ciphertexts of the logits; new buffers. */
+  | { readonly status: "ok"; readonly blobs: readonly Uint8Array[]; readonly layout: ResultLayout }
+  /** `part` is -1 when the number of ciphertexts is not the plan's. */
+  | { readonly status: "refused"; readonly part: number; readonly fault: BlobFault | "count" };
+
+export interface PackEngine {
+  /**
+   * @throws limit-exceeded or checkpoint-invalid when the model cannot be evaluated
+   * @throws worker-died when the memory of library or kernels is not to be used again
+   */
+  evaluate(request: PackRequest): PackOutcome;
+  /** Frees everything. */
+  close(): void;
+}
+
+/** What a pack's result is worth when the plan does not say: as the default parameters gave it. */
+const LIBRARY_PRECISION_BITS = 10;
+
+/**
+ * Checks and loads a consumer's keys.
+ * @throws key-invalid when a key blob is not a key of these parameters
+ */
+export async function createPackEngine(
+  parameters: CkksParameters,
+  keys: EvaluationKeys,
+): Promise<PackEngine> {
+  const evaluator = await createNetworkEvaluator(parameters, keys);
+  return {
+    evaluate(request) {
+      if (request.packing !== "batch") {
+        throw new SealstreamError("limit-exceeded", "CKKS: these keys evaluate batch packs only.");
+      }
+      const outcome = evaluator.evaluate(request);
+      if (outcome.status === "refused") {
+        return { status: "refused", part: outcome.feature, fault: outcome.fault };
+      }
+      const precisionBits = LIBRARY_PRECISION_BITS;
+      const layout = { packing: "batch", classStride: 0, recordStride: 1, precisionBits } as const;
+      return { status: "ok", blobs: outcome.blobs, layout };
+    },
+    close: () => evaluator.close(),
+  };
+}
+
+/** Key sets a worker keeps: the consumer's present one, the one before, and one more while a third comes. */
+const MOST_ENGINES = 3;
+/** Bytes of published evaluation keys of all kept sets; a single larger one is kept alone. */
+const MOST_KEY_BYTES = 48 * 1024 * 1024;
+
+export interface EngineCache {
+  /** The engine of these keys, loaded when `keys` are given and it is not there; null: it is not there. */
+  open(
+    keyId: string,
+    parameters: CkksParameters,
+    keys: EvaluationKeys | null,
+  ): Promise<PackEngine | null>;
+  /** Ids of what is kept. */
+  ids(): string[];
+}
+
+/** @param create makes an engine; unless said, {@link createPackEngine} */
+export function createEngineCache(create: typeof createPackEngine = createPackEngine): EngineCache {
+  /** The one used longest ago first. */
+  const kept = new Map<string, { readonly engine: PackEngine; readonly bytes: number }>();
+  const drop = (keyId: string): void => {
+    kept.get(keyId)?.engine.close();
+    kept.delete(keyId);
+  };
+  const makeRoom = (bytes: number): void => {
+    const held = () => [...kept.values()].reduce((sum, one) => sum + one.bytes, bytes);
+    for (const keyId of [...kept.keys()]) {
+      if (kept.size < MOST_ENGINES && held() <= MOST_KEY_BYTES) return;
+      drop(keyId);
+    }
+  };
+  return {
+    async open(keyId, parameters, keys) {
+      const known = kept.get(keyId);
+      if (known !== undefined) {
+        kept.delete(keyId);
+        kept.set(keyId, known);
+        return known.engine;
+      }
+      if (keys === null) return null;
+      const bytes = keys.evaluationKeys.length + keys.publicKey.length;
+      // Before the new one is loaded: both at once would be what the bound is there for.
+      makeRoom(bytes);
+      const engine = await create(parameters, keys);
+      kept.set(keyId, { engine, bytes });
+      return engine;
+    },
+    ids: () => [...kept.keys()],
+  };
+}

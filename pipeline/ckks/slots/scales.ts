@@ -1,0 +1,357 @@
+/**
+ * Chooses levels and scales of a slots program: where to rescale and with how many bits each matrix is written.
+ *
+ * For a fixed structure (where to rescale) every constraint is linear in the logarithms of the scales and the variance
+ * of a logit is a sum of their exponentials: a geometric program, so that a walk over whole bits with pair moves finds
+ * its optimum. Structures are tried one after the other; the cheapest that meets the precision goal wins, else the most
+ * precise. Nothing that could wrap around is feasible: bounds hold for every input in [-1, 1], in every slot.
+ * Must not see values of weights, only bounds and gains (`noise.ts`).
+ */
+import { type SlotStructure, type StepLimbs, type StepStructure, structureLimbs } from "./cost.ts";
+import type { SlotStatistics, SlotVariances } from "./noise.ts";
+import type { SlotProgram } from "./program.ts";
+
+/** Bits kept free between the largest value and half the modulus, for noise. */
+const MARGIN_BITS = 1;
+/** Largest coefficient of an encoded matrix: far below what f64 holds. */
+const MOST_PLAIN_BITS = 48;
+/** Standard deviations between the predicted error and the predicted deviation: one logit in 10^7 is worse. */
+export const ERROR_DEVIATIONS = 5;
+/** Scales of results that the consumer accepts (`blob.ts` and the wire format). */
+const OUTPUT_BITS = { least: 14, most: 56 } as const;
+const LEAST_SUM_BITS = 8;
+const MOST_SUM_BITS = 90;
+/** Rounds of a walk; seen: below 20. */
+const MAX_ROUNDS = 200;
+
+/** Scales and limbs of one step. */
+export interface StepScales extends StepLimbs {
+  /** Scale at which each matrix is written; product scale = source's x plain's. */
+  readonly plainScales: readonly number[];
+  /** Scale of the mask that multiplies the sum before its rescale; null: none. */
+  readonly maskScale: number | null;
+  /** Of the sum, when the bias is added. */
+  readonly sumScale: number;
+  /** Of the result. */
+  readonly outScale: number;
+}
+
+export interface SlotScales {
+  readonly structure: SlotStructure;
+  readonly inputScale: number;
+  readonly steps: readonly StepScales[];
+  /** Predicted variance of the worst logit. */
+  readonly variance: number;
+}
+
+/** What the search depends on. */
+export interface ScaleProblem {
+  readonly program: SlotProgram;
+  readonly statistics: SlotStatistics;
+  readonly variances: SlotVariances;
+  readonly primes: readonly bigint[];
+  /** Results must be rescaled last, masked, and re-randomised. */
+  readonly secret: boolean;
+  /** Matrices are ciphertexts. */
+  readonly encrypted: boolean;
+  /** log2 of the scale of the features; null: chosen too. */
+  readonly inputScaleBits: number | null;
+}
+
+/** Bits of a walk: the input's, one per step (of its sum), and the mask's. */
+type Bits = number[];
+
+const square = (value: number): number => value * value;
+const bits = (value: number): number => Math.log2(Math.max(value, 2 ** -40));
+
+/** Every structure worth trying: all of them up to two steps, uniform hidden steps beyond. */
+export function structures({ program, primes, secret }: ScaleProblem): SlotStructure[] {
+  const { steps } = program;
+  const choices = [false, true];
+  const step: StepStructure[] = choices.flatMap((early) =>
+    choices.flatMap((late) => choices.map((isSquare) => ({ early, late, square: isSquare }))),
+  );
+  const fits = (index: number, candidate: StepStructure): boolean =>
+    (candidate.square ? steps[index]?.square === true : true) &&
+    !(candidate.early && steps[index]?.matrices.every(({ folds }) => folds.length === 0));
+  const last = steps.length - 1;
+  const found: SlotStructure[] = [];
+  const data = primes.length - 1;
+  for (const hidden of step) {
+    for (const end of step) {
+      if (last === 0 && hidden !== step[0]) continue;
+      const list = steps.map((_, index) => (index === last ? end : restrict(hidden, steps[index])));
+      if (!list.every((candidate, index) => fits(index, candidate))) continue;
+      if (secret && !end.late) continue;
+      const used = list.reduce(
+        (sum, s) => sum + Number(s.early) + Number(s.late) + Number(s.square),
+        0,
+      );
+      for (let limbs = used + 1; limbs <= data; limbs += 1) found.push({ limbs, steps: list });
+    }
+  }
+  return dedupe(found);
+}
+
+/** A hidden structure where the step has no square or no fold. */
+function restrict(
+  structure: StepStructure,
+  step: SlotProgram["steps"][number] | undefined,
+): StepStructure {
+  const folded = step?.matrices.some(({ folds }) => folds.length > 0) === true;
+  const moved = structure.early && !folded;
+  return {
+    early: structure.early && folded,
+    late: structure.late || moved,
+    square: structure.square && step?.square === true,
+  };
+}
+
+function dedupe(found: readonly SlotStructure[]): SlotStructure[] {
+  const seen = new Map(found.map((structure) => [JSON.stringify(structure), structure]));
+  return [...seen.values()];
+}
+
+/** Best scales of a structure, or null when nothing fits. */
+export function bestScales(problem: ScaleProblem, structure: SlotStructure): SlotScales | null {
+  const free = problem.inputScaleBits === null;
+  const start = [
+    problem.inputScaleBits ?? 20,
+    ...structure.steps.map(() => LEAST_SUM_BITS + 6),
+    needsMask(problem) ? 18 : 0,
+  ];
+  const movable = start
+    .map((_, index) => index)
+    .filter((index) =>
+      index === 0 ? free : index <= structure.steps.length || needsMask(problem),
+    );
+  const at = feasibleStart(problem, structure, start, movable);
+  return at === null ? null : descend(problem, structure, at, movable).scales;
+}
+
+interface Point {
+  readonly bits: Bits;
+  readonly scales: SlotScales;
+}
+
+function pointAt(problem: ScaleProblem, structure: SlotStructure, at: Bits): Point | null {
+  const scales = evaluateScales(problem, structure, at);
+  return scales === null ? null : { bits: at, scales };
+}
+
+/** A feasible point: sums as small as products allow, raised until every matrix has a scale of at least one. */
+function feasibleStart(
+  problem: ScaleProblem,
+  structure: SlotStructure,
+  start: Bits,
+  movable: readonly number[],
+): Point | null {
+  const low = movable.includes(0) ? [14, 20, 30, 40] : [start[0] ?? 20];
+  for (const input of low) {
+    for (let base = LEAST_SUM_BITS; base <= 60; base += 4) {
+      for (const slope of [0, 4, 8, 12, -4, -8]) {
+        const candidate = start.map((value, index) => {
+          if (index === 0) return input;
+          if (index === start.length - 1) return value;
+          return base + slope * (index - 1);
+        });
+        const point = pointAt(problem, structure, candidate);
+        if (point !== null) return point;
+      }
+    }
+  }
+  return null;
+}
+
+const MOVES = [-4, -2, -1, 1, 2, 4];
+
+/** Moves of one bit count, then of pairs: what one gives up another may need. */
+function moves(movable: readonly number[]): (readonly [number, number])[][] {
+  const single = movable.flatMap((index) => MOVES.map((by) => [index, by] as const));
+  const pairs = single.flatMap((one) =>
+    single.filter(([index]) => index > one[0]).map((other) => [one, other]),
+  );
+  return [...single.map((one) => [one]), ...pairs];
+}
+
+/** Takes every move that makes the variance smaller until there is none. */
+function descend(
+  problem: ScaleProblem,
+  structure: SlotStructure,
+  start: Point,
+  movable: readonly number[],
+): Point {
+  const tried = moves(movable);
+  let at = start;
+  for (let round = 0, improved = true; improved && round < MAX_ROUNDS; round += 1) {
+    improved = false;
+    for (const move of tried) {
+      const bitsThere = move.reduce(
+        (all, [index, by]) => all.with(index, (all[index] ?? 0) + by),
+        at.bits,
+      );
+      const point = pointAt(problem, structure, bitsThere);
+      if (point === null || point.scales.variance >= at.scales.variance * 0.999) continue;
+      at = point;
+      improved = true;
+    }
+  }
+  return at;
+}
+
+function needsMask({ secret, program }: ScaleProblem): boolean {
+  return secret && program.masked;
+}
+
+interface Held {
+  readonly limbs: number;
+  readonly scale: number;
+}
+
+/** Running total of a walk through the steps. */
+interface Walk {
+  readonly problem: ScaleProblem;
+  readonly modulusBits: readonly number[];
+  readonly held: Held[];
+  variance: number;
+}
+
+/** Scales of a point with their variance, or null when something does not fit. */
+function evaluateScales(
+  problem: ScaleProblem,
+  structure: SlotStructure,
+  at: Bits,
+): SlotScales | null {
+  const { primes, statistics, variances } = problem;
+  const inputScale = 2 ** (at[0] ?? 0);
+  let total = 0;
+  const modulusBits = [0, ...primes.map((prime) => (total += Math.log2(Number(prime))))];
+  const walk: Walk = {
+    problem,
+    modulusBits,
+    held: [{ limbs: structure.limbs, scale: inputScale }],
+    variance: (statistics.features * (variances.encrypt + variances.encode)) / square(inputScale),
+  };
+  if (!fitsIn(walk, structure.limbs, at[0] ?? 0, 1)) return null;
+  const steps: StepScales[] = [];
+  const limbs = structureLimbs(problem.program, structure);
+  for (const [index, choice] of structure.steps.entries()) {
+    const isLast = index === structure.steps.length - 1;
+    const maskBits = isLast && needsMask(problem) ? (at.at(-1) ?? 0) : null;
+    const step = evaluateStep(walk, {
+      index,
+      choice,
+      sumBits: at[index + 1] ?? 0,
+      maskBits,
+      stepLimbs: limbs[index] ?? NO_LIMBS,
+    });
+    if (step === null) return null;
+    steps.push(step);
+  }
+  if (problem.secret) walk.variance += variances.encrypt / square(walk.held.at(-1)?.scale ?? 1);
+  return { structure, inputScale, steps, variance: walk.variance };
+}
+
+/** Whether values up to `bound` at scale 2^scaleBits stay below half the modulus of `limbs` primes. */
+function fitsIn({ modulusBits }: Walk, limbs: number, scaleBits: number, bound: number): boolean {
+  return scaleBits + Math.max(0, bits(bound)) + 1 + MARGIN_BITS <= (modulusBits[limbs] ?? 0);
+}
+
+const NO_LIMBS: StepLimbs = { limbs: 0, foldLimbs: 0, sumLimbs: 0, outLimbs: 0 };
+
+interface StepRequest {
+  readonly stepLimbs: StepLimbs;
+  readonly index: number;
+  readonly choice: StepStructure;
+  readonly sumBits: number;
+  readonly maskBits: number | null;
+}
+
+function evaluateStep(walk: Walk, request: StepRequest): StepScales | null {
+  const { problem, held } = walk;
+  const { index, choice, sumBits, maskBits } = request;
+  const { program, statistics, primes } = problem;
+  const step = program.steps[index];
+  const bound = statistics.bounds[index];
+  if (step === undefined || bound === undefined) return null;
+  if (sumBits < LEAST_SUM_BITS || sumBits > MOST_SUM_BITS || (maskBits !== null && maskBits < 10))
+    return null;
+  const { limbs, foldLimbs, sumLimbs, outLimbs } = request.stepLimbs;
+  if (outLimbs < 1) return null;
+  const primeBits = (count: number): number => Math.log2(Number(primes[count - 1] ?? 1n));
+  // From the sum backwards: before the late rescale, before the mask, before the early rescale.
+  const foldedBits = sumBits + (choice.late ? primeBits(foldLimbs) : 0);
+  const foldBits = foldedBits - (maskBits ?? 0);
+  const productBits = foldBits + (choice.early ? primeBits(limbs) : 0);
+  const plainScales = step.matrices.map(
+    ({ source }) => 2 ** (productBits - Math.log2(held[source]?.scale ?? 1)),
+  );
+  const largest = statistics.largest[index] ?? [];
+  const plainFits = plainScales.every((scale, matrix) => {
+    const least = problem.encrypted ? 2 ** 10 : 2;
+    return scale >= least && bits(scale) + bits(largest[matrix] ?? 0) <= MOST_PLAIN_BITS;
+  });
+  const outBits = step.square ? 2 * sumBits : sumBits;
+  const fits =
+    plainFits &&
+    fitsIn(walk, limbs, productBits, bound.product) &&
+    fitsIn(walk, foldLimbs, foldedBits, bound.sum) &&
+    fitsIn(walk, sumLimbs, outBits, step.square ? square(bound.sum) : bound.sum);
+  if (!fits) return null;
+  const isLast = index === program.steps.length - 1;
+  if (isLast && (sumBits < OUTPUT_BITS.least || sumBits > OUTPUT_BITS.most)) return null;
+  const scales: StepScales = {
+    ...request.stepLimbs,
+    plainScales,
+    maskScale: maskBits === null ? null : 2 ** maskBits,
+    sumScale: 2 ** sumBits,
+    outScale: 2 ** (outBits - (choice.square ? primeBits(sumLimbs) : 0)),
+  };
+  walk.variance += stepVariance(walk, request, scales, { productBits, foldBits });
+  held.push({ limbs: outLimbs, scale: scales.outScale });
+  return scales;
+}
+
+/** Variance that one step adds to the worst logit. */
+function stepVariance(
+  { problem, held }: Walk,
+  { index, choice }: StepRequest,
+  scales: StepScales,
+  { productBits, foldBits }: { readonly productBits: number; readonly foldBits: number },
+): number {
+  const { program, statistics, variances, encrypted } = problem;
+  const step = program.steps[index];
+  const gains = statistics.steps[index];
+  if (step === undefined || gains === undefined) return Number.POSITIVE_INFINITY;
+  const { limbs, foldLimbs, sumLimbs, sumScale } = scales;
+  const weightVariance = encrypted ? variances.encrypt + variances.encode : variances.encode;
+  const productScale = 2 ** productBits;
+  const foldScale = 2 ** foldBits;
+  let variance = 0;
+  for (const [matrixIndex, matrix] of step.matrices.entries()) {
+    const gain = gains.matrices[matrixIndex];
+    if (gain === undefined) continue;
+    const sourceScale = held[matrix.source]?.scale ?? 1;
+    const groups = matrix.groups.length;
+    variance += (gain.values * weightVariance) / square(scales.plainScales[matrixIndex] ?? 1);
+    variance += (gain.babies * variances.keySwitch(limbs)) / square(sourceScale);
+    variance += (gain.giants * variances.keySwitch(limbs)) / square(productScale);
+    if (encrypted)
+      variance += (gain.beforeFolds * groups * variances.keySwitch(limbs)) / square(productScale);
+    if (choice.early) variance += (gain.beforeFolds * variances.rescale) / square(foldScale);
+    for (const [stage, turns] of matrix.folds.entries()) {
+      variance +=
+        ((gain.folds[stage] ?? 0) * variances.keySwitch(foldLimbs, turns.length)) /
+        square(foldScale);
+    }
+  }
+  variance += (gains.sum * weightVariance) / square(sumScale);
+  if (choice.late) variance += (gains.sum * variances.rescale) / square(sumScale);
+  if (scales.maskScale !== null) {
+    variance += (variances.encode / square(scales.maskScale)) * statistics.logitSquare;
+  }
+  if (step.square)
+    variance += (gains.square * variances.keySwitch(sumLimbs)) / square(square(sumScale));
+  if (choice.square) variance += (gains.square * variances.rescale) / square(scales.outScale);
+  return variance;
+}

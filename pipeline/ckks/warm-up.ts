@@ -1,0 +1,33 @@
+/**
+ * A pack of zeros for a network of small weights: what a worker evaluates before it is given a true one.
+ *
+ * First calls cost milliseconds (code is compiled as it is first used, memory grows), and a machine on which the kernels
+ * do not work should be found before the stage owns a lane. Must not stand for a prediction: its result is thrown away.
+ */
+import type { Network } from "../network/definition.ts";
+import type { Weights } from "../network/weights.ts";
+import type { PackRequest } from "./engine.ts";
+import { encryptPack } from "./pack.ts";
+import type { CiphertextForm, CkksParameters, ModelMode, Packing } from "./parameters.ts";
+
+export interface WarmUpSample {
+  readonly network: Network;
+  readonly weights: Weights;
+  readonly mode: ModelMode;
+  readonly packing: Packing;
+  readonly form: CiphertextForm;
+}
+
+/** @throws key-invalid when the public key is not one of these parameters */
+export async function syntheticPack(given: {
+  readonly parameters: CkksParameters;
+  readonly publicKey: Uint8Array;
+  readonly sample: WarmUpSample;
+}): Promise<PackRequest> {
+  const { parameters, publicKey, sample } = given;
+  // One ciphertext stands for every feature: encrypting is what the library is slow at.
+  const zero = { rows: 1, features: 1, at: () => 0 };
+  const [ciphertext] = await encryptPack({ publicKey, parameters, ...zero });
+  const ciphertexts = Array.from({ length: sample.network.inputs }, () => ciphertext ?? publicKey);
+  return { ...sample, modelId: "warm-up", records: 1, ciphertexts };
+}
