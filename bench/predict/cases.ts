@@ -41,12 +41,14 @@ export interface TensorJob extends Shape {
   readonly kind: "tensor";
 }
 
-export interface KeyJob {
+/** An operation with keys on one ciphertext; a run does it once for each step. */
+export interface KeyJob extends Shape {
   readonly kind: "keys";
   readonly operation: "rotate" | "relinearize";
-  readonly degree: number;
-  readonly bits: readonly number[];
+  /** Rotations to the left; of a relinearization, one that stands for it. */
   readonly steps: readonly number[];
+  /** What is in the slots. */
+  readonly values: readonly number[];
 }
 
 export type NetworkJob = BatchJob | ReplicatedJob | TensorJob;
@@ -94,8 +96,55 @@ export const REPLICATED_SMALL: ReplicatedJob = {
   weightBits: [10, 7],
 };
 
-/** Rotations of one record 64-32-10 in the replicated packing at N = 8192: 2 records a ciphertext. */
-export const ROTATION_STEPS: readonly number[] = [2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048];
+/** Rotations of one record 64-32-10 in the replicated packing at N = 8192, two records a ciphertext. */
+const ROTATION_STEPS = [2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048];
+/** Slots of a result that are looked at. */
+const SEEN_SLOTS = 64;
+
+const KEY_SHAPES = [
+  { degree: 8192, bits: [46, 46, 46] },
+  { degree: 4096, bits: [40, 33, 36] },
+];
+
+function keyJob(shape: (typeof KEY_SHAPES)[number], rest: Pick<KeyJob, "operation" | "steps">) {
+  const values = Array.from({ length: shape.degree / 2 }, (_, slot) => ((7 * slot) % 13) / 13);
+  return { kind: "keys", inputBits: 20, ...shape, ...rest, values } satisfies KeyJob;
+}
+
+/** Rows about keys: what peers do, and whether ours shares what the rotations have in common. */
+export const KEY_CASES: readonly {
+  readonly name: string;
+  readonly hoisted: boolean;
+  readonly job: KeyJob;
+}[] = KEY_SHAPES.flatMap((shape) => {
+  const suffix = `N=${shape.degree} [${shape.bits.join(",")}]`;
+  const steps = ROTATION_STEPS.filter((step) => step < shape.degree / 2);
+  return [
+    { name: "rotate", hoisted: false, operation: "rotate", steps: [1] } as const,
+    { name: "relinearize", hoisted: false, operation: "relinearize", steps: [1] } as const,
+    { name: `rotate, each of ${steps.length}`, hoisted: true, operation: "rotate", steps } as const,
+  ].map(({ name, hoisted, ...rest }) => ({
+    name: `${name}${hoisted ? " of one ciphertext (ours hoisted)" : ""}, ${suffix}`,
+    hoisted,
+    job: keyJob(shape, rest),
+  }));
+});
+
+/** What the first slots hold after a run, as if they were the logits of one record. */
+export function keyResult({ operation, values, steps }: KeyJob): readonly (readonly number[])[] {
+  const last = steps.at(-1) ?? 0;
+  return [
+    Array.from({ length: SEEN_SLOTS }, (_, slot) => {
+      const value = values[operation === "rotate" ? (slot + last) % values.length : slot] ?? 0;
+      return operation === "rotate" ? value : value ** 2;
+    }),
+  ];
+}
+
+/** The slots of {@link keyResult}, out of all of them. */
+export function seenSlots(values: Float64Array): readonly (readonly number[])[] {
+  return [[...values.subarray(0, SEEN_SLOTS)]];
+}
 
 /** The dense layers of a circuit whose steps read exactly the step before. */
 export function peerLayers({ steps }: Circuit): PeerLayer[] {
