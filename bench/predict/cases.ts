@@ -6,6 +6,7 @@
  * stays below half the last modulus.
  */
 import type { Circuit } from "../../pipeline/network/circuit.ts";
+import type { OurShape } from "./ours.ts";
 
 /** A dense layer as peers take it. */
 export interface PeerLayer {
@@ -80,21 +81,31 @@ export const TENSOR: TensorJob = {
   inputBits: 30,
 };
 
-export const REPLICATED_LARGE: ReplicatedJob = {
-  kind: "replicated",
-  degree: 8192,
-  bits: [48, 40, 48],
-  inputBits: 20,
-  weightBits: [15, 12],
-};
+/** One ciphertext at a time: the peer's job, and what ours runs under. */
+export const REPLICATED: readonly { readonly job: ReplicatedJob; readonly ours: OurShape }[] = [
+  {
+    job: {
+      ...{ kind: "replicated", degree: 8192, bits: [48, 40, 48] },
+      ...{ inputBits: 20, weightBits: [15, 12] },
+    },
+    ours: { degree: 8192, bits: [48, 40, 48], inputBits: 20, mode: "shared" },
+  },
+  {
+    job: {
+      ...{ kind: "replicated", degree: 4096, bits: [40, 33, 36] },
+      ...{ inputBits: 20, weightBits: [10, 7] },
+    },
+    ours: { degree: 4096, bits: [40, 33, 36], inputBits: 20, mode: "shared" },
+  },
+];
 
-export const REPLICATED_SMALL: ReplicatedJob = {
-  kind: "replicated",
-  degree: 4096,
-  bits: [40, 33, 36],
-  inputBits: 20,
-  weightBits: [10, 7],
-};
+/** What our packs run under. */
+export const OURS = {
+  shared: { degree: 4096, bits: [46, 46, 17], inputBits: 24, mode: "shared" },
+  secret: { degree: 8192, bits: [46, 46, 47], inputBits: 24, mode: "secret" },
+  /** Deeper, or wider: MNIST. */
+  precise: { degree: 8192, bits: [49, 49, 49, 49], inputBits: 30, mode: "shared" },
+} as const satisfies Record<string, OurShape>;
 
 /** Rotations of one record 64-32-10 in the replicated packing at N = 8192, two records a ciphertext. */
 const ROTATION_STEPS = [2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048];
@@ -108,7 +119,7 @@ const KEY_SHAPES = [
 
 function keyJob(shape: (typeof KEY_SHAPES)[number], rest: Pick<KeyJob, "operation" | "steps">) {
   const values = Array.from({ length: shape.degree / 2 }, (_, slot) => ((7 * slot) % 13) / 13);
-  return { kind: "keys", inputBits: 20, ...shape, ...rest, values } satisfies KeyJob;
+  return { kind: "keys", inputBits: 30, ...shape, ...rest, values } satisfies KeyJob;
 }
 
 /** Rows about keys: what peers do, and whether ours shares what the rotations have in common. */

@@ -2,9 +2,10 @@
  * Our operations with keys, on ciphertexts in kernel memory: what one rotation, one relinearization, or one of several
  * rotations of the same ciphertext costs. Keys come from stock node-seal, and what was computed is decrypted by it.
  */
+
+import { ciphertextHeader } from "../../pipeline/ckks/blob.ts";
 import { CIPHERTEXT_HEADER_BYTES } from "../../pipeline/ckks/parameters.ts";
 import { createRing, type Ring } from "../../pipeline/ckks/ring.ts";
-import { ciphertextHeader } from "../../pipeline/ckks/blob.ts";
 import { saveUncompressed } from "../../pipeline/ckks/seal.ts";
 import { type KeyJob, seenSlots } from "./cases.ts";
 import type { Runner } from "./contest.ts";
@@ -29,7 +30,8 @@ function decrypted(
   const shape = { polys: 2, limbs };
   const header = ciphertextHeader(lab.ckks, { ...shape, scale });
   const cipher = lab.cipher();
-  lab.load(Buffer.concat([header, ring.exportResidues(at, shape)]), cipher);
+  // Because embind takes a Uint8Array and no Buffer.
+  lab.load(new Uint8Array(Buffer.concat([header, ring.exportResidues(at, shape)])), cipher);
   return lab.decrypt(cipher);
 }
 
