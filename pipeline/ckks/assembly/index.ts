@@ -11,6 +11,8 @@ export { configure } from "./layout";
 export { forward, inverse } from "./transform";
 export { fillPowers } from "./powers";
 export { importLimb, exportLimb } from "./transfer";
+export { loadRingTile, loadBitsTile, accumulateBlocks } from "./multiply-accumulate";
+export { unpackRing, unpackWords, packWords, packRing } from "./bits";
 
 /** First address that the module does not use itself. */
 export const heapBase: usize = __heap_base;
