@@ -182,6 +182,7 @@ function draftProgram(
     } as const;
     wires.push({
       constant: 0,
+      constantError: 0,
       terms: [{ ciphertext: addCiphertext(draft, made, "a feature"), coefficient: 1 }],
     });
   }
@@ -197,8 +198,11 @@ function draftProgram(
     outputs = result.wires;
     outputScale = scale;
   }
-  const errors = outputs.map(({ terms }) =>
-    terms.reduce((sum, { ciphertext }) => sum + ciphertextOf(draft, ciphertext).estimate.error, 0),
+  const errors = outputs.map(({ terms, constantError }) =>
+    terms.reduce(
+      (sum, { ciphertext }) => sum + ciphertextOf(draft, ciphertext).estimate.error,
+      constantError,
+    ),
   );
   // Where all is constant nothing is wrong but the noise of a fresh zero.
   const error = errors.reduce((most, e) => Math.max(most, e), noise.encryption / outputScale);

@@ -19,8 +19,12 @@ const BIAS_FRACTION_BITS = 48;
 /** A number of a record as what the program has of it: sum of coefficient x ciphertext, plus a constant. */
 export interface Wire {
   readonly constant: number;
+  /** What is wrong with the constant, one standard deviation: weights that rounded to zero. */
+  readonly constantError: number;
   readonly terms: readonly { readonly ciphertext: number; readonly coefficient: number }[];
 }
+
+const NOTHING: Wire = { constant: 0, constantError: 0, terms: [] };
 
 /** A step over ciphertexts, in floats. */
 export interface FloatRows {
@@ -32,11 +36,13 @@ export interface FloatRows {
   readonly values: Float64Array;
   /** [rows] bias, constants of wires included. */
   readonly constants: Float64Array;
+  /** [rows] */
+  readonly constantErrors: Float64Array;
 }
 
 /** Multiplies a step's matrix out over the ciphertexts behind its wires. */
 export function multiplyOut(step: CircuitStep, wires: readonly Wire[], shift: number): FloatRows {
-  const read = Array.from(step.inputs, (wire) => wires[wire] ?? { constant: 0, terms: [] });
+  const read = Array.from(step.inputs, (wire) => wires[wire] ?? NOTHING);
   const inputs = Uint32Array.from(
     new Set(read.flatMap(({ terms }) => terms.map(({ ciphertext }) => ciphertext))),
   ).sort();
@@ -45,6 +51,7 @@ export function multiplyOut(step: CircuitStep, wires: readonly Wire[], shift: nu
   const columns: number[] = [];
   const values: number[] = [];
   const constants = Float64Array.from(step.bias, (bias) => bias + shift);
+  const constantErrors = new Float64Array(step.outputs);
   for (let row = 0; row < step.outputs; row += 1) {
     const to = step.rowStarts[row + 1] ?? 0;
     for (let entry = step.rowStarts[row] ?? 0; entry < to; entry += 1) {
@@ -52,6 +59,7 @@ export function multiplyOut(step: CircuitStep, wires: readonly Wire[], shift: nu
       const wire = read[step.columns[entry] ?? 0];
       if (wire === undefined) continue;
       constants[row] = (constants[row] ?? 0) + value * wire.constant;
+      constantErrors[row] = Math.hypot(constantErrors[row] ?? 0, value * wire.constantError);
       for (const { ciphertext, coefficient } of wire.terms) {
         columns.push(places.get(ciphertext) ?? 0);
         values.push(value * coefficient);
@@ -65,6 +73,7 @@ export function multiplyOut(step: CircuitStep, wires: readonly Wire[], shift: nu
     columns: Uint32Array.from(columns),
     values: Float64Array.from(values),
     constants,
+    constantErrors,
   };
 }
 

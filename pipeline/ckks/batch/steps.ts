@@ -67,12 +67,29 @@ export function writeStep(draft: Draft, request: StepRequest): StepResult {
   const raw = writeRows(draft, { float, factors, integers, estimates, limbs, polys, rowScale });
   const out = Array.from(integers.live, (live, row): Wire => {
     const id = raw[live];
-    const constant = (float.constants[row] ?? 0) - form.shift;
-    if (id === undefined) return { constant: polynomialAt(step.activation, constant), terms: [] };
+    if (id === undefined) {
+      const constant = (float.constants[row] ?? 0) - form.shift;
+      return constantWire(step.activation, constant, estimates[row]?.error ?? 0);
+    }
     const asked = { boostBits: factors.outputBoostBits, relinearize, rescale };
     return writePowers(draft, finish(draft, id, asked), form, scale);
   });
   return { wires: out, level: levelOf(draft, { scale, limbs, factors, raw }) };
+}
+
+/** A row whose weights all rounded to zero: its activation's value, and how far that may be off. */
+function constantWire(
+  activation: CircuitStep["activation"],
+  constant: number,
+  error: number,
+): Wire {
+  const at = (z: number): number => polynomialAt(activation, z);
+  const value = at(constant);
+  const off = Math.max(
+    Math.abs(at(constant + error) - value),
+    Math.abs(at(constant - error) - value),
+  );
+  return { constant: value, constantError: off, terms: [] };
 }
 
 /** Bounds, sizes and errors of every row, before rescale. */
@@ -81,7 +98,7 @@ function estimateRows(draft: Draft, float: FloatRows, factors: Factors): Estimat
   return Array.from(float.constants, (constant, row) => {
     let bound = Math.abs(constant);
     let size = constant ** 2;
-    let error = 0;
+    let error = (float.constantErrors[row] ?? 0) ** 2;
     const to = float.rowStarts[row + 1] ?? 0;
     for (let at = float.rowStarts[row] ?? 0; at < to; at += 1) {
       const place = float.columns[at] ?? 0;
@@ -190,7 +207,7 @@ function writePowers(draft: Draft, row: number, form: PowerForm, scale: number):
     const made = product(power);
     return { ciphertext: ready.get(power) ?? made, coefficient };
   });
-  return { constant: form.constant, terms };
+  return { constant: form.constant, constantError: 0, terms };
 }
 
 function levelOf(
