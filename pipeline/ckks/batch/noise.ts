@@ -10,7 +10,9 @@
  * s^2 (4N/3 + 1) / P^2 + (1 + 2N/3) / 12, s = 3.2, ternary secret); rounding of weights, uniform, half a unit of their
  * scale; rescale (coefficient variance (1 + 2N/3) / 12, with a third polynomial (4/9 N^2) / 12 more); key switch
  * (limbs N q^2 s^2 / (12 P^2), before the rescale behind it). A coefficient variance v is a slot variance v N / 2 (real
- * part of N terms of unit size). A product of a and b has error rms(a) error(b) + rms(b) error(a): they are not
+ * part of N terms of unit size). Most of it is multiplied by the secret's value at the slot, whose size is another for
+ * every slot (its square is exponential): over slots the noise is a Laplace variable, and its deviation counts TAIL times
+ * so that SPREAD of them are as rare as for a normal one. A product of a and b has error rms(a) error(b) + rms(b) error(a): they are not
  * independent. What a logit should not pass is SPREAD standard deviations.
  * Sources: SEAL's `encrypt_zero_asymmetric`, `divide_and_round_q_last_ntt`; Cheon et al., CKKS (2017), section 3.
  * Features that are all of one sign and weights that add up make values larger than rms: the model is no proof.
@@ -18,6 +20,8 @@
 
 /** Standard deviation of SEAL's error distribution. */
 const SIGMA = 3.2;
+/** What a Laplace variable's deviation counts: 12 of them are passed once in 2 x 10^7, 6 normal ones in 5 x 10^8. */
+const TAIL = 2;
 /** Standard deviations that the largest of a pack's logits stays within (4,096 records, 10 classes: 4.4 expected). */
 const SPREAD = 6;
 
@@ -27,7 +31,7 @@ export interface Estimate {
   readonly error: number;
 }
 
-/** Standard deviations in a slot, in units of a ciphertext's integers. */
+/** Deviations in a slot, TAIL included, in units of a ciphertext's integers. */
 export interface NoiseModel {
   readonly encryption: number;
   /** By polynomials of what is rescaled. */
@@ -38,7 +42,7 @@ export interface NoiseModel {
 
 /** @param primes in order, the key prime last */
 export function noiseModel(degree: number, primes: readonly bigint[]): NoiseModel {
-  const slot = (variance: number): number => Math.sqrt((variance * degree) / 2);
+  const slot = (variance: number): number => TAIL * Math.sqrt((variance * degree) / 2);
   const keyPrime = Number(primes.at(-1) ?? 1n);
   const rounding = (1 + (2 * degree) / 3) / 12;
   const fresh = (SIGMA ** 2 * ((4 * degree) / 3 + 1)) / keyPrime ** 2;
