@@ -65,6 +65,13 @@ function declareChecks(cli: CAC, run: Runner): void {
     .action(run<[string, Options]>(async () => (await import("./commands/check.ts")).check));
   cli
     .command(
+      "plan <file>",
+      "Say how predictions are computed on ciphertexts, what they cost, and why",
+    )
+    .option("--json", "The plan as JSON")
+    .action(run<[string, Options]>(async () => (await import("./commands/plan.ts")).plan));
+  cli
+    .command(
       "preview <file> <input>",
       "Show what the rules make of the first lines of an NDJSON file (- is standard input)",
     )

@@ -28,6 +28,56 @@ export interface CkksKernels {
   exportLimb(from: number, to: number, modulus: number): void;
   forward(from: number, to: number, modulus: number, bound: number): void;
   inverse(from: number, work: number, to: number, modulus: number, isPositive: number): void;
+  addLimb(a: number, b: number, to: number, modulus: number): void;
+  subtractLimb(a: number, b: number, to: number, modulus: number): void;
+  negateLimb(a: number, to: number): void;
+  multiplyLimb(a: number, b: number, to: number, modulus: number): void;
+  multiplyAddLimb(a: number, b: number, to: number, modulus: number): void;
+  multiplyConstantLimb(a: number, constant: number, to: number, modulus: number): void;
+  multiplyConstantAddLimb(a: number, constant: number, to: number, modulus: number): void;
+  addConstantLimb(a: number, constant: number, to: number, modulus: number): void;
+  squareLimb(a: number, to: number, polyBytes: number, modulus: number): void;
+  productLimb(a: number, b: number, to: number, polyBytes: number, modulus: number): void;
+  permuteLimb(from: number, to: number, table: number): void;
+  relinearize(from: number, limbs: number, key: number, to: number, isPositive: number): void;
+  relinearizeRescale(
+    from: number,
+    limbs: number,
+    key: number,
+    to: number,
+    isPositive: number,
+  ): void;
+  rescale(from: number, limbs: number, to: number): void;
+  rotate(
+    from: number,
+    limbs: number,
+    key: number,
+    table: number,
+    to: number,
+    isPositive: number,
+  ): void;
+  hoist(poly: number, limbs: number, to: number): void;
+  hoistedSums(
+    digits: number,
+    limbs: number,
+    key: number,
+    table: number,
+    to: number,
+    add: number,
+  ): void;
+  rotateHoisted(
+    from: number,
+    digits: number,
+    limbs: number,
+    key: number,
+    table: number,
+    to: number,
+  ): void;
+  scaleByKeyPrime(from: number, to: number, modulus: number, add: number): void;
+  modDown(sums: number, limbs: number, to: number): void;
+  extend(poly: number, limbs: number, to: number): void;
+  modDownExtended(extended: number, limbs: number, to: number): void;
+  sumRound(extended: number, second: number, limbs: number, rotations: number, count: number): void;
 }
 
 export interface LoadedKernels {

@@ -39,6 +39,10 @@ export interface PackingOutlook {
   readonly packRecords: number;
   readonly ciphertextsIn: number;
   readonly ciphertextsOut: number;
+  /** Data primes that an input is encrypted under. */
+  readonly inputLimbs: number;
+  /** log2 of the scale of an input. */
+  readonly inputScaleBits: number;
   /** Bytes of a pack and of its results, however few records are in it. */
   readonly bytesIn: number;
   readonly bytesOut: number;
@@ -157,6 +161,8 @@ export function batchOutlook(
       packRecords,
       ciphertextsIn: circuit.features,
       ciphertextsOut: classes,
+      inputLimbs,
+      inputScaleBits: parameters.scaleBits,
       bytesIn: circuit.features * (wireBytes(parameters, inputLimbs, 2) + WIRE_HEADER_BYTES),
       bytesOut: classes * (wireBytes(parameters, 1, outPolys) + WIRE_HEADER_BYTES),
       ms,
@@ -233,6 +239,8 @@ export function slotsOutlook(
       packRecords,
       ciphertextsIn: 1,
       ciphertextsOut: 1,
+      inputLimbs: dataLimbs(parameters),
+      inputScaleBits: parameters.scaleBits,
       bytesIn: wireBytes(parameters, dataLimbs(parameters), 2) + WIRE_HEADER_BYTES,
       bytesOut: wireBytes(parameters, 1, 2) + WIRE_HEADER_BYTES,
       ms,

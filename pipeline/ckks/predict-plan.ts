@@ -11,28 +11,28 @@
  */
 import { SealstreamError } from "../errors.ts";
 import type { Circuit } from "../network/circuit.ts";
-import {
-  type NetworkFeatures,
-  type NetworkTraining,
-  networkFromSpec,
-} from "../network/from-spec.ts";
+import { networkFromSpec } from "../network/from-spec.ts";
 import { assumedCircuit, WEIGHT_ASSUMPTION } from "./assumed-circuit.ts";
-import {
-  batchOutlook,
-  type PackingOutlook,
-  type PackingVerdict,
-  slotsOutlook,
-} from "./packing-outlook.ts";
+import { batchOutlook, type PackingOutlook, slotsOutlook, squareDepth } from "./packing-outlook.ts";
 import { PARAMETER_SETS, setName } from "./parameter-sets.ts";
 import {
   type CkksParameters,
   fitsKernels,
   KERNEL_PRIME_BITS,
-  type ModelMode,
   type Packing,
   parseParameters,
 } from "./parameters.ts";
 import { priceOf } from "./predict-cost.ts";
+import type {
+  AtFill,
+  PackingFigures,
+  PlanOutcome,
+  PredictPlan,
+  PredictRequest,
+  Refusal,
+} from "./predict-plan-types.ts";
+
+export type * from "./predict-plan-types.ts";
 
 /** Largest published evaluation keys: a blob of topic `keys` (`crypto/key-payload.ts`). */
 const MAX_EVALUATION_KEY_BYTES = 64 * 1024 * 1024;
@@ -42,87 +42,6 @@ const MAX_ROTATION_STEPS = 256;
 const PROCESS_MIB = 180;
 const MIB = 1024 * 1024;
 const MS_PER_SECOND = 1000;
-
-/** The parts of a pipeline file that a plan depends on. */
-export interface PredictRequest {
-  readonly kafka: { readonly partitions: number };
-  readonly features: NetworkFeatures;
-  readonly train: NetworkTraining;
-  readonly encrypt: {
-    readonly packs: {
-      readonly lingerMs: number;
-      readonly maxBytesPerRecord: number;
-      /** Unlabelled records a second over all lanes; null: packs are taken to be full. */
-      readonly rate: number | null;
-    };
-  };
-  readonly predict: {
-    readonly packing: "auto" | Packing;
-    readonly model: ModelMode;
-    readonly precisionBits: number;
-    readonly workers: "auto" | number;
-    /** An id, or auto. */
-    readonly parameters: string;
-  };
-}
-
-/** Why a set, or one packing under it, is not taken. */
-export interface Refusal {
-  readonly name: string;
-  readonly id: string;
-  /** Null: the set itself, whatever the packing. */
-  readonly packing: Packing | null;
-  /** End of a sentence, without a full stop. */
-  readonly reason: string;
-}
-
-/** A figure at the expected fill of a pack, and when packs are full. */
-export interface AtFill {
-  readonly atFill: number;
-  readonly whenFull: number;
-}
-
-/** One way to predict. All figures are predictions, for one core and one lane. */
-export interface PredictPlan {
-  readonly parameters: CkksParameters;
-  /** Name of the set, or its id when it has none. */
-  readonly name: string;
-  readonly mode: ModelMode;
-  /** The packing of a pack with `expectedRecords`. */
-  readonly packing: Packing;
-  /** What the keys allow: null where a packing is not wanted or not possible under the set. */
-  readonly packings: Readonly<Record<Packing, PackingOutlook | null>>;
-  /** Records that a lane gathers until a pack leaves; null: the rate was not said. */
-  readonly expectedRecords: number | null;
-  readonly bytesPerRecordIn: AtFill;
-  readonly bytesPerRecordOut: AtFill;
-  readonly msPerRecord: AtFill;
-  /** From the first record of a pack to its prediction, without Kafka: waiting and evaluating. */
-  readonly latencyMs: number;
-  readonly packRecords: number;
-  readonly precisionBits: number;
-  readonly precisionGoal: number;
-  /** Keys that the consumer publishes. */
-  readonly needsRelin: boolean;
-  readonly rotationSteps: readonly number[];
-  readonly evaluationKeyBytes: number;
-  /** Of one predict process with one worker. */
-  readonly memoryMiB: number;
-  readonly assumption: string;
-  /** Sentences: why this one. */
-  readonly reasons: readonly string[];
-  readonly refusals: readonly Refusal[];
-}
-
-export type PlanOutcome =
-  | { readonly status: "ok"; readonly plan: PredictPlan }
-  /** `message` is a sentence without a full stop; `key` the part of the file to change. */
-  | {
-      readonly status: "refused";
-      readonly key: "predict.parameters" | "train.network";
-      readonly message: string;
-      readonly refusals: readonly Refusal[];
-    };
 
 interface Candidate {
   readonly name: string;
@@ -153,25 +72,38 @@ export function planPredict(request: PredictRequest): PlanOutcome {
   const carriers = candidates.flatMap(
     (candidate) => carry(candidate, { circuit, request, refusals }) ?? [],
   );
-  const goal = request.predict.precisionBits;
+  return choose(carriers, { circuit, request, refusals });
+}
+
+/** The cheapest that is precise enough and not too dear; without one, the most precise. */
+function choose(carriers: readonly Carrier[], task: Task): PlanOutcome {
+  const { request, refusals } = task;
+  const { precisionBits: goal, parameters: wanted } = request.predict;
+  const limit = request.encrypt.packs.maxBytesPerRecord;
   const precise = carriers.filter((one) => bitsOf(one) >= goal);
-  for (const one of carriers.filter((carrier) => bitsOf(carrier) < goal)) {
-    refusals.push(refusal(one, null, imprecise(bitsOf(one), goal)));
+  const cheap = carriers.filter((one) => bytesWhenFull(one) <= limit);
+  for (const one of carriers) {
+    if (bitsOf(one) < goal) refusals.push(refusal(one, null, imprecise(bitsOf(one), goal)));
+    if (bytesWhenFull(one) > limit) refusals.push(refusal(one, null, dear(one, limit)));
+  }
+  const both = precise.filter((one) => cheap.includes(one));
+  const tooDear = least(precise, bytesWhenFull) ?? least(carriers, bytesWhenFull);
+  if (both.length === 0 && tooDear !== null && (precise.length > 0 || cheap.length === 0)) {
+    const message = `${dear(tooDear, limit).reason}, under ${tooDear.name}; raise it, use fewer features, or lower predict.precisionBits`;
+    return { status: "refused", key: "encrypt.packs.maxBytesPerRecord", message, refusals };
   }
   const chosen =
-    precise.length > 0
-      ? least(precise, ({ price }) => price)
-      : least(carriers, (one) => -bitsOf(one));
+    both.length > 0 ? least(both, ({ price }) => price) : least(cheap, (one) => -bitsOf(one));
   if (chosen === null) {
     const key = wanted === "auto" ? "train.network" : "predict.parameters";
     return { status: "refused", key, message: noCarrier(wanted, refusals), refusals };
   }
-  const others = precise.filter((one) => one !== chosen);
-  for (const one of others) {
+  for (const one of both.filter((other) => other !== chosen)) {
     const times = (one.price / chosen.price).toFixed(1);
-    refusals.push(refusal(one, null, `it would do, and costs ${times} times as much`));
+    const reason = `it would do, and costs ${times} times as much`;
+    refusals.push(refusal(one, null, { kind: "dearer", reason }));
   }
-  return { status: "ok", plan: toPlan(chosen, { circuit, request, refusals }) };
+  return { status: "ok", plan: toPlan(chosen, task) };
 }
 
 /** The plan of a pipeline file. @throws limit-exceeded when no parameter set carries its network */
@@ -215,6 +147,8 @@ function candidatesOf(wanted: string): readonly Candidate[] | null {
   return [{ name: setName(parameters), parameters }];
 }
 
+type Reason = Pick<Refusal, "kind" | "reason">;
+
 interface Task {
   readonly circuit: Circuit;
   readonly request: PredictRequest;
@@ -227,9 +161,14 @@ function carry(candidate: Candidate, { circuit, request, refusals }: Task): Carr
   const judge = (packing: Packing): PackingOutlook | null => {
     if (wanted !== "auto" && wanted !== packing) return null;
     const outlook = packing === "batch" ? batchOutlook : slotsOutlook;
-    const verdict = withinKeys(outlook(circuit, candidate.parameters, model));
-    if (verdict.status === "ok") return verdict.outlook;
-    refusals.push(refusal(candidate, packing, verdict.reason));
+    const verdict = outlook(circuit, candidate.parameters, model);
+    if (verdict.status === "refused") {
+      refusals.push(refusal(candidate, packing, { kind: "fit", reason: verdict.reason }));
+      return null;
+    }
+    const tooLarge = keysFault(verdict.outlook);
+    if (tooLarge === null) return verdict.outlook;
+    refusals.push(refusal(candidate, packing, { kind: "keys", reason: tooLarge }));
     return null;
   };
   let batch = judge("batch");
@@ -255,24 +194,34 @@ function carry(candidate: Candidate, { circuit, request, refusals }: Task): Carr
 }
 
 /** Evaluation keys must fit what `keys` carries. */
-function withinKeys(verdict: PackingVerdict): PackingVerdict {
-  if (verdict.status === "refused") return verdict;
-  const { evaluationKeyBytes, rotationSteps } = verdict.outlook;
+function keysFault({ evaluationKeyBytes, rotationSteps }: PackingOutlook): string | null {
   if (rotationSteps.length > MAX_ROTATION_STEPS) {
-    const reason = `${rotationSteps.length} rotation keys are more than the ${MAX_ROTATION_STEPS} that a key set holds`;
-    return { status: "refused", reason };
+    return `${rotationSteps.length} rotation keys are more than the ${MAX_ROTATION_STEPS} that a key set holds`;
   }
-  if (evaluationKeyBytes <= MAX_EVALUATION_KEY_BYTES) return verdict;
-  const reason = `evaluation keys of ${Math.ceil(evaluationKeyBytes / MIB)} MiB are more than the ${MAX_EVALUATION_KEY_BYTES / MIB} that are published`;
-  return { status: "refused", reason };
+  if (evaluationKeyBytes <= MAX_EVALUATION_KEY_BYTES) return null;
+  return `evaluation keys of ${Math.ceil(evaluationKeyBytes / MIB)} MiB are more than the ${MAX_EVALUATION_KEY_BYTES / MIB} that are published`;
 }
 
-function refusal(candidate: Candidate, packing: Packing | null, reason: string): Refusal {
-  return { name: candidate.name, id: candidate.parameters.id, packing, reason };
+function refusal(candidate: Candidate, packing: Packing | null, { kind, reason }: Reason): Refusal {
+  return { name: candidate.name, id: candidate.parameters.id, packing, kind, reason };
 }
 
-function imprecise(bits: number, goal: number): string {
-  return `${bits.toFixed(1)} right bits are fewer than the ${goal} of predict.precisionBits`;
+function imprecise(bits: number, goal: number): Reason {
+  const reason = `${bits.toFixed(1)} right bits are fewer than the ${goal} of predict.precisionBits`;
+  return { kind: "precision", reason };
+}
+
+function dear(one: Carrier, limit: number): Reason {
+  const reason = `a record takes ${Math.ceil(bytesWhenFull(one))} bytes in a full pack, more than the ${limit} of encrypt.packs.maxBytesPerRecord`;
+  return { kind: "bytes", reason };
+}
+
+/** Bytes of a record in a full pack of the packing that is cheaper when full: the other is for packs that are not. */
+function bytesWhenFull({ packings: { batch, slots } }: Carrier): number {
+  const bytes = [batch, slots].flatMap((one) =>
+    one === null ? [] : one.bytesIn / one.packRecords,
+  );
+  return Math.min(...bytes);
 }
 
 function bitsOf({ packings: { batch, slots } }: Carrier): number {
@@ -297,43 +246,55 @@ function expectedRecords({ kafka, encrypt: { packs } }: PredictRequest): number 
   return Math.max(1, (packs.rate / kafka.partitions) * (packs.lingerMs / MS_PER_SECOND));
 }
 
-function toPlan(chosen: Carrier, { request, refusals }: Task): PredictPlan {
+function toPlan(chosen: Carrier, { circuit, request, refusals }: Task): PredictPlan {
   const { packings, packing, parameters, name } = chosen;
-  const outlooks = [packings.batch, packings.slots].flatMap((one) => one ?? []);
-  const [outlook = packings[packing]] = outlooks.filter((one) => one.packing === packing);
-  if (outlook === null || outlook === undefined) {
+  const { batch, slots } = packings;
+  const figures = {
+    batch: batch === null ? null : figuresOf(batch, request),
+    slots: slots === null ? null : figuresOf(slots, request),
+  };
+  const outlooks = [batch, slots].flatMap((one) => one ?? []);
+  const own = figures[packing];
+  const outlook = packings[packing];
+  if (own === null || outlook === null) {
     throw new SealstreamError("internal", "The planner chose a packing that it had refused.");
   }
-  const expected = expectedRecords(request);
-  const rows = expected ?? outlook.packRecords;
-  const packs = Math.ceil(rows / outlook.packRecords);
-  const at = (value: number): AtFill => ({
-    atFill: (packs * value) / rows,
-    whenFull: value / outlook.packRecords,
-  });
-  const fillMs = fillTime(request, outlook.packRecords);
   const memory = Math.max(...outlooks.map(({ memoryBytes }) => memoryBytes));
   return {
+    ...own,
     parameters,
     name,
     mode: request.predict.model,
+    depth: squareDepth(circuit),
     packing,
     packings,
-    expectedRecords: expected,
-    bytesPerRecordIn: at(outlook.bytesIn),
-    bytesPerRecordOut: at(outlook.bytesOut),
-    msPerRecord: at(outlook.ms),
-    latencyMs: fillMs + packs * outlook.ms,
+    figures,
+    expectedRecords: expectedRecords(request),
     packRecords: outlook.packRecords,
     precisionBits: bitsOf(chosen),
     precisionGoal: request.predict.precisionBits,
     needsRelin: outlooks.some(({ needsRelin }) => needsRelin),
-    rotationSteps: packings.slots?.rotationSteps ?? [],
+    rotationSteps: slots?.rotationSteps ?? [],
     evaluationKeyBytes: Math.max(...outlooks.map(({ evaluationKeyBytes }) => evaluationKeyBytes)),
     memoryMiB: PROCESS_MIB + Math.ceil(memory / MIB),
     assumption: WEIGHT_ASSUMPTION,
     reasons: reasonsOf(chosen, request),
     refusals,
+  };
+}
+
+function figuresOf(outlook: PackingOutlook, request: PredictRequest): PackingFigures {
+  const rows = expectedRecords(request) ?? outlook.packRecords;
+  const packs = Math.ceil(rows / outlook.packRecords);
+  const at = (value: number): AtFill => ({
+    atFill: (packs * value) / rows,
+    whenFull: value / outlook.packRecords,
+  });
+  return {
+    bytesPerRecordIn: at(outlook.bytesIn),
+    bytesPerRecordOut: at(outlook.bytesOut),
+    msPerRecord: at(outlook.ms),
+    latencyMs: fillTime(request, outlook.packRecords) + packs * outlook.ms,
   };
 }
 
@@ -358,7 +319,9 @@ function reasonsOf(chosen: Carrier, request: PredictRequest): string[] {
     reasons.push(
       `Packs of fewer than ${turn} records go as slots, fuller ones as batch: one set of keys serves both.`,
     );
-  } else reasons.push(`Only ${batch === null ? "slots" : "batch"} fits this set.`);
+  } else {
+    reasons.push(`Only ${batch === null ? "slots" : "batch"} runs under it precisely enough.`);
+  }
   return reasons;
 }
 

@@ -9,8 +9,16 @@
  */
 import { SealstreamError } from "../errors.ts";
 import { type Arena, createArena } from "./arena.ts";
+import {
+  loadGaloisKeys,
+  loadRelinKeys,
+  type RingGaloisKeys,
+  type RingRelinKeys,
+} from "./evaluation-keys.ts";
 import { type CkksKernels, type KernelVariant, loadKernels } from "./kernels.ts";
 import { MODULUS_BYTES, writeModuli } from "./moduli.ts";
+import { createArithmetic, type RingArithmetic, type RingCore } from "./ring-arithmetic.ts";
+import { createSwitching, type RingSwitching, scratchLimbs } from "./ring-switching.ts";
 import type { CkksContext } from "./seal.ts";
 
 export interface RingOptions {
@@ -27,7 +35,7 @@ export interface RingShape {
   readonly limbs: number;
 }
 
-export interface Ring extends Arena {
+export interface Ring extends Arena, RingArithmetic, RingSwitching {
   /** N. */
   readonly degree: number;
   /** The primes in order, the key prime last. */
@@ -55,11 +63,16 @@ export interface Ring extends Arena {
   forward(from: number, limb: number, to: number, bound: number): void;
   /** Ring form to balanced coefficients in natural order, |x| <= (q - 1) / 2; `from` must not be `to`. */
   inverse(from: number, limb: number, to: number): void;
-}
-
-/** Limbs of scratch that kernels use at most, by the number of primes: see assembly/key-switch.ts. */
-function scratchLimbs(primes: number): number {
-  return 6 * primes + 4;
+  /**
+   * Relinearization keys from SEAL's uncompressed bytes; they stay on the arena.
+   * @returns null when the blob is not exactly such keys of this parameter set
+   */
+  loadRelinKeys(blob: Uint8Array): RingRelinKeys | null;
+  /**
+   * Galois keys of rotations, likewise, each with the table of its automorphism.
+   * @returns null when the blob is not exactly such keys of this parameter set
+   */
+  loadGaloisKeys(blob: Uint8Array): RingGaloisKeys | null;
 }
 
 /**
@@ -68,28 +81,51 @@ function scratchLimbs(primes: number): number {
  * @throws limit-exceeded when tables and scratch do not fit `maxBytes`
  * @throws backend-unavailable when the kernels are not built
  */
-export function createRing(
-  ckks: Pick<CkksContext, "parameters" | "primes">,
-  options: RingOptions,
-): Ring {
+export function createRing(ckks: CkksContext, options: RingOptions): Ring {
   const degree = ckks.parameters.polyModulusDegree;
   const { primes } = ckks;
   const { kernels, memory, variant } = loadKernels(options);
   const arena = createArena(memory, kernels.heapBase.value, options.maxBytes);
   const { records, dropInverses } = writeModuli({ arena, kernels, degree }, primes);
   const limbBytes = degree * 8;
-  const scratch = arena.take(scratchLimbs(primes.length) * limbBytes);
+  // One limb more than the kernels use, for addresses.
+  const scratch = arena.take((scratchLimbs(primes.length) + 1) * limbBytes);
   kernels.configure(degree, records, primes.length, dropInverses, scratch);
   const modulus = (limb: number): number => records + limb * MODULUS_BYTES;
-  const shapeBytes = ({ polys, limbs }: RingShape): number => polys * limbs * limbBytes;
+  const copy = (from: number, to: number, bytes: number): void => {
+    new Uint8Array(memory.buffer).copyWithin(to, from, from + bytes);
+  };
+  const core = { kernels, primes, limbBytes, modulus, copy, scratch, words: arena.words };
+  const transfer = createTransfer(core, arena);
+  const target = { arena, ckks, importResidues: transfer.importResidues };
   return {
     ...arena,
+    ...transfer,
+    ...createArithmetic(core),
+    ...createSwitching(core),
     degree,
     primes,
     variant,
     limbBytes,
     kernels,
     modulus,
+    forward(from, limb, to, bound) {
+      kernels.forward(from, to, modulus(limb), bound);
+    },
+    inverse(from, limb, to) {
+      kernels.inverse(from, scratch, to, modulus(limb), 0);
+    },
+    loadRelinKeys: (blob) => loadRelinKeys(target, blob),
+    loadGaloisKeys: (blob) => loadGaloisKeys(target, blob),
+  };
+}
+
+function createTransfer(
+  { kernels, limbBytes, modulus, scratch }: RingCore & { readonly scratch: number },
+  arena: Arena,
+): Pick<Ring, "shapeBytes" | "importResidues" | "exportResidues"> {
+  const shapeBytes = ({ polys, limbs }: RingShape): number => polys * limbs * limbBytes;
+  return {
     shapeBytes,
     importResidues(residues, shape, to) {
       if (residues.length !== shapeBytes(shape)) {
@@ -111,12 +147,6 @@ export function createRing(
         residues.set(arena.bytes(scratch, limbBytes), offset);
       }
       return residues;
-    },
-    forward(from, limb, to, bound) {
-      kernels.forward(from, to, modulus(limb), bound);
-    },
-    inverse(from, limb, to) {
-      kernels.inverse(from, scratch, to, modulus(limb), 0);
     },
   };
 }

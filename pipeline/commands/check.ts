@@ -5,17 +5,20 @@
  */
 import { readFileSync } from "node:fs";
 import { basename } from "node:path";
-import { bytesPerRecord, DEFAULT_PARAMETERS } from "../ckks/parameters.ts";
+import { type PlanOutcome, planPredict } from "../ckks/predict-plan.ts";
 import { analyticGaussianNoiseMultiplier } from "../privacy/gaussian.ts";
+import type { Complaint } from "../spec/complaint.ts";
 import { loadPipelineSpec } from "../spec/load.ts";
 import { layerText } from "../spec/network-layers.ts";
 import type { PipelineSpec } from "../spec/pipeline-spec.ts";
 import { wasmPath } from "../wasm/locate.ts";
 import { type CommandContext, complaintLine, EXIT } from "./context.ts";
 import type { Options } from "./options.ts";
+import { planComplaints, planWarnings } from "./plan/judge.ts";
+import { amount } from "./plan/units.ts";
 import { ruleText } from "./rule-text.ts";
 
-function summary(spec: PipelineSpec): string[] {
+function summary(spec: PipelineSpec, outcome: PlanOutcome | null): string[] {
   const actions = spec.desensitize.map((rule) => `${rule.field}: ${ruleText(rule)}`);
   const layers = spec.train.network.map(layerText);
   const features = spec.features.inputs.reduce((sum, { length }) => sum + length, 0);
@@ -31,8 +34,16 @@ function summary(spec: PipelineSpec): string[] {
     ...recordsText(spec),
     `network     ${[features, ...layers].join(" -> ")}`,
     `privacy     epsilon ${spec.privacy.epsilon} at delta ${spec.privacy.delta} for each record: noise multiplier ${noise.toFixed(3)}`,
-    `prediction  ${DEFAULT_PARAMETERS.id}, ${Math.ceil(bytesPerRecord(DEFAULT_PARAMETERS, features)).toLocaleString("en")} bytes a record in full packs`,
+    ...predictionText(outcome),
     `zones       ${spec.zones === null ? 'none pinned yet: run "sealstream keys create" before "run"' : "pinned"}`,
+  ];
+}
+
+function predictionText(outcome: PlanOutcome | null): string[] {
+  if (outcome?.status !== "ok") return [];
+  const { name, parameters, packing, bytesPerRecordIn, mode } = outcome.plan;
+  return [
+    `prediction  ${name} (${parameters.id}), ${packing}, ${mode} model: about ${amount(bytesPerRecordIn.whenFull)} bytes a record in full packs; "sealstream plan" says why`,
   ];
 }
 
@@ -69,26 +80,13 @@ export async function check(
     env: context.environment,
     readBuiltIn,
   });
+  const outcome = result.status === "ok" ? planPredict(result.spec) : null;
   const complaints = result.status === "invalid" ? [...result.complaints] : [];
-  if (result.status === "ok") {
-    const { inputs } = result.spec.features;
-    const bytes = bytesPerRecord(
-      DEFAULT_PARAMETERS,
-      inputs.reduce((sum, { length }) => sum + length, 0),
-    );
-    const limit = result.spec.encrypt.packs.maxBytesPerRecord;
-    if (bytes > limit) {
-      const message = `a record takes ${Math.ceil(bytes)} bytes in a full pack, more than ${limit}`;
-      complaints.push({
-        file,
-        line: 1,
-        column: 1,
-        path: "encrypt.packs.maxBytesPerRecord",
-        message,
-      });
-    }
+  const warnings: Complaint[] = [];
+  if (result.status === "ok" && outcome !== null) {
+    complaints.push(...planComplaints(outcome, result.locate));
+    warnings.push(...result.warnings, ...planWarnings(result.spec, outcome, result.locate));
   }
-  const warnings = result.status === "ok" ? result.warnings : [];
   if (options["json"] === true) {
     context.print(JSON.stringify({ valid: complaints.length === 0, complaints, warnings }));
   } else {
@@ -99,7 +97,7 @@ export async function check(
       context.tell(`warning: ${complaintLine(warning)}`);
     }
     if (complaints.length === 0 && result.status === "ok") {
-      for (const line of summary(result.spec)) {
+      for (const line of summary(result.spec, outcome)) {
         context.print(line);
       }
     }

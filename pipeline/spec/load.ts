@@ -6,7 +6,7 @@
  */
 import { basename, dirname, isAbsolute, resolve } from "node:path";
 import { type PipelineFile, pipelineFileSchema } from "../../schemas/pipeline-file.ts";
-import { type Complaint, inFileOrder } from "./complaint.ts";
+import { type Complaint, inFileOrder, type KeyPath } from "./complaint.ts";
 import { crossCheck, parseBrokers } from "./cross-checks.ts";
 import { checkTree } from "./explain.ts";
 import { parseIdentity } from "./identity.ts";
@@ -32,8 +32,16 @@ export interface LoadOptions {
   readonly readBuiltIn?: ((name: string) => Uint8Array | null) | undefined;
 }
 
+/** A complaint about a key of the file, for what is found out from the spec later; at the nearest key that is there. */
+export type Locate = (path: KeyPath, message: string) => Complaint;
+
 export type LoadedPipeline =
-  | { readonly status: "ok"; readonly spec: PipelineSpec; readonly warnings: readonly Complaint[] }
+  | {
+      readonly status: "ok";
+      readonly spec: PipelineSpec;
+      readonly warnings: readonly Complaint[];
+      readonly locate: Locate;
+    }
   | { readonly status: "invalid"; readonly complaints: readonly Complaint[] };
 
 type LocatedDocument = Extract<ReadRecordSchema, { readonly status: "ok" }>;
@@ -74,6 +82,7 @@ export function loadPipelineSpec(options: LoadOptions): LoadedPipeline {
   return {
     status: "ok",
     spec: toSpec(checked.value, located, rules, path),
+    locate: read.tree.complain,
     // Only `check` asks, and every process loads the file.
     get warnings() {
       return inFileOrder(warn(checked.value, located, rules, read.tree));

@@ -83,7 +83,9 @@ describe("the choice for digits 64-32-10", () => {
   });
 
   test("slots take rotation keys and few records", () => {
-    const plan = requirePlan(digits({ predict: { packing: "slots" } }));
+    const plan = requirePlan(
+      digits({ predict: { packing: "slots" }, packs: { maxBytesPerRecord: 400_000 } }),
+    );
     expect(plan.packing).toBe("slots");
     expect(plan.packings.batch).toBeNull();
     expect(plan.packRecords).toBeLessThan(64);

@@ -179,14 +179,16 @@ describe("the guard", () => {
 });
 
 describe("the limits", () => {
-  const at = (primes: bigint[], degree = 4096) => ({
-    parameters: { ...SETS[0]!, polyModulusDegree: degree },
-    primes,
-  });
   const code = (expected: string) => expect.objectContaining({ code: expected });
 
   it("refuses primes past 49 bits, numbers that are no primes of the ring, and other degrees", async () => {
-    const { primes } = await openContext(SETS[0]!);
+    const ckks = await openContext(SETS[0]!);
+    const { primes } = ckks;
+    const at = (wrong: bigint[], degree = 4096) => ({
+      ...ckks,
+      parameters: { ...SETS[0]!, polyModulusDegree: degree },
+      primes: wrong,
+    });
     const fifty = (1n << 49n) + 1n;
     for (const prime of [fifty, 65_535n]) {
       expect(() => createRing(at([prime, ...primes]), { maxBytes: MAX_BYTES })).toThrow(

@@ -10,6 +10,14 @@ export { fusesMultiplyAdd } from "./guard";
 export { configure } from "./layout";
 export { forward, inverse } from "./transform";
 export { fillPowers } from "./powers";
+export {
+  addConstantLimb, addLimb, multiplyAddLimb, multiplyConstantAddLimb, multiplyConstantLimb, multiplyLimb, negateLimb,
+  productLimb, squareLimb, subtractLimb,
+} from "./elementwise";
+export { permuteLimb } from "./galois";
+export { hoist, hoistedSums, modDown, relinearize, rotate, rotateHoisted, scaleByKeyPrime } from "./key-switch";
+export { relinearizeRescale, rescale } from "./rescale";
+export { extend, modDownExtended, sumRound } from "./rotate-sum";
 export { importLimb, exportLimb } from "./transfer";
 
 /** First address that the module does not use itself. */
