@@ -131,17 +131,24 @@ function decryptLogits(
     const fault = loadPart(ckks, tools, blob, layout.form);
     if (fault !== null) return { status: "refused", part, fault };
     const values = guarded("decrypt a prediction", () => decryptLoaded(tools));
-    const firstRow = isBatch ? 0 : part * perPart;
-    for (const [row, record] of logits.slice(firstRow, firstRow + perPart).entries()) {
-      if (isBatch) record[part] = values[row] ?? Number.NaN;
-      else {
-        for (let label = 0; label < classes; label += 1) {
-          record[label] = values[slotOf(layout, { label, row })] ?? Number.NaN;
-        }
-      }
-    }
+    const labels = isBatch ? [part] : Array.from({ length: classes }, (_, label) => label);
+    const records = isBatch ? logits : logits.slice(part * perPart, (part + 1) * perPart);
+    pickLogits(values, layout, { labels, records });
   }
   return { status: "ok", logits };
+}
+
+/** Copies the logits of these labels and records out of a part's slots. */
+function pickLogits(
+  values: Float64Array,
+  layout: EncryptedLogits["layout"],
+  to: { readonly labels: readonly number[]; readonly records: readonly Float64Array[] },
+): void {
+  for (const [row, record] of to.records.entries()) {
+    for (const label of to.labels) {
+      record[label] = values[slotOf(layout, { label, row })] ?? Number.NaN;
+    }
+  }
 }
 
 /** Slot of a logit within its part. */

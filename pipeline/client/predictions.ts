@@ -140,13 +140,18 @@ export function roundScores(scores: ArrayLike<number>, bits: number): number[] {
   return Array.from(scores, (score) => Math.round(score / step) * step + 0);
 }
 
+/** Where a lane is read from, and the sequence before. */
+async function beginningOf({ from, lastSequence }: LaneOptions, lane: number) {
+  const position = await from?.(lane);
+  return position ?? { offset: 0, sequence: lastSequence?.(lane) };
+}
+
 async function* readLane(options: LaneOptions, lane: number): AsyncGenerator<PredictionBatch> {
   const { client, pipeline, directory, classes, signal } = options;
   const topic = topicName(pipeline, "predictions");
   const { earliest, latest } = await client.offsets(topic, lane);
-  const from = (await options.from?.(lane)) ?? null;
-  const reader = await client.createReader(topic, lane, Math.max(from?.offset ?? 0, earliest));
-  const lastSequence = from?.sequence ?? options.lastSequence?.(lane);
+  const { offset, sequence: lastSequence } = await beginningOf(options, lane);
+  const reader = await client.createReader(topic, lane, Math.max(offset, earliest));
   const believed = createPredictionLane({ pipeline, lane, directory, classes, lastSequence });
   try {
     for (;;) {
@@ -157,12 +162,8 @@ async function* readLane(options: LaneOptions, lane: number): AsyncGenerator<Pre
       const fetched = await reader.fetch(FETCH);
       await followKeys(options, fetched.records.length);
       const { bundles, refused, gaps } = believed.take(fetched.records);
-      for (const gap of gaps) {
-        options.onGap?.(gap);
-      }
-      for (const bundle of refused) {
-        options.onRefused(bundle);
-      }
+      for (const gap of gaps) options.onGap?.(gap);
+      for (const bundle of refused) options.onRefused(bundle);
       for (const bundle of bundles) {
         const opened = await openBundle(options, lane, bundle);
         if (typeof opened === "string") {
