@@ -18,8 +18,10 @@ export const packs = z
       .default(200)
       .describe("A pack that is not full goes after this long."),
     maxBytesPerRecord: integer(1, 2 ** 31)
-      .default(100_000)
-      .describe("Bytes one record of a full pack may cost; a dearer network stops the stage."),
+      .default(200_000)
+      .describe(
+        "Bytes one record of a full pack may cost; check refuses a dearer network, and encrypt stops.",
+      ),
     rate: z
       .number()
       .positive()

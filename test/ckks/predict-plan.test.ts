@@ -4,8 +4,8 @@ import { evaluationKeysBytes } from "../../pipeline/ckks/key-blob.ts";
 import { evaluationKeyBytes } from "../../pipeline/ckks/packing-outlook.ts";
 import { PARAMETER_SETS, setName } from "../../pipeline/ckks/parameter-sets.ts";
 import { fitsKernels, modulusBits, parseParameters } from "../../pipeline/ckks/parameters.ts";
+import { cheaperPacking } from "../../pipeline/ckks/plan-carrier.ts";
 import {
-  cheaperPacking,
   type PredictPlan,
   type PredictRequest,
   planPredict,

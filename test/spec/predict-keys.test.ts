@@ -20,7 +20,7 @@ describe("keys about prediction", () => {
     const bare = "packs: { lingerMs: 500, maxBytesPerRecord: 100000 }";
     expect(loadGood(edited(bare, "packs: {}")).encrypt.packs).toEqual({
       lingerMs: 200,
-      maxBytesPerRecord: 100_000,
+      maxBytesPerRecord: 200_000,
       rate: null,
     });
   });
