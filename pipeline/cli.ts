@@ -122,6 +122,13 @@ function declareCommands(cli: CAC, run: Runner): void {
     .command("predictions <file>", "Decrypt predictions and print them as NDJSON")
     .option("--keys <dir>", "Folder of the keys (default: keys beside the pipeline file)")
     .option("--follow", "Wait for more until stopped")
+    .option("--group <name>", "Go on where this consumer group stopped, and keep the place with it")
+    .option("--labels", "Record ids and labels only: what may leave the consumer's zone")
+    .option("--score-bits <n>", "Round scores to multiples of 2^-n, where that is coarser")
+    .option(
+      "--unrounded-scores-risk-the-secret-key",
+      "Print scores to the last bit: with the ciphertexts they give the secret key away",
+    )
     .action(
       run<[string, Options]>(async () => (await import("./commands/predictions.ts")).predictions),
     );

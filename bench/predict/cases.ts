@@ -6,6 +6,7 @@
  * stays below half the last modulus.
  */
 import type { Circuit } from "../../pipeline/network/circuit.ts";
+import type { OurShape } from "./ours.ts";
 
 /** A dense layer as peers take it. */
 export interface PeerLayer {
@@ -41,12 +42,14 @@ export interface TensorJob extends Shape {
   readonly kind: "tensor";
 }
 
-export interface KeyJob {
+/** An operation with keys on one ciphertext; a run does it once for each step. */
+export interface KeyJob extends Shape {
   readonly kind: "keys";
   readonly operation: "rotate" | "relinearize";
-  readonly degree: number;
-  readonly bits: readonly number[];
+  /** Rotations to the left; of a relinearization, one that stands for it. */
   readonly steps: readonly number[];
+  /** What is in the slots. */
+  readonly values: readonly number[];
 }
 
 export type NetworkJob = BatchJob | ReplicatedJob | TensorJob;
@@ -78,24 +81,81 @@ export const TENSOR: TensorJob = {
   inputBits: 30,
 };
 
-export const REPLICATED_LARGE: ReplicatedJob = {
-  kind: "replicated",
-  degree: 8192,
-  bits: [48, 40, 48],
-  inputBits: 20,
-  weightBits: [15, 12],
-};
+/** One ciphertext at a time: the peer's job, and what ours runs under. */
+export const REPLICATED: readonly { readonly job: ReplicatedJob; readonly ours: OurShape }[] = [
+  {
+    job: {
+      ...{ kind: "replicated", degree: 8192, bits: [48, 40, 48] },
+      ...{ inputBits: 20, weightBits: [15, 12] },
+    },
+    ours: { degree: 8192, bits: [48, 40, 48], inputBits: 20, mode: "shared" },
+  },
+  {
+    job: {
+      ...{ kind: "replicated", degree: 4096, bits: [40, 33, 36] },
+      ...{ inputBits: 20, weightBits: [10, 7] },
+    },
+    ours: { degree: 4096, bits: [40, 33, 36], inputBits: 20, mode: "shared" },
+  },
+];
 
-export const REPLICATED_SMALL: ReplicatedJob = {
-  kind: "replicated",
-  degree: 4096,
-  bits: [40, 33, 36],
-  inputBits: 20,
-  weightBits: [10, 7],
-};
+/** What our packs run under. */
+export const OURS = {
+  shared: { degree: 4096, bits: [46, 46, 17], inputBits: 24, mode: "shared" },
+  secret: { degree: 8192, bits: [46, 46, 47], inputBits: 24, mode: "secret" },
+  /** Deeper, or wider: MNIST. */
+  precise: { degree: 8192, bits: [49, 49, 49, 49], inputBits: 30, mode: "shared" },
+} as const satisfies Record<string, OurShape>;
 
-/** Rotations of one record 64-32-10 in the replicated packing at N = 8192: 2 records a ciphertext. */
-export const ROTATION_STEPS: readonly number[] = [2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048];
+/** Rotations of one record 64-32-10 in the replicated packing at N = 8192, two records a ciphertext. */
+const ROTATION_STEPS = [2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048];
+/** Slots of a result that are looked at. */
+const SEEN_SLOTS = 64;
+
+const KEY_SHAPES = [
+  { degree: 8192, bits: [46, 46, 46] },
+  { degree: 4096, bits: [40, 33, 36] },
+];
+
+function keyJob(shape: (typeof KEY_SHAPES)[number], rest: Pick<KeyJob, "operation" | "steps">) {
+  const values = Array.from({ length: shape.degree / 2 }, (_, slot) => ((7 * slot) % 13) / 13);
+  return { kind: "keys", inputBits: 30, ...shape, ...rest, values } satisfies KeyJob;
+}
+
+/** Rows about keys: what peers do, and whether ours shares what the rotations have in common. */
+export const KEY_CASES: readonly {
+  readonly name: string;
+  readonly hoisted: boolean;
+  readonly job: KeyJob;
+}[] = KEY_SHAPES.flatMap((shape) => {
+  const suffix = `N=${shape.degree} [${shape.bits.join(",")}]`;
+  const steps = ROTATION_STEPS.filter((step) => step < shape.degree / 2);
+  return [
+    { name: "rotate", hoisted: false, operation: "rotate", steps: [1] } as const,
+    { name: "relinearize", hoisted: false, operation: "relinearize", steps: [1] } as const,
+    { name: `rotate, each of ${steps.length}`, hoisted: true, operation: "rotate", steps } as const,
+  ].map(({ name, hoisted, ...rest }) => ({
+    name: `${name}${hoisted ? " of one ciphertext (ours hoisted)" : ""}, ${suffix}`,
+    hoisted,
+    job: keyJob(shape, rest),
+  }));
+});
+
+/** What the first slots hold after a run, as if they were the logits of one record. */
+export function keyResult({ operation, values, steps }: KeyJob): readonly (readonly number[])[] {
+  const last = steps.at(-1) ?? 0;
+  return [
+    Array.from({ length: SEEN_SLOTS }, (_, slot) => {
+      const value = values[operation === "rotate" ? (slot + last) % values.length : slot] ?? 0;
+      return operation === "rotate" ? value : value ** 2;
+    }),
+  ];
+}
+
+/** The slots of {@link keyResult}, out of all of them. */
+export function seenSlots(values: Float64Array): readonly (readonly number[])[] {
+  return [[...values.subarray(0, SEEN_SLOTS)]];
+}
 
 /** The dense layers of a circuit whose steps read exactly the step before. */
 export function peerLayers({ steps }: Circuit): PeerLayer[] {

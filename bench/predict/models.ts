@@ -8,14 +8,16 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import type { Circuit } from "../../pipeline/network/circuit.ts";
-import { argmax } from "../../pipeline/network/forward.ts";
+import type { Network } from "../../pipeline/network/definition.ts";
+import { argmax, forward } from "../../pipeline/network/forward.ts";
+import { lowerNetwork } from "../../pipeline/network/lower.ts";
+import type { Weights } from "../../pipeline/network/weights.ts";
 import { openNpmPeers } from "../lib/npm-peers.ts";
 import {
-  circuitOf,
   convolution,
   dense,
   type Example,
-  logitsOf,
+  networkOf,
   pooledDense,
   type Schedule,
   type SharedLayer,
@@ -28,6 +30,8 @@ const MNIST_SIDE = 28;
 
 export interface Model {
   readonly name: string;
+  readonly network: Network;
+  readonly weights: Weights;
   readonly circuit: Circuit;
   /** Rows that training never saw. */
   readonly heldOut: readonly Example[];
@@ -52,9 +56,12 @@ function makeModel(
   schedule: Schedule,
 ): Model {
   train(layers, training, schedule);
-  const logits = heldOut.map(({ features }) => logitsOf(layers, features));
+  const { network, weights } = networkOf(layers);
+  const logits = heldOut.map(({ features }) => forward(network, weights, features));
   const right = heldOut.filter(({ label }, at) => argmax(logits[at]!) === label).length;
-  return { name, circuit: circuitOf(layers), heldOut, logits, accuracy: right / heldOut.length };
+  const accuracy = right / heldOut.length;
+  const circuit = lowerNetwork(network, weights);
+  return { name, network, weights, circuit, heldOut, logits, accuracy };
 }
 
 function numbers(text: string): number[][] {
@@ -129,7 +136,7 @@ export async function mnistModels(
   if (typeof examples === "string") return examples;
   const parts = split(examples, 10);
   const pixels = { channels: 1, width: MNIST_SIDE };
-  const filters = convolution(pixels, { channels: 5, window: 5, stride: 2 });
+  const filters = convolution(pixels, { filters: 5, window: 5, stride: 2 });
   const pooled = pooledDense(filters.image, { pool: 2, outputs: 32, square: true });
   const schedule = { epochs, batch: 32, learningRate: 0.1, decay: 1e-4 };
   return {

@@ -4,7 +4,13 @@
  * Weights are encoded beforehand and never timed; loading and saving are timed, with the compression SEAL chooses by
  * itself (zstd), as in the other peer.
  */
-import type { BatchJob, KeyJob, PeerLayer, ReplicatedJob } from "./cases.ts";
+import {
+  type BatchJob,
+  type KeyJob,
+  type PeerLayer,
+  type ReplicatedJob,
+  seenSlots,
+} from "./cases.ts";
 import type { Runner } from "./contest.ts";
 import { replicatedCircuit } from "./replicated.ts";
 import { openSealLab, type SealCipher, type SealLab, type SealPlain } from "./seal-lab.ts";
@@ -188,11 +194,12 @@ export async function nodeSealReplicated(
 }
 
 /** One operation with keys, over and over on the same ciphertext. */
-export async function nodeSealKeys({ degree, bits, steps, operation }: KeyJob): Promise<Runner> {
-  const lab = await openSealLab(degree, bits, { inputBits: 20, steps });
+export async function nodeSealKeys(job: KeyJob): Promise<Runner> {
+  const { steps, operation, inputBits, values } = job;
+  const lab = await openSealLab(job.degree, job.bits, { inputBits, steps });
   const { evaluator, galoisKeys } = lab;
   const [cipher, squared, target] = [lab.cipher(), lab.cipher(), lab.cipher()];
-  lab.load(lab.encrypt(new Float64Array(lab.slots).fill(0.5), 2 ** 20), cipher);
+  lab.load(lab.encrypt(Float64Array.from(values), 2 ** inputBits), cipher);
   evaluator.square(cipher, squared);
   return {
     units: operation === "relinearize" ? 1 : steps.length,
@@ -202,7 +209,7 @@ export async function nodeSealKeys({ degree, bits, steps, operation }: KeyJob): 
       else for (const step of steps) evaluator.rotateVector(cipher, step, galoisKeys!, target);
       phases.done(operation);
     },
-    logits: () => [],
+    logits: () => seenSlots(lab.decrypt(target)),
     close: lab.close,
   };
 }

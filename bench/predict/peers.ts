@@ -1,11 +1,11 @@
 /**
  * The peers of one row, opened: TenSEAL's two ways in its own process, and stock node-seal in this one.
  */
-import type { BatchJob, KeyJob, NetworkJob, ReplicatedJob, TensorJob } from "./cases.ts";
+import type { KeyJob, NetworkJob, TensorJob } from "./cases.ts";
 import { peerLayers } from "./cases.ts";
 import type { Remote, Runner } from "./contest.ts";
 import type { Model } from "./models.ts";
-import { nodeSealBatch, nodeSealKeys, nodeSealReplicated } from "./node-seal-peer.ts";
+import { nodeSealBatch, nodeSealReplicated } from "./node-seal-peer.ts";
 import { replicatedCircuit } from "./replicated.ts";
 import type { PeerInput, PeerOpened, Tenseal } from "./tenseal-peer.ts";
 
@@ -55,16 +55,7 @@ export function openRemoteKeys(tenseal: Tenseal, id: string, job: KeyJob): Promi
   return remote(tenseal, id, job);
 }
 
-export function openNodeSeal(
-  job: Exclude<NetworkJob, TensorJob> | KeyJob,
-  model: Model,
-): Promise<Runner> {
-  switch (job.kind) {
-    case "batch":
-      return nodeSealBatch(job satisfies BatchJob, peerInput(model));
-    case "replicated":
-      return nodeSealReplicated(job satisfies ReplicatedJob, peerInput(model));
-    case "keys":
-      return nodeSealKeys(job);
-  }
+export function openNodeSeal(job: Exclude<NetworkJob, TensorJob>, model: Model): Promise<Runner> {
+  const input = peerInput(model);
+  return job.kind === "batch" ? nodeSealBatch(job, input) : nodeSealReplicated(job, input);
 }

@@ -2,12 +2,13 @@
  * A small deterministic trainer in double precision, without privacy: real weights for the benchmark of predictions.
  *
  * Every layer is an affine map whose entries share parameters: a dense layer has one entry per parameter, a convolution
- * many, and a dense layer behind an average pooling reads every pooled pixel through the same one. That is what a
- * circuit (`pipeline/network/circuit.ts`) is made of, so that nothing has to be lowered. Mini-batch gradient descent
- * with momentum on the softmax cross-entropy; the order of the examples and the first weights come from a fixed seed.
+ * many, and a dense layer behind an average pooling reads every pooled pixel through the same one. Kernels lie as
+ * `pipeline/network` has them, pictures channels last. Mini-batch gradient descent with momentum on the softmax
+ * cross-entropy; the order of the examples and the first weights come from a fixed seed.
  * Must not be used for anything but benchmarks: no noise, no clipping per example, a seed that is known.
  */
-import type { Circuit, CircuitStep } from "../../pipeline/network/circuit.ts";
+import type { Network, NetworkLayer } from "../../pipeline/network/definition.ts";
+import type { LayerWeights, Weights } from "../../pipeline/network/weights.ts";
 
 /** outputs = act(factor * (entries of theta) x inputs + biases of theta), entries in compressed rows. */
 export interface SharedLayer {
@@ -21,7 +22,10 @@ export interface SharedLayer {
   readonly biases: Uint32Array;
   readonly factor: number;
   readonly square: boolean;
+  /** The kernel, then the bias. */
   readonly theta: Float64Array;
+  /** What it is in a network; only the last of them has weights. */
+  readonly meaning: readonly NetworkLayer[];
 }
 
 export interface Example {
@@ -66,9 +70,11 @@ interface Entries {
   readonly row: (output: number) => readonly (readonly [column: number, parameter: number])[];
   readonly factor: number;
   readonly square: boolean;
+  readonly meaning: readonly NetworkLayer[];
 }
 
-function layerOf({ inputs, outputs, kernel, biasOf, row, factor, square }: Entries): SharedLayer {
+function layerOf({ kernel, biasOf, row, ...rest }: Entries): SharedLayer {
+  const { outputs } = rest;
   const rowStarts = new Uint32Array(outputs + 1);
   const columns: number[] = [];
   const parameters: number[] = [];
@@ -81,14 +87,11 @@ function layerOf({ inputs, outputs, kernel, biasOf, row, factor, square }: Entri
     rowStarts[output + 1] = columns.length;
   }
   return {
-    inputs,
-    outputs,
+    ...rest,
     rowStarts,
     columns: Uint32Array.from(columns),
     parameters: Uint32Array.from(parameters),
     biases,
-    factor,
-    square,
     theta: new Float64Array(Math.max(...biases) + 1),
   };
 }
@@ -99,44 +102,57 @@ export function dense(inputs: number, outputs: number, square: boolean): SharedL
     outputs,
     kernel: inputs * outputs,
     biasOf: (output) => output,
-    row: (output) => Array.from({ length: inputs }, (_, i) => [i, output * inputs + i]),
+    row: (output) => Array.from({ length: inputs }, (_, i) => [i, i * outputs + output]),
     factor: 1,
     square,
+    meaning: [{ outputs, activation: square ? "square" : "none" }],
   });
 }
 
-/** Pixels are [channel][y][x] everywhere. */
+/** Pixels are [y][x][channel] everywhere. */
 export interface Image {
   readonly channels: number;
   readonly width: number;
 }
 
-/** A square window over a square picture without padding. @returns the layer and the shape it gives. */
+/** A square window over a square picture without padding, then squares. @returns the layer and the shape it gives */
 export function convolution(
   { channels, width }: Image,
-  { channels: made, window, stride }: { channels: number; window: number; stride: number },
+  { filters, window, stride }: { filters: number; window: number; stride: number },
 ): { readonly layer: SharedLayer; readonly image: Image } {
   const side = Math.floor((width - window) / stride) + 1;
-  const weights = channels * window * window;
+  const outputs = side * side * filters;
+  const weights = window * window * channels;
   const layer = layerOf({
-    inputs: channels * width * width,
-    outputs: made * side * side,
-    kernel: made * weights,
-    biasOf: (output) => Math.floor(output / (side * side)),
+    inputs: width * width * channels,
+    outputs,
+    kernel: weights * filters,
+    biasOf: (output) => output % filters,
     row(output) {
-      const channel = Math.floor(output / (side * side));
-      const top = Math.floor((output % (side * side)) / side) * stride;
-      const left = (output % side) * stride;
+      const place = Math.floor(output / filters);
+      const [top, left] = [Math.floor(place / side) * stride, (place % side) * stride];
       return Array.from({ length: weights }, (_, at) => {
-        const y = top + (Math.floor(at / window) % window);
-        const column = Math.floor(at / (window * window)) * width * width + y * width + left;
-        return [column + (at % window), channel * weights + at];
+        const [y, x] = [Math.floor(at / (window * channels)), Math.floor(at / channels) % window];
+        const pixel = ((top + y) * width + left + x) * channels + (at % channels);
+        return [pixel, at * filters + (output % filters)];
       });
     },
     factor: 1,
     square: true,
+    meaning: [
+      {
+        kind: "conv2d",
+        input: [width, width, channels],
+        filters,
+        kernelSize: [window, window],
+        strides: [stride, stride],
+        padding: "valid",
+        outputs,
+        activation: "square",
+      },
+    ],
   });
-  return { layer, image: { channels: made, width: side } };
+  return { layer, image: { channels: filters, width: side } };
 }
 
 /** A dense layer that reads the averages of pool x pool windows. `width` must be a multiple of `pool`. */
@@ -145,21 +161,32 @@ export function pooledDense(
   { pool, outputs, square }: { pool: number; outputs: number; square: boolean },
 ): SharedLayer {
   const side = width / pool;
-  const pooled = channels * side * side;
-  const inputs = channels * width * width;
-  const places = Array.from({ length: inputs }, (_, pixel) => {
-    const channel = Math.floor(pixel / (width * width));
-    const y = Math.floor((Math.floor(pixel / width) % width) / pool);
-    return channel * side * side + y * side + Math.floor((pixel % width) / pool);
+  const pooled = side * side * channels;
+  const inputs = width * width * channels;
+  const places = Array.from({ length: inputs }, (_, at) => {
+    const [pixel, channel] = [Math.floor(at / channels), at % channels];
+    const [y, x] = [Math.floor(pixel / width / pool), Math.floor((pixel % width) / pool)];
+    return (y * side + x) * channels + channel;
   });
   return layerOf({
     inputs,
     outputs,
     kernel: pooled * outputs,
     biasOf: (output) => output,
-    row: (output) => places.map((place, pixel) => [pixel, output * pooled + place]),
+    row: (output) => places.map((place, at) => [at, place * outputs + output]),
     factor: 1 / (pool * pool),
     square,
+    meaning: [
+      {
+        kind: "averagePool2d",
+        input: [width, width, channels],
+        poolSize: [pool, pool],
+        strides: [pool, pool],
+        outputs: pooled,
+        activation: "none",
+      },
+      { outputs, activation: square ? "square" : "none" },
+    ],
   });
 }
 
@@ -297,22 +324,23 @@ export function train(
   }
 }
 
-/** The trained layers as a circuit: each step reads exactly the step before. */
-export function circuitOf(layers: readonly SharedLayer[]): Circuit {
-  let from = 0;
-  const steps = layers.map((layer): CircuitStep => {
-    const { outputs, rowStarts, columns, parameters, biases, factor, square, theta } = layer;
-    const inputs = Uint32Array.from({ length: layer.inputs }, (_, wire) => from + wire);
-    from += layer.inputs;
-    return {
-      inputs,
-      outputs,
-      rowStarts,
-      columns,
-      values: Float64Array.from(parameters, (parameter) => theta[parameter]! * factor),
-      bias: Float64Array.from(biases, (bias) => theta[bias]!),
-      activation: square ? [0, 0, 1] : null,
+/** The trained layers as the pipeline has them: in single precision. */
+export function networkOf(layers: readonly SharedLayer[]): {
+  readonly network: Network;
+  readonly weights: Weights;
+} {
+  const none: LayerWeights = { kernel: new Float32Array(), bias: new Float32Array() };
+  const weights = layers.flatMap(({ theta, biases, meaning }): LayerWeights[] => {
+    const kernel = Math.min(...biases);
+    const own = {
+      kernel: Float32Array.from(theta.subarray(0, kernel)),
+      bias: Float32Array.from(theta.subarray(kernel)),
     };
+    return [...meaning.slice(1).map(() => none), own];
   });
-  return { features: layers[0]!.inputs, steps };
+  const network = {
+    inputs: layers[0]!.inputs,
+    layers: layers.flatMap(({ meaning }) => meaning),
+  };
+  return { network, weights: { layers: weights } };
 }

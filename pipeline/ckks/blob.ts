@@ -54,7 +54,9 @@ export type BlobFault =
   | "residue"
   | "transparent"
   | "seed"
-  | "steps";
+  | "steps"
+  /** Magic or version of our own wire form (`wire-ciphertext.ts`). */
+  | "wire-header";
 
 export type BlobCheck =
   /** `residues`: an aligned copy of the residues as u32 pairs, low half first. */

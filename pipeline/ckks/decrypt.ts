@@ -7,7 +7,8 @@
  */
 import { SealstreamError } from "../errors.ts";
 import { type BlobFault, checkOutputCiphertext, checkSecretKey } from "./blob.ts";
-import { type CkksParameters, slotCount } from "./parameters.ts";
+import type { ResultLayout } from "./engine.ts";
+import { type CiphertextForm, type CkksParameters, slotCount } from "./parameters.ts";
 import {
   type CkksContext,
   guarded,
@@ -22,13 +23,19 @@ export type DecryptOutcome =
   | { readonly status: "ok"; readonly logits: readonly Float64Array[] }
   | { readonly status: "refused"; readonly part: number; readonly fault: BlobFault | "rows" };
 
+/** The ciphertexts of a result, as its manifest describes them. */
+export interface EncryptedLogits {
+  readonly parts: readonly Uint8Array[];
+  /** Records of the pack, 1 or more. */
+  readonly rows: number;
+  readonly classes: number;
+  readonly layout: Omit<ResultLayout, "precisionBits"> & { readonly form: CiphertextForm };
+}
+
 export interface PredictionDecryptor {
   readonly parameters: CkksParameters;
-  /**
-   * @param blobs one serialized ciphertext per class
-   * @param rows records of the pack, 1..slotCount
-   */
-  decrypt(blobs: readonly Uint8Array[], rows: number): DecryptOutcome;
+  /** A part that is refused refuses the whole result. */
+  decrypt(logits: EncryptedLogits): DecryptOutcome;
   /** Frees the library's objects, the secret key's among them. */
   close(): void;
 }
@@ -58,7 +65,13 @@ export async function createPredictionDecryptor(options: {
       };
     },
   );
-  return { parameters, close, decrypt: (blobs, rows) => decryptBlobs(ckks, tools, blobs, rows) };
+  return { parameters, close, decrypt: (logits) => decryptLogits(ckks, tools, logits) };
+}
+
+/** The layout of a result of packing batch in the library's form: part j, slot r. */
+export function libraryLayout(rows: number): EncryptedLogits["layout"] {
+  const strides = { classStride: 0, recordStride: 1, recordsPerPart: rows };
+  return { form: "library", packing: "batch", ...strides };
 }
 
 /**
@@ -74,7 +87,9 @@ export async function decryptPredictions(options: {
 }): Promise<readonly Float64Array[] | null> {
   const decryptor = await createPredictionDecryptor(options);
   try {
-    const outcome = decryptor.decrypt(options.blobs, options.rows);
+    const { blobs: parts, rows } = options;
+    const layout = libraryLayout(rows);
+    const outcome = decryptor.decrypt({ parts, rows, classes: parts.length, layout });
     return outcome.status === "ok" ? outcome.logits : null;
   } finally {
     decryptor.close();
@@ -97,29 +112,68 @@ interface Tools {
   readonly plaintext: SealPlaintext;
 }
 
-function decryptBlobs(
+function decryptLogits(
   ckks: CkksContext,
   tools: Tools,
-  blobs: readonly Uint8Array[],
-  rows: number,
+  { parts, rows, classes, layout }: EncryptedLogits,
 ): DecryptOutcome {
   const slots = slotCount(ckks.parameters);
-  if (!(Number.isInteger(rows) && rows >= 1 && rows <= slots)) {
+  const isBatch = layout.packing === "batch";
+  const perPart = isBatch ? rows : layout.recordsPerPart;
+  const expected = isBatch ? classes : Math.ceil(rows / perPart);
+  const lastSlot = slotOf(layout, { label: classes - 1, row: Math.min(perPart, rows) - 1 });
+  const isPossible = Number.isInteger(rows) && rows >= 1 && lastSlot < slots;
+  if (!isPossible || parts.length !== expected) {
     return { status: "refused", part: -1, fault: "rows" };
   }
-  const logits = Array.from({ length: rows }, () => new Float64Array(blobs.length));
-  for (const [part, blob] of blobs.entries()) {
-    const check = checkOutputCiphertext(ckks, blob);
-    if (check.status === "refused") return { status: "refused", part, fault: check.fault };
-    const values = guarded("decrypt a prediction", () => decryptSlots(ckks, tools, blob));
-    for (const [row, record] of logits.entries()) record[part] = values[row] ?? Number.NaN;
+  const logits = Array.from({ length: rows }, () => new Float64Array(classes));
+  for (const [part, blob] of parts.entries()) {
+    const fault = loadPart(ckks, tools, blob, layout.form);
+    if (fault !== null) return { status: "refused", part, fault };
+    const values = guarded("decrypt a prediction", () => decryptLoaded(tools));
+    const labels = isBatch ? [part] : Array.from({ length: classes }, (_, label) => label);
+    const records = isBatch ? logits : logits.slice(part * perPart, (part + 1) * perPart);
+    pickLogits(values, layout, { labels, records });
   }
   return { status: "ok", logits };
 }
 
-function decryptSlots(ckks: CkksContext, tools: Tools, blob: Uint8Array): Float64Array {
-  const { decryptor, encoder, ciphertext, plaintext } = tools;
-  ciphertext.loadFromArray(ckks.context, blob);
+/** Copies the logits of these labels and records out of a part's slots. */
+function pickLogits(
+  values: Float64Array,
+  layout: EncryptedLogits["layout"],
+  to: { readonly labels: readonly number[]; readonly records: readonly Float64Array[] },
+): void {
+  for (const [row, record] of to.records.entries()) {
+    for (const label of to.labels) {
+      record[label] = values[slotOf(layout, { label, row })] ?? Number.NaN;
+    }
+  }
+}
+
+/** Slot of a logit within its part. */
+function slotOf(
+  { packing, classStride, recordStride }: EncryptedLogits["layout"],
+  { label, row }: { readonly label: number; readonly row: number },
+): number {
+  return packing === "batch" ? row : label * classStride + row * recordStride;
+}
+
+/** Checks a part and loads it into `tools.ciphertext`; what is wrong with it, or null. */
+function loadPart(
+  ckks: CkksContext,
+  { ciphertext }: Tools,
+  blob: Uint8Array,
+  form: CiphertextForm,
+): BlobFault | null {
+  if (form === "wire") return "shape";
+  const check = checkOutputCiphertext(ckks, blob);
+  if (check.status === "refused") return check.fault;
+  guarded("load a prediction", () => ciphertext.loadFromArray(ckks.context, blob));
+  return null;
+}
+
+function decryptLoaded({ decryptor, encoder, ciphertext, plaintext }: Tools): Float64Array {
   decryptor.decrypt(ciphertext as never, plaintext);
   // Because embind types the result as any; it is a Float64Array of all slots.
   return encoder.decodeFloat64(plaintext) as Float64Array;

@@ -28,11 +28,15 @@ export interface PackRequest {
   readonly ciphertexts: readonly Uint8Array[];
 }
 
-/** Where the logit of class j, record r lies: part j, slot r, or part 0, slot j * classStride + r * recordStride. */
+/**
+ * Where the logit of class j, record r lies. Batch: part j, slot r. Slots: with n = recordsPerPart, part floor(r / n), slot
+ * j * classStride + (r mod n) * recordStride.
+ */
 export interface ResultLayout {
   readonly packing: Packing;
   readonly classStride: number;
   readonly recordStride: number;
+  readonly recordsPerPart: number;
   /** Good bits behind the binary point of every logit, as planned. */
   readonly precisionBits: number;
 }
@@ -51,6 +55,13 @@ export interface PackEngine {
   evaluate(request: PackRequest): PackOutcome;
   /** Frees everything. */
   close(): void;
+}
+
+function batchLayout(records: number) {
+  return {
+    ...({ packing: "batch", classStride: 0, recordStride: 1 } as const),
+    recordsPerPart: records,
+  };
 }
 
 /** What a pack's result is worth when the plan does not say: as the default parameters gave it. */
@@ -75,7 +86,7 @@ export async function createPackEngine(
         return { status: "refused", part: outcome.feature, fault: outcome.fault };
       }
       const precisionBits = LIBRARY_PRECISION_BITS;
-      const layout = { packing: "batch", classStride: 0, recordStride: 1, precisionBits } as const;
+      const layout = { ...batchLayout(request.records), precisionBits };
       return { status: "ok", blobs: outcome.blobs, layout };
     },
     close: () => evaluator.close(),

@@ -28,6 +28,31 @@ export interface CkksKernels {
   exportLimb(from: number, to: number, modulus: number): void;
   forward(from: number, to: number, modulus: number, bound: number): void;
   inverse(from: number, work: number, to: number, modulus: number, isPositive: number): void;
+  loadRingTile(sources: number, inputs: number, from: number, pairs: number, tile: number): void;
+  loadBitsTile(
+    sources: number,
+    inputs: number,
+    flags: number,
+    first: number,
+    pairs: number,
+    tile: number,
+    half: number,
+    bits: number,
+    prime: number,
+  ): void;
+  accumulateBlocks(
+    blocks: number,
+    count: number,
+    tile: number,
+    inputs: number,
+    from: number,
+    pairs: number,
+    prime: number,
+  ): void;
+  unpackRing(from: number, to: number, degree: number, bits: number, prime: number): number;
+  unpackWords(from: number, to: number, degree: number, bits: number, prime: bigint): number;
+  packWords(from: number, to: number, degree: number, bits: number, prime: bigint): number;
+  packRing(from: number, to: number, degree: number, bits: number, prime: number): void;
   addLimb(a: number, b: number, to: number, modulus: number): void;
   subtractLimb(a: number, b: number, to: number, modulus: number): void;
   negateLimb(a: number, to: number): void;

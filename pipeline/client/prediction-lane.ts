@@ -8,10 +8,13 @@
  */
 import { MAX_VALUE_BYTES } from "../../schemas/topics.ts";
 import {
+  type CiphertextForm,
   type CkksParameters,
   DEFAULT_PARAMETERS,
-  outputCiphertextBytes,
+  inputCiphertextBytes,
+  type Packing,
   parseParameters,
+  slotCount,
 } from "../ckks/parameters.ts";
 import { type Bundle, type BundleSpan, type LaneRecord, readBundles } from "../crypto/bundle.ts";
 import type { KeyDirectory } from "../crypto/directory.ts";
@@ -21,6 +24,8 @@ import { hex } from "../crypto/key-handles.ts";
 export interface AuthenticPredictions {
   readonly bundleId: Uint8Array;
   readonly fromOffset: number;
+  /** Exclusive. */
+  readonly toOffset: number;
   readonly sequence: number;
   /** Records of the pack. */
   readonly rows: number;
@@ -32,8 +37,21 @@ export interface AuthenticPredictions {
   readonly runId: string;
   readonly modelVersion: number;
   readonly ledgerEntryHash: string;
-  /** One ciphertext per class. */
+  readonly classes: number;
+  readonly layout: PredictionLayout;
   readonly parts: readonly Uint8Array[];
+}
+
+/** Where logits lie, and how good they are: as `predict` says it (`stages/predict/prediction-bundle.ts`). */
+export interface PredictionLayout {
+  readonly form: CiphertextForm;
+  readonly packing: Packing;
+  readonly classStride: number;
+  readonly recordStride: number;
+  /** Records in each ciphertext but the last; with packing batch all of them. */
+  readonly recordsPerPart: number;
+  /** Right bits behind the binary point of each score. */
+  readonly precisionBits: number;
 }
 
 /** A bundle, or a record of none, that does not count. */
@@ -78,6 +96,11 @@ export interface PredictionLaneOptions {
 }
 
 const MOST_CLASSES = 1_000;
+/** What the default parameters of the version before gave; its bundles do not say. */
+const OLD_PRECISION_BITS = 10;
+const MOST_PRECISION_BITS = 52;
+/** Polynomials of a result that was not relinearised, over those of a fresh ciphertext. */
+const LARGEST_RESULT = 3 / 2;
 /** What strangers may put between the records of a bundle; as `predict` bears it (`stages/predict/limits.ts`). */
 const FOREIGN: BundleSpan = { records: 65_536, bytes: 16 * 1024 * 1024 };
 /** Bundle ids remembered: 4 MB. An older one is refused for its sequence all the same. */
@@ -158,7 +181,7 @@ function readNext(options: PredictionLaneOptions, state: State) {
 function mostBytes({ directory, classes }: PredictionLaneOptions): number {
   const published = directory.blob("ckks-public")?.parameters ?? "";
   const parameters = parseParameters(published) ?? DEFAULT_PARAMETERS;
-  return (classes ?? MOST_CLASSES) * outputCiphertextBytes(parameters);
+  return Math.ceil((classes ?? MOST_CLASSES) * LARGEST_RESULT * inputCiphertextBytes(parameters));
 }
 
 function isReplay(state: State, sequence: unknown, bundleId: Uint8Array): boolean {
@@ -202,13 +225,14 @@ function judge(
   { directory, classes }: PredictionLaneOptions,
   bundle: Bundle,
 ): AuthenticPredictions | string {
-  const { bundleId, fromOffset, parts, fields } = bundle;
+  const { bundleId, fromOffset, toOffset, parts, fields } = bundle;
   const { sequence, rows, runId, modelVersion, ledgerEntryHash, recordIds } = fields;
+  const { classes: found } = fields;
   const isComplete =
     isCount(sequence) &&
     isCount(rows) &&
-    fields["classes"] === parts.length &&
-    (classes === undefined || parts.length === classes) &&
+    isCount(found) &&
+    (classes === undefined || found === classes) &&
     typeof runId === "string" &&
     isCount(modelVersion) &&
     typeof ledgerEntryHash === "string" &&
@@ -219,8 +243,36 @@ function judge(
   const published = typeof keyId === "string" ? directory.consumerKey(keyId) : null;
   if (published === null || fields["parameters"] !== published.parameters) return "other-key";
   const parameters = parseParameters(published.parameters);
-  if (parameters === null) return "manifest";
+  const layout = parameters && readLayout(fields, rows, { parameters, parts: parts.length });
+  if (parameters === null || layout === null) return "manifest";
   const keyGeneration = published.generation;
   const named = { sequence, rows, parameters, recordIds, runId, modelVersion, ledgerEntryHash };
-  return { bundleId, fromOffset, parts, keyGeneration, ...named };
+  const where = { bundleId, fromOffset, toOffset, keyGeneration };
+  return { ...where, ...named, classes: found, layout, parts };
+}
+
+/** The layout that a manifest names, or null when its logits would not lie in its ciphertexts. */
+function readLayout(
+  fields: Bundle["fields"],
+  rows: number,
+  { parameters, parts }: { readonly parameters: CkksParameters; readonly parts: number },
+): PredictionLayout | null {
+  const { classes, packing, classStride, recordStride, recordsPerPart, precisionBits } = fields;
+  if (!isCount(classes) || classes === 0 || rows === 0) return null;
+  const whole = { classStride: 0, recordStride: 1, recordsPerPart: rows } as const;
+  if (packing === undefined) {
+    const known = { form: "library", packing: "batch", precisionBits: OLD_PRECISION_BITS } as const;
+    return parts === classes ? { ...known, ...whole } : null;
+  }
+  if (!isCount(precisionBits) || precisionBits > MOST_PRECISION_BITS) return null;
+  if (packing === "batch") {
+    const isWhole = parts === classes && rows <= slotCount(parameters);
+    return isWhole ? { form: "wire", packing, precisionBits, ...whole } : null;
+  }
+  const isNumbered = isCount(classStride) && isCount(recordStride) && isCount(recordsPerPart);
+  if (packing !== "slots" || !isNumbered || recordsPerPart === 0) return null;
+  const last = (classes - 1) * classStride + (Math.min(recordsPerPart, rows) - 1) * recordStride;
+  const isInside = last < slotCount(parameters) && parts === Math.ceil(rows / recordsPerPart);
+  const strides = { classStride, recordStride, recordsPerPart };
+  return isInside ? { form: "wire", packing, precisionBits, ...strides } : null;
 }

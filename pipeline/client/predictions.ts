@@ -3,6 +3,11 @@
  *
  * Holds the CKKS secret key and the consumer's unwrapping key; nothing it finds out flows back. Only what
  * `prediction-lane.ts` believes is decrypted: signed, new, and under the consumer's own key. The rest is reported.
+ *
+ * CKKS is not IND-CPA-D (Li and Micciancio, 2021): whoever sees a decryption exactly, and knows the ciphertext, learns the
+ * noise and with it, by and by, the secret key. So scores are rounded to a grid no finer than what they are good for
+ * before they are handed out. That narrows what they tell, and does not prove that they tell nothing: what goes back
+ * to somebody who also sees ciphertexts should be a label, or coarser still (`scoreBits`).
  */
 import { topicName } from "../../schemas/topics.ts";
 import { createPredictionDecryptor, type PredictionDecryptor } from "../ckks/decrypt.ts";
@@ -28,8 +33,10 @@ export interface Prediction {
   readonly recordId: string;
   /** Class with the largest score. */
   readonly label: number;
-  /** One score a class, as the network's last layer gave them. */
+  /** One score a class, of the network's last layer, each a multiple of 2^-precisionBits. */
   readonly scores: readonly number[];
+  /** Bits behind the binary point that `scores` were rounded to. */
+  readonly precisionBits: number;
   readonly runId: string;
   readonly modelVersion: number;
   readonly ledgerEntryHash: string;
@@ -54,10 +61,37 @@ export interface PredictionReaderOptions {
   readonly onGap?: ((gap: SequenceGap) => void) | undefined;
   /** Classes of the pipeline's label: a bundle with another number is refused. */
   readonly classes?: number | undefined;
-  /** Highest sequence of a lane that was counted before; what is not above it is refused as replayed. */
+  /** Highest sequence of a lane that was counted before, where `from` says none; what is not above it is refused. */
   readonly lastSequence?: ((lane: number) => number | null) | undefined;
+  /** Rounds scores to multiples of 2^-scoreBits where that is coarser than what they are good for. Any number, also below 0. */
+  readonly scoreBits?: number | undefined;
+  /**
+   * Hands out what the decryption gave, to the last bit. Who sees such scores and the ciphertexts can find the secret key,
+   * with which every prediction is readable: for measurements on data that nobody minds.
+   */
+  readonly unroundedScoresRiskTheSecretKey?: boolean | undefined;
+  /** Where a reader goes on, as {@link PredictionBatch.next} said; unless said, at the beginning of what is kept. */
+  readonly from?:
+    | ((lane: number) => PredictionPosition | null | Promise<PredictionPosition | null>)
+    | undefined;
   /** With `follow`: called before what was fetched is judged, so that rotated keys are known (createConsumerRefresh). */
   readonly refresh?: (() => Promise<void>) | undefined;
+}
+
+/** Behind a bundle of a lane: what a reader stores to go on without losing or repeating a record. */
+export interface PredictionPosition {
+  /** Of the next record of topic `predictions`. */
+  readonly offset: number;
+  /** Sequence of the bundle. */
+  readonly sequence: number;
+}
+
+/** The predictions of one pack. */
+export interface PredictionBatch {
+  readonly lane: number;
+  readonly predictions: readonly Prediction[];
+  /** Stored together with what was made of the batch, it counts every record once, whatever stops the reader. */
+  readonly next: PredictionPosition;
 }
 
 interface LaneOptions extends PredictionReaderOptions {
@@ -73,7 +107,7 @@ async function openBundle(
   bundle: AuthenticPredictions,
 ): Promise<Prediction[] | string> {
   const { pipeline, keys } = options;
-  const { rows, parts, sequence, runId, modelVersion, ledgerEntryHash } = bundle;
+  const { rows, sequence, runId, modelVersion, ledgerEntryHash } = bundle;
   const ids = openRecordIds({
     pipeline,
     bundleId: bundle.bundleId,
@@ -85,23 +119,39 @@ async function openBundle(
   }
   const decryptor = await options.decryptorFor(bundle);
   if (decryptor === null) return "key-missing";
-  const decrypted = decryptor.decrypt(parts, rows);
+  const decrypted = decryptor.decrypt(bundle);
   if (decrypted.status === "refused") {
     return decrypted.fault;
   }
+  const precisionBits = Math.min(bundle.layout.precisionBits, options.scoreBits ?? Infinity);
+  const isExact = options.unroundedScoresRiskTheSecretKey === true;
   return ids.map((recordId, row) => {
     const own = decrypted.logits[row] ?? new Float64Array();
+    const scores = isExact ? [...own] : roundScores(own, precisionBits);
     const made = { runId, modelVersion, ledgerEntryHash, lane, sequence };
-    return { recordId, label: argmax(own), scores: [...own], ...made };
+    return { recordId, label: argmax(own), scores, precisionBits, ...made };
   });
 }
 
-async function* readLane(options: LaneOptions, lane: number): AsyncGenerator<Prediction> {
+/** Scores on the grid of multiples of 2^-bits. */
+export function roundScores(scores: ArrayLike<number>, bits: number): number[] {
+  const step = 2 ** -bits;
+  // + 0: so that nothing is rounded to -0.
+  return Array.from(scores, (score) => Math.round(score / step) * step + 0);
+}
+
+/** Where a lane is read from, and the sequence before. */
+async function beginningOf({ from, lastSequence }: LaneOptions, lane: number) {
+  const position = await from?.(lane);
+  return position ?? { offset: 0, sequence: lastSequence?.(lane) };
+}
+
+async function* readLane(options: LaneOptions, lane: number): AsyncGenerator<PredictionBatch> {
   const { client, pipeline, directory, classes, signal } = options;
   const topic = topicName(pipeline, "predictions");
   const { earliest, latest } = await client.offsets(topic, lane);
-  const reader = await client.createReader(topic, lane, earliest);
-  const lastSequence = options.lastSequence?.(lane);
+  const { offset, sequence: lastSequence } = await beginningOf(options, lane);
+  const reader = await client.createReader(topic, lane, Math.max(offset, earliest));
   const believed = createPredictionLane({ pipeline, lane, directory, classes, lastSequence });
   try {
     for (;;) {
@@ -112,18 +162,15 @@ async function* readLane(options: LaneOptions, lane: number): AsyncGenerator<Pre
       const fetched = await reader.fetch(FETCH);
       await followKeys(options, fetched.records.length);
       const { bundles, refused, gaps } = believed.take(fetched.records);
-      for (const gap of gaps) {
-        options.onGap?.(gap);
-      }
-      for (const bundle of refused) {
-        options.onRefused(bundle);
-      }
+      for (const gap of gaps) options.onGap?.(gap);
+      for (const bundle of refused) options.onRefused(bundle);
       for (const bundle of bundles) {
         const opened = await openBundle(options, lane, bundle);
         if (typeof opened === "string") {
           options.onRefused({ lane, offset: bundle.fromOffset, reason: opened });
         } else {
-          yield* opened;
+          const next = { offset: bundle.toOffset, sequence: bundle.sequence };
+          yield { lane, predictions: opened, next };
         }
       }
       if (!options.follow && fetched.nextOffset === before) {
@@ -200,8 +247,26 @@ function createDecryptors(keys: KeyStore) {
 }
 
 /**
- * Predictions of all lanes; in order within a lane. Refused bundles are reported, not thrown. Scores are exact: round
- * or withhold them before they leave the consumer's zone, for CKKS is not IND-CPA-D.
+ * Predictions of all lanes, a pack at a time; in order within a lane. Refused bundles are reported, not thrown.
+ *
+ * With {@link PredictionBatch.next} stored beside what was made of a batch, a reader goes on where it stopped (`from`);
+ * `consumePredictions` keeps it with a consumer group.
+ */
+export async function* readPredictionBatches(
+  options: PredictionReaderOptions,
+): AsyncGenerator<PredictionBatch> {
+  const decryptors = createDecryptors(options.keys);
+  try {
+    const own = { ...options, decryptorFor: decryptors.decryptorFor };
+    const lanes = Array.from({ length: options.partitions }, (_, lane) => readLane(own, lane));
+    yield* readLanes(lanes, options.follow);
+  } finally {
+    await decryptors.close();
+  }
+}
+
+/**
+ * Predictions of all lanes, one by one; in order within a lane. Refused bundles are reported, not thrown.
  * @example
  * ```ts
  * const keys = await openKeyStore({ folder: "keys/consumer", holder: "consumer" });
@@ -216,12 +281,5 @@ function createDecryptors(keys: KeyStore) {
 export async function* readPredictions(
   options: PredictionReaderOptions,
 ): AsyncGenerator<Prediction> {
-  const decryptors = createDecryptors(options.keys);
-  try {
-    const own = { ...options, decryptorFor: decryptors.decryptorFor };
-    const lanes = Array.from({ length: options.partitions }, (_, lane) => readLane(own, lane));
-    yield* readLanes(lanes, options.follow);
-  } finally {
-    await decryptors.close();
-  }
+  for await (const { predictions } of readPredictionBatches(options)) yield* predictions;
 }

@@ -1,10 +1,18 @@
-/** `sealstream predictions FILE`: decrypts predictions as the downstream consumer; NDJSON on standard output. */
+/**
+ * `sealstream predictions FILE`: decrypts predictions as the downstream consumer; NDJSON on standard output.
+ *
+ * Scores are rounded as the client library rounds them; `--group` goes on where the last call with that name stopped.
+ */
 import { join } from "node:path";
+import { consumePredictions } from "../client/consume.ts";
+import type { RefusedBundle, SequenceGap } from "../client/prediction-lane.ts";
 import {
   createConsumerRefresh,
+  type Prediction,
   readConsumerDirectory,
-  readPredictions,
+  readPredictionBatches,
 } from "../client/predictions.ts";
+import { SealstreamError } from "../errors.ts";
 import {
   type CommandContext,
   EXIT,
@@ -32,7 +40,9 @@ export async function predictions(
     const directory = await readConsumerDirectory({ client, pipeline: spec.name, ...root });
     let count = 0;
     let refused = 0;
-    const found = readPredictions({
+    const { group, ...scores } = readingOptions(options);
+    const reading = {
+      ...scores,
       client,
       pipeline: spec.name,
       partitions: spec.kafka.partitions,
@@ -42,22 +52,45 @@ export async function predictions(
       refresh: createConsumerRefresh({ client, pipeline: spec.name, directory, keys }),
       follow: options["follow"] === true,
       signal: context.signal,
-      onRefused: ({ lane, offset, reason }) => {
+      onRefused: ({ lane, offset, reason }: RefusedBundle) => {
         refused += 1;
         context.tell(`refused a bundle at lane ${lane}, offset ${offset}: ${reason}`);
       },
-      onGap: ({ lane, from, to }) => {
+      onGap: ({ lane, from, to }: SequenceGap) => {
         const missing = (to - from).toLocaleString("en");
         context.tell(`lane ${lane}: ${missing} bundles from sequence ${from} on are missing`);
       },
-    });
-    for await (const prediction of found) {
-      count += 1;
-      context.print(JSON.stringify(prediction));
+    };
+    const found =
+      group === null ? readPredictionBatches(reading) : consumePredictions({ ...reading, group });
+    const print = printed(options["labels"] === true);
+    for await (const { predictions: batch } of found) {
+      count += batch.length;
+      for (const prediction of batch) context.print(print(prediction));
     }
     context.tell(`${count.toLocaleString("en")} predictions, ${refused} refused bundles`);
     return refused === 0 ? EXIT.ok : EXIT.failed;
   } finally {
     await client.close();
   }
+}
+
+/** What `--group` and the options about scores say. @throws SealstreamError `usage` */
+function readingOptions(options: Options) {
+  const { group, scoreBits } = options;
+  const bits = scoreBits === undefined ? undefined : Number(scoreBits);
+  if (bits !== undefined && !(Number.isInteger(bits) && Math.abs(bits) <= 52)) {
+    throw new SealstreamError("usage", "--score-bits must be a whole number from -52 to 52.");
+  }
+  return {
+    group: typeof group === "string" || typeof group === "number" ? String(group) : null,
+    scoreBits: bits,
+    unroundedScoresRiskTheSecretKey: options["unroundedScoresRiskTheSecretKey"] === true,
+  };
+}
+
+function printed(onlyLabels: boolean): (prediction: Prediction) => string {
+  return onlyLabels
+    ? ({ recordId, label }) => JSON.stringify({ recordId, label })
+    : (prediction) => JSON.stringify(prediction);
 }

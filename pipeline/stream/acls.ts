@@ -131,9 +131,13 @@ function grantsOf(pipeline: string, role: KafkaRole): Grant[] {
     case "producer":
       return [topic("Write", topicName(pipeline, "raw"))];
     case "consumer":
-      return (["predictions", "keys", "ledger"] as const).map((name) =>
-        topic("Read", topicName(pipeline, name)),
-      );
+      return [
+        ...(["predictions", "keys", "ledger"] as const).map((name) =>
+          topic("Read", topicName(pipeline, name)),
+        ),
+        // Each service keeps its positions with a group of its own (`client/consume.ts`).
+        { ...group("Read", `${pipeline}.consumer.`), pattern: "prefixed" },
+      ];
     case "reader":
       // Whoever was granted keys of `records`; which fields open is a matter of keys.
       return (["records", "keys"] as const).map((name) => topic("Read", topicName(pipeline, name)));

@@ -13,10 +13,11 @@ import { KafkajsAdmin } from "./kafkajs-admin.ts";
 import { connectKafkajs, type KafkajsRoots } from "./kafkajs-connection.ts";
 import { groupError, joinKafkajsGroup } from "./kafkajs-group.ts";
 import { logOffsets } from "./kafkajs-offsets.ts";
+import { keepPosition } from "./kafkajs-positions.ts";
 import { createLaneProducer, createPlainProducer } from "./kafkajs-producer.ts";
 import { createKafkajsReader } from "./kafkajs-reader.ts";
 import type { ClientOptions } from "./open-client.ts";
-import type { KafkaClient } from "./port.ts";
+import type { GroupPlace, KafkaClient, ReaderPosition } from "./port.ts";
 import { accessDenied, naming } from "./security.ts";
 
 /** About ten seconds: longer than a coordinator's move. */
@@ -111,7 +112,7 @@ function createAdminPart(
   admin: KafkajsAdmin,
 ): Pick<
   KafkaClient,
-  "describeTopics" | "listTopics" | "createTopics" | "offsets" | "committedOffset"
+  "describeTopics" | "listTopics" | "createTopics" | "offsets" | "committedOffset" | "positions"
 > {
   return {
     describeTopics: (names) => admin.ask((on) => describeTopics(on, names)),
@@ -136,17 +137,29 @@ function createAdminPart(
     },
     offsets: (topic, partition) => logOffsets(links, { topic, partition }),
     async committedOffset(group, topic, partition) {
-      const [answer] = await patiently(() =>
-        admin.ask((on) => on.fetchOffsets({ groupId: group, topics: [topic] })),
-      ).catch(async (error: unknown) => {
-        throw await groupError(kafka, group, error);
-      });
-      const offset = Number(
-        answer?.partitions.find((entry) => entry.partition === partition)?.offset ?? -1,
-      );
-      return offset < 0 ? null : offset;
+      const position = await findPosition({ kafka, admin }, { group, topic, partition });
+      return position?.offset ?? null;
+    },
+    positions: {
+      find: (place) => findPosition({ kafka, admin }, place),
+      keep: (place, position) => keepPosition(links, place, position),
     },
   };
+}
+
+/** What a group has committed for a partition. */
+async function findPosition(
+  { kafka, admin }: Pick<KafkajsRoots, "kafka"> & { readonly admin: KafkajsAdmin },
+  { group, topic, partition }: GroupPlace,
+): Promise<ReaderPosition | null> {
+  const [answer] = await patiently(() =>
+    admin.ask((on) => on.fetchOffsets({ groupId: group, topics: [topic] })),
+  ).catch(async (error: unknown) => {
+    throw await groupError(kafka, group, error);
+  });
+  const found = answer?.partitions.find((entry) => entry.partition === partition);
+  const offset = Number(found?.offset ?? -1);
+  return offset < 0 ? null : { offset, note: found?.metadata ?? "" };
 }
 
 /**

@@ -95,6 +95,28 @@ export interface NewTopic {
   readonly config: Readonly<Record<string, string>>;
 }
 
+export interface GroupPlace {
+  readonly group: string;
+  readonly topic: string;
+  readonly partition: number;
+}
+
+/** Where a reader goes on, and a short text of its own beside it. */
+export interface ReaderPosition {
+  /** Of the next record. */
+  readonly offset: number;
+  /** At most 4,096 characters. */
+  readonly note: string;
+}
+
+/** Positions of a reader that reads on its own, kept with a group that nobody joins. */
+export interface ReaderPositions {
+  /** Null: nothing was kept. */
+  find(place: GroupPlace): Promise<ReaderPosition | null>;
+  /** @throws SealstreamError `kafka-failed` while the group has members */
+  keep(place: GroupPlace, position: ReaderPosition): Promise<void>;
+}
+
 /** A connection to one Kafka cluster. */
 export interface KafkaClient {
   /** Existing topics among `names`. */
@@ -119,6 +141,8 @@ export interface KafkaClient {
    */
   createLaneProducer(transactionalId: string): Promise<LaneProducer>;
   createPlainProducer(): Promise<PlainProducer>;
+  /** Absent where the library cannot keep positions of a reader without membership. */
+  readonly positions?: ReaderPositions;
   /**
    * Joins a consumer group for one topic and reports its partitions, at the first join and after every rebalance.
    * Fetches nothing.

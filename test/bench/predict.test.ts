@@ -5,32 +5,18 @@ import { agreementOf } from "../../bench/predict/contest.ts";
 import { breastCancerModel } from "../../bench/predict/models.ts";
 import { replicatedCircuit } from "../../bench/predict/replicated.ts";
 import {
-  circuitOf,
   convolution,
   dense,
   type Example,
   logitsOf,
+  networkOf,
   pooledDense,
   type SharedLayer,
   seeded,
   train,
 } from "../../bench/predict/trainer.ts";
-import type { Circuit } from "../../pipeline/network/circuit.ts";
-
-/** What a circuit says, wire by wire. */
-function evaluate({ steps }: Circuit, features: ArrayLike<number>): number[] {
-  const wires = Array.from(features);
-  for (const { inputs, outputs, rowStarts, columns, values, bias, activation } of steps) {
-    const made = Array.from({ length: outputs }, (_, output) => {
-      let sum = bias[output]!;
-      for (let at = rowStarts[output]!; at < rowStarts[output + 1]!; at += 1)
-        sum += values[at]! * wires[inputs[columns[at]!]!]!;
-      return activation === null ? sum : activation.reduce((p, c, k) => p + c * sum ** k, 0);
-    });
-    wires.push(...made);
-  }
-  return wires.slice(-steps.at(-1)!.outputs);
-}
+import { forward } from "../../pipeline/network/forward.ts";
+import { evaluateCircuit } from "../../pipeline/network/lower.ts";
 
 function fill(layers: readonly SharedLayer[], seed: number): void {
   const random = seeded(seed);
@@ -40,57 +26,26 @@ function fill(layers: readonly SharedLayer[], seed: number): void {
 
 /** A network with every kind of layer on 2 channels of 7 x 7: small enough to be computed by hand. */
 function smallNetwork() {
-  const filters = convolution({ channels: 2, width: 7 }, { channels: 3, window: 3, stride: 1 });
+  const filters = convolution({ channels: 2, width: 7 }, { filters: 3, window: 3, stride: 1 });
   expect(filters.image).toEqual({ channels: 3, width: 5 });
-  const even = convolution({ channels: 2, width: 7 }, { channels: 3, window: 3, stride: 2 });
+  const even = convolution({ channels: 2, width: 7 }, { filters: 3, window: 3, stride: 2 });
   expect(even.image).toEqual({ channels: 3, width: 3 });
-  const shape = convolution({ channels: 2, width: 7 }, { channels: 3, window: 4, stride: 1 });
+  const shape = convolution({ channels: 2, width: 7 }, { filters: 3, window: 4, stride: 1 });
   expect(shape.image).toEqual({ channels: 3, width: 4 });
   const pooled = pooledDense(shape.image, { pool: 2, outputs: 4, square: true });
   return [shape.layer, pooled, dense(4, 3, false)] as const;
 }
 
 describe("the trainer", () => {
-  it("lays out convolution, pooling and dense layers as their definitions say", () => {
+  it("lays out convolution, pooling and dense layers as the pipeline's networks do", () => {
     const layers = smallNetwork();
     fill(layers, 3);
     const random = seeded(5);
     const x = Float64Array.from({ length: 98 }, random);
-    const [conv, pool, last] = layers.map(({ theta }) => theta) as [
-      Float64Array,
-      Float64Array,
-      Float64Array,
-    ];
-    const maps = Array.from({ length: 3 }, (_, channel) =>
-      Array.from({ length: 16 }, (__, pixel) => {
-        let z = conv[3 * 32 + channel]!;
-        for (let c = 0; c < 2; c += 1)
-          for (let dy = 0; dy < 4; dy += 1)
-            for (let dx = 0; dx < 4; dx += 1) {
-              const [y, left] = [Math.floor(pixel / 4) + dy, (pixel % 4) + dx];
-              z += conv[channel * 32 + c * 16 + dy * 4 + dx]! * x[c * 49 + y * 7 + left]!;
-            }
-        return z * z;
-      }),
-    ).flat();
-    const averages = Array.from({ length: 12 }, (_, place) => {
-      const [channel, y, left] = [Math.floor(place / 4), Math.floor((place % 4) / 2), place % 2];
-      const at = channel * 16 + y * 8 + left * 2;
-      return (maps[at]! + maps[at + 1]! + maps[at + 4]! + maps[at + 5]!) / 4;
-    });
-    const hidden = Array.from({ length: 4 }, (_, j) => {
-      const z = averages.reduce((sum, value, i) => sum + value * pool[j * 12 + i]!, pool[48 + j]!);
-      return z * z;
-    });
-    const logits = Array.from({ length: 3 }, (_, j) =>
-      hidden.reduce((sum, value, i) => sum + value * last[j * 4 + i]!, last[12 + j]!),
-    );
-    const computed = logitsOf(layers, x);
-    logits.forEach((logit, at) => {
-      expect(computed[at]).toBeCloseTo(logit, 8);
-    });
-    evaluate(circuitOf(layers), x).forEach((logit, at) => {
-      expect(logit).toBeCloseTo(logits[at]!, 8);
+    const { network, weights } = networkOf(layers);
+    const wanted = forward(network, weights, x);
+    logitsOf(layers, x).forEach((logit, at) => {
+      expect(Math.abs(logit / wanted[at]! - 1)).toBeLessThan(1e-5);
     });
   });
 
@@ -138,7 +93,7 @@ describe("the trainer", () => {
     expect(model.accuracy).toBeGreaterThan(0.95);
     expect(again.logits).toEqual(model.logits);
     for (const row of [0, 71, 142]) {
-      const logits = evaluate(model.circuit, model.heldOut[row]!.features);
+      const logits = evaluateCircuit(model.circuit, model.heldOut[row]!.features);
       logits.forEach((logit, at) => {
         expect(logit).toBeCloseTo(model.logits[row]![at]!, 9);
       });

@@ -1,6 +1,10 @@
 /** Encrypt, evaluate, decrypt with real keys: against floats by precisionBits, agreement on the real digits, what is refused. */
 import { afterAll, describe, expect, test } from "vitest";
-import { createPredictionDecryptor, decryptPredictions } from "../../pipeline/ckks/decrypt.ts";
+import {
+  createPredictionDecryptor,
+  decryptPredictions,
+  libraryLayout,
+} from "../../pipeline/ckks/decrypt.ts";
 import { createNetworkEvaluator, type NetworkEvaluator } from "../../pipeline/ckks/evaluate.ts";
 import { createPackEncryptor, encryptPack } from "../../pipeline/ckks/pack.ts";
 import {
@@ -108,7 +112,9 @@ test("a full pack uses every slot; a slot without a record holds the network at 
     ...(await keysFor(SMALL)),
     parameters: SMALL,
   });
-  const all = decryptor.decrypt(one.blobs, slots);
+  const all = decryptor.decrypt({
+    ...{ parts: one.blobs, rows: slots, classes: 3, layout: libraryLayout(slots) },
+  });
   decryptor.close();
   if (all.status !== "ok") throw new Error("refused");
   const atZero = forward(shape, weights, [0, 0]);

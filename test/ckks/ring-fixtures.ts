@@ -22,6 +22,8 @@ export interface Reference {
     shape: RingShape,
     run: (evaluator: Evaluator, input: Ciphertext, out: Ciphertext) => void,
   ): Uint8Array;
+  /** A ciphertext of these residues. */
+  ciphertext(residues: Uint8Array, shape: RingShape): Ciphertext;
   /** A plaintext of these residues, over `limbs` primes. */
   withPlain(plain: Uint8Array, limbs: number): InstanceType<Seal["Plaintext"]>;
   readonly relinKeys: InstanceType<Seal["RelinKeys"]>;
@@ -66,6 +68,7 @@ export async function openReference(
     galoisKeys,
     relinBlob: relinKeys.saveToArray(none),
     galoisBlob: galoisKeys.saveToArray(none),
+    ciphertext: (residues, shape) => load(residues, shape, SCALE),
     evaluate(input, shape, run) {
       const loaded = load(input, shape, SCALE);
       const out = new seal.Ciphertext();

@@ -170,7 +170,7 @@ describe("a lane of predictions", () => {
     const moved = laneOf()(...bundle(0, { lane: 2 }), ...bundle(0));
     expect(moved).toMatchObject({ sequences: [0], reasons: ["pack-incomplete", "pack-refused"] });
     expect(laneOf({ classes: 3 })(...bundle(0)).reasons).toEqual(["manifest"]);
-    const large = laneOf({ classes: 2 })(...bundle(0, { size: 140_000 }));
+    const large = laneOf({ classes: 2 })(...bundle(0, { size: 600_000 }));
     expect(large).toMatchObject({ ...none, reasons: ["pack-refused"] });
   });
 

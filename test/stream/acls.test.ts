@@ -87,12 +87,14 @@ describe("the ACLs of a pipeline", () => {
     }
   });
 
-  it("give no prefix but to transactional ids, so that another pipeline's topics are never meant", () => {
-    expect(
-      acls.filter(
-        ({ pattern, resource }) => pattern === "prefixed" && resource !== "transactional-id",
-      ),
-    ).toEqual([]);
+  it("give no prefix but to transactional ids and consumers' groups, never to another pipeline's topics", () => {
+    const prefixed = acls.filter(
+      ({ pattern, resource }) => pattern === "prefixed" && resource !== "transactional-id",
+    );
+    // No name of a pipeline has a dot in it.
+    expect(prefixed.map(({ resource, name }) => `${resource} ${name}`)).toEqual([
+      "group p.consumer.",
+    ]);
     expect(acls.every(({ name }) => name.startsWith("p."))).toBe(true);
   });
 

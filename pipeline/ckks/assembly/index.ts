@@ -19,6 +19,8 @@ export { hoist, hoistedSums, modDown, relinearize, rotate, rotateHoisted, scaleB
 export { relinearizeRescale, rescale } from "./rescale";
 export { extend, modDownExtended, sumRound } from "./rotate-sum";
 export { importLimb, exportLimb } from "./transfer";
+export { loadRingTile, loadBitsTile, accumulateBlocks } from "./multiply-accumulate";
+export { unpackRing, unpackWords, packWords, packRing } from "./bits";
 
 /** First address that the module does not use itself. */
 export const heapBase: usize = __heap_base;

@@ -3,10 +3,9 @@
  *
  * Grammar (fields of a bundle, `crypto/bundle.ts`): {sequence: uint, rows: uint, classes: uint, parameters: tstr,
  * consumerKeyId: tstr, recordIds: bstr, runId: tstr, modelVersion: uint, modelSha256: tstr (hex), ledgerEntryHash: tstr
- * (hex), packing: "batch" / "slots", classStride: uint, recordStride: uint, precisionBits: uint}; the bundle id is the
- * pack's, to which the record ids are bound. The logit of class j, record r lies in part j, slot r (batch), or in slot
- * j * classStride + r * recordStride of the ciphertexts one behind the other (slots). The last four are not there for a
- * pack of the version before. Must not say how an evaluation went: neither noise nor time.
+ * (hex), packing: "batch" / "slots", classStride: uint, recordStride: uint, recordsPerPart: uint, precisionBits: uint};
+ * the bundle id is the pack's, to which the record ids are bound. Where logits lie is said in `ckks/engine.ts`. The last
+ * five are not there for a pack of the version before. Must not say how an evaluation went: neither noise nor time.
  */
 import { MAX_VALUE_BYTES } from "../../../schemas/topics.ts";
 import type { ResultLayout } from "../../ckks/engine.ts";
@@ -38,8 +37,9 @@ export function predictionRecords(
 ): OutputRecord[] {
   const { rows, parameters, consumerKeyId, recordIds } = pack;
   const { runId, modelVersion } = model.entry;
-  const { packing, classStride, recordStride } = layout;
+  const { packing, classStride, recordStride, recordsPerPart } = layout;
   const precisionBits = Math.max(0, Math.floor(layout.precisionBits));
+  const strides = { packing, classStride, recordStride, recordsPerPart, precisionBits };
   return createBundle({
     context: predictionContext(by.pipeline, by.lane),
     bundleId: pack.bundleId,
@@ -48,7 +48,7 @@ export function predictionRecords(
       ...{ sequence, rows, classes, parameters, consumerKeyId, recordIds, runId, modelVersion },
       modelSha256: model.entry.model.sha256,
       ledgerEntryHash: model.entryHash,
-      ...(pack.form === "wire" ? { packing, classStride, recordStride, precisionBits } : {}),
+      ...(pack.form === "wire" ? strides : {}),
     },
     signer: by.signer,
     maxChunkBytes: MAX_VALUE_BYTES,

@@ -7,22 +7,27 @@
  *
  * Derivation (u = 2^-24, the unit roundoff of float32; g(n) = n u / (1 - n u); Higham, Accuracy and Stability of
  * Numerical Algorithms, section 3.1 and equation 4.4; it holds for every order of summation, with or without FMA):
- * 1. The norm. norm^2 = sum over layers of (|a|^2 + 1) |d|^2 has only positive terms, so its float32 value is within
- *    a factor 1 +- g(inputs + outputs + layers + 3) of the true one, the widest layer's widths taken. The root halves
- *    that; the root, the quotient, the factor's product with d, and the product with a add at most 16 u (correctly
- *    rounded on a CPU, some u each on a GPU, whose division may be off by 2.5).
+ * 1. The norm. For a layer whose gradient is an outer product, norm^2 gets (|a|^2 + 1) |d|^2; for one that is applied
+ *    many times (convolution, recurrent), the gradient is made as float32 numbers G first, and norm^2 gets the sum of
+ *    their squares, over one axis and then the other. What is summed in step 2 is c times these very numbers: that G is
+ *    itself a rounded sum over positions or steps moves the gradient, not the bound. So norm^2 has only positive terms,
+ *    and its float32 value is within a factor 1 +- g(rows + columns + layers + 3) of the true one, the widest kernel's
+ *    rows and columns taken. The root halves that; the root, the quotient, the factor's product with d or G, and the
+ *    product with a add at most 16 u (correctly rounded on a CPU, some u each on a GPU, whose division may be off by 2.5).
  * 2. The sum. Only the block that holds the example changes, because blocks are computed alike and added in double
- *    precision. Each coordinate's sum of R terms is off by at most g(R - 1) times the sum of magnitudes, so the vector
- *    is off by at most g(R - 1) R C for S and as much again for S'.
+ *    precision. Each coordinate's sum of R terms (one an example: a d c or c G) is off by at most g(R - 1) times the sum
+ *    of magnitudes, so the vector is off by at most g(R - 1) R C for S and as much again for S'.
  * 3. The result is rounded to float32 once: off by at most u * rows * C, for S and for S'.
  * The places keep their rows (an empty place is a row of zeros), so all other rows go through the same instructions.
  *
  * Edge cases. Squares below 2^-126 may vanish; with activations' norms below 2^20 (`MAX_SQUARED_ACTIVATION`) that hides
  * less than 2^-30 of a norm, which is below 1 u of a clip of 2^-6 or more (`MIN_CLIP`). NaN and infinity: the example
- * is a row of zeros. Must not know TensorFlow.js.
+ * is a row of zeros. Squares of G below 2^-126 hide less than 2^-50 of a norm, because G has at most 2^22 numbers.
+ * Must not know TensorFlow.js.
  */
 import { SealstreamError } from "../../errors.ts";
-import type { Network } from "../../network/definition.ts";
+import { kernelMatrices, type Network } from "../../network/definition.ts";
+import { applications } from "../../network/layers.ts";
 
 /** Unit roundoff of IEEE 754 binary32. */
 const UNIT_ROUNDOFF = 2 ** -24;
@@ -31,6 +36,8 @@ const ELEMENTARY_ROUNDINGS = 16;
 
 /** Rows summed in float32 at a time: 2 g(127) 128 = 0.2 % of margin; 256 would cost 0.8 %, 64 would double the calls. */
 export const BLOCK_ROWS = 128;
+/** Numbers of one tensor of a block: 2^22 float32 are 16 MiB. */
+const MAX_BLOCK_NUMBERS = 4_194_304;
 /** An example with a larger |a|^2 at any layer is a row of zeros: 2^40, see "Edge cases". */
 export const MAX_SQUARED_ACTIVATION = 2 ** 40;
 /** Clips for which the derivation holds. */
@@ -38,6 +45,17 @@ export const MIN_CLIP = 2 ** -6;
 export const MAX_CLIP = 2 ** 20;
 /** Rows for which step 3 stays under 1 %: 2 u 2^16 = 0.8 %. */
 export const MAX_ROWS = 65_536;
+
+/** Rows summed at a time: fewer than BLOCK_ROWS where the windows, or an example's own gradient, take much memory. */
+export function rowsOfBlock(network: Network): number {
+  const matrices = kernelMatrices(network);
+  const largest = network.layers.map((layer, index) => {
+    const [rows, columns] = matrices[index] ?? [0, 0];
+    return layer.kind === undefined ? 0 : Math.max(rows * columns, applications(layer) * rows);
+  });
+  const fitting = Math.floor(MAX_BLOCK_NUMBERS / Math.max(1, ...largest));
+  return Math.max(1, Math.min(BLOCK_ROWS, fitting));
+}
 
 /**
  * The norm to clip each example to.
@@ -58,11 +76,12 @@ export function clipTarget(network: Network, rows: number, l2ClipNorm: number): 
       `train.microBatchRecords must be 1 to ${MAX_ROWS}.`,
     );
   }
-  const outputs = Math.max(...network.layers.map((layer) => layer.outputs));
-  const widest = Math.max(network.inputs, outputs);
-  const normTerms = widest + outputs + network.layers.length + 3;
+  const matrices = kernelMatrices(network);
+  const columns = Math.max(...matrices.map(([, count]) => count));
+  const widest = Math.max(columns, ...matrices.map(([count]) => count));
+  const normTerms = widest + columns + network.layers.length + 3;
   const norm = gamma(normTerms) / 2 + ELEMENTARY_ROUNDINGS * UNIT_ROUNDOFF;
-  const block = Math.min(rows, BLOCK_ROWS);
+  const block = Math.min(rows, rowsOfBlock(network));
   const sum = 2 * gamma(block - 1) * block;
   const result = 2 * UNIT_ROUNDOFF * rows;
   return l2ClipNorm / (1 + norm + sum + result);

@@ -1,30 +1,19 @@
 /**
- * Training backends on TensorFlow.js: the only file that imports it.
+ * Training backends on TensorFlow.js: the clipped sum of a micro-batch, block by block.
  *
- * Per-example clipping by ghost norms, without a second backward pass: zero tensors ("taps") are added to the
- * pre-activations, so one `tf.grads` over the taps gives every example's delta at every layer. A dense layer's
- * per-example gradient is the outer product of its input a (with a 1 for the bias) and delta d, so its squared norm is
- * (|a|^2 + 1) |d|^2, and the clipped sum over examples is one product a^T (c d). (Goodfellow 2015, "Efficient
- * per-example gradient computations"; Li et al. 2022, "Large language models can be strong differentially private
- * learners", section 4.)
- *
- * Must not choose a clip (clip-margin.ts does), add noise, or leave a tensor behind. Traps: on wasm a matMul with
- * `transposeA` is 3.5 times slower than an explicit transpose (findings/training.md); bare tfjs-core registers no
- * gradients; 0 * NaN is NaN, so an unusable row is selected away on both sides of a product.
+ * Per-example clipping without a second backward pass: zero tensors ("taps") are added to the pre-activations, so one
+ * `tf.grads` over the taps gives every example's delta at every layer (tfjs-layers.ts); norms and sums follow from
+ * inputs and deltas (tfjs-clip.ts). Must not choose a clip (clip-margin.ts does), add noise, or leave a tensor behind.
  */
-import { createRequire } from "node:module";
-import path from "node:path";
-import * as tf from "@tensorflow/tfjs";
-import { setWasmPaths } from "@tensorflow/tfjs-backend-wasm";
 import { SealstreamError } from "../../errors.ts";
 import { classCount, parameterCount } from "../../network/definition.ts";
 import { weightsFault } from "../../network/weights.ts";
 import { createAutoBackend } from "./auto-backend.ts";
 import type { BackendName, ClippedSum, GradientRequest, TrainBackend } from "./backend.ts";
-import { BLOCK_ROWS, clipTarget, MAX_SQUARED_ACTIVATION } from "./clip-margin.ts";
-
-/** Largest finite float32: `x <= FLOAT32_MAX` is false for NaN and infinity. */
-const FLOAT32_MAX = 3.4028234663852886e38;
+import { clipTarget, rowsOfBlock } from "./clip-margin.ts";
+import { download, loadTfjs, runOn, tf } from "./tfjs.ts";
+import { clipAndSum } from "./tfjs-clip.ts";
+import { at, type Taps, tappedLogits, tensorLayers } from "./tfjs-layers.ts";
 
 /**
  * The backend that a pipeline file asks for: `auto` measures those of this file at `load`.
@@ -59,45 +48,12 @@ export function createTfjsBackend(name: BackendName): TrainBackend {
   };
 }
 
-async function loadTfjs(name: BackendName): Promise<void> {
-  // Production mode: without it the library greets on stderr and checks every value of every kernel twice.
-  tf.enableProdMode();
-  if (name === "wasm") {
-    const main = createRequire(import.meta.url).resolve("@tensorflow/tfjs-backend-wasm");
-    setWasmPaths(`${path.dirname(main)}/`);
-  }
-  if (!(await tf.setBackend(name))) {
-    throw new SealstreamError(
-      "backend-unavailable",
-      `TensorFlow.js cannot start its ${name} backend here; set train.backend to another.`,
-    );
-  }
-  await tf.ready();
-}
-
-/**
- * Runs `work` on a loaded backend. TensorFlow.js has one current backend for the whole process: between choosing it and
- * the work there must be no `await`, or another lane's choice comes in between.
- */
-async function runOn(name: BackendName, work: () => tf.Tensor): Promise<tf.Tensor> {
-  // For a backend that is loaded the switch takes effect before the promise is made.
-  const switched = tf.getBackend() === name ? null : tf.setBackend(name);
-  if (tf.getBackend() !== name) throw new SealstreamError("internal", "A backend is not loaded.");
-  const tensor = work();
-  await switched;
-  return tensor;
-}
-
 async function clippedGradientSum(
   name: BackendName,
   request: GradientRequest,
 ): Promise<ClippedSum> {
   const { network, weights, inputs, labels, rows, l2ClipNorm } = request;
   const target = clipTarget(network, rows, l2ClipNorm);
-  const isPlain = network.layers.every(
-    ({ kind, activation }) => kind === undefined && typeof activation === "string",
-  );
-  if (!isPlain) throw new SealstreamError("internal", "Only dense layers train so far.");
   const fault = weightsFault(network, weights);
   if (fault !== null || inputs.length !== rows * network.inputs || labels.length !== rows) {
     throw new SealstreamError(
@@ -108,8 +64,9 @@ async function clippedGradientSum(
   const parameters = parameterCount(network);
   const total = new Float64Array(parameters);
   const counts = { clippedRows: 0, unusableRows: 0, lossSum: 0 };
-  for (let begin = 0; begin < rows; begin += BLOCK_ROWS) {
-    const end = Math.min(rows, begin + BLOCK_ROWS);
+  const blockRows = rowsOfBlock(network);
+  for (let begin = 0; begin < rows; begin += blockRows) {
+    const end = Math.min(rows, begin + blockRows);
     const block: Block = {
       inputs: inputs.subarray(begin * network.inputs, end * network.inputs),
       labels: labels.subarray(begin, end),
@@ -128,15 +85,6 @@ interface Block {
   readonly inputs: Float32Array;
   readonly labels: Int32Array;
   readonly rows: number;
-}
-
-async function download(tensor: tf.Tensor): Promise<Float32Array> {
-  try {
-    // A float32 tensor's data is a Float32Array because tf.concat keeps the type.
-    return (await tensor.data()) as Float32Array;
-  } finally {
-    tensor.dispose();
-  }
 }
 
 function addFacts(
@@ -162,87 +110,39 @@ function blockSum(request: GradientRequest, block: Block, target: number): tf.Te
   return tf.tidy(() => {
     const { oneHot, present } = labelTensors(block, classCount(network));
     const input = tf.tensor2d(block.inputs, [block.rows, network.inputs]);
-    const layers = weights.layers.map(({ kernel, bias }, index) => ({
-      kernel: tf.tensor2d(kernel, [kernel.length / bias.length, bias.length]),
-      bias: tf.tensor1d(bias),
-      square: network.layers[index]?.activation === "square",
-    }));
-    const taps = layers.map(({ bias }) => tf.zeros<tf.Rank.R2>([block.rows, bias.size]));
-    const tape: Tape = { activations: [], losses: [] };
-    const pass = { input, layers, oneHot, tape };
+    const layers = tensorLayers(network, weights, block.rows);
+    const zeros = layers.flatMap(({ taps }) => taps.map((shape) => tf.zeros([...shape])));
+    const tape: Tape = { inputs: [], losses: [] };
     try {
-      const deltas = tf.grads((...given) => tapedLoss(pass, given))(taps);
-      return clipAndSum(tape, deltas, present, target);
+      const deltas = tf.grads((...taps) => {
+        const logits = tappedLogits(layers, input, taping(tape, taps));
+        const losses = tf.neg(tf.sum<tf.Tensor1D>(tf.mul(oneHot, tf.logSoftmax(logits)), 1));
+        tape.losses.push(tf.keep(losses.clone()));
+        return tf.sum<tf.Scalar>(losses);
+      })(zeros);
+      const losses = at(tape.losses, 0);
+      return clipAndSum({ layers, inputs: tape.inputs, deltas, losses, present }, target);
     } finally {
       // Kept tensors outlive the tidy around them, also when it throws.
-      tf.dispose([...tape.activations, ...tape.losses]);
+      tf.dispose([...tape.inputs, ...tape.losses]);
     }
   });
 }
 
-interface TensorLayer {
-  readonly kernel: tf.Tensor2D;
-  readonly bias: tf.Tensor1D;
-  readonly square: boolean;
-}
-
-/** What the forward pass leaves behind: kept tensors, [rows][in] per layer and [rows] once. */
+/** What the forward pass leaves behind: kept tensors. */
 interface Tape {
-  readonly activations: tf.Tensor2D[];
+  readonly inputs: tf.Tensor[];
   readonly losses: tf.Tensor1D[];
 }
 
-interface Pass {
-  readonly input: tf.Tensor2D;
-  readonly layers: readonly TensorLayer[];
-  readonly oneHot: tf.Tensor2D;
-  readonly tape: Tape;
-}
-
-/** The summed loss as a function of the taps. */
-function tapedLoss(pass: Pass, taps: readonly tf.Tensor[]): tf.Scalar {
-  const { layers, oneHot, tape } = pass;
-  let values = pass.input;
-  for (const [index, { kernel, bias, square }] of layers.entries()) {
-    // A copy of the handle, because keeping and disposing the input itself would take it from its owner.
-    tape.activations.push(tf.keep(values.clone()));
-    const sum: tf.Tensor2D = tf.add(tf.add(tf.matMul(values, kernel), bias), at(taps, index));
-    values = square ? tf.square(sum) : sum;
-  }
-  const losses = tf.neg(tf.sum<tf.Tensor1D>(tf.mul(oneHot, tf.logSoftmax(values)), 1));
-  tape.losses.push(tf.keep(losses.clone()));
-  return tf.sum<tf.Scalar>(losses);
-}
-
-function clipAndSum(
-  tape: Tape,
-  deltas: readonly tf.Tensor[],
-  present: tf.Tensor1D,
-  target: number,
-): tf.Tensor {
-  const losses = at(tape.losses, 0);
-  const squares = tape.activations.map((activation) => tf.sum(tf.square(activation), 1));
-  const norm2 = tf.addN(
-    squares.map((a2, index) => tf.mul(tf.add(a2, 1), tf.sum(tf.square(at(deltas, index)), 1))),
-  );
-  const usable = [
-    tf.cast(present, "bool"),
-    tf.lessEqual(norm2, FLOAT32_MAX),
-    tf.lessEqual(losses, FLOAT32_MAX),
-    ...squares.map((a2) => tf.lessEqual(a2, MAX_SQUARED_ACTIVATION)),
-  ].reduce((left, right) => tf.logicalAnd(left, right));
-  const norm = tf.sqrt(norm2);
-  // Where the norm is at most `target` the factor is exactly 1; a norm of 0 divides nothing.
-  const factor = tf.expandDims(tf.div(target, tf.maximum(norm, target)), 1);
-  const column = tf.expandDims(usable, 1);
-  const keep = (values: tf.Tensor): tf.Tensor => tf.where(column, values, tf.zerosLike(values));
-  const parts = tape.activations.flatMap((activation, index) => {
-    const scaled = keep(tf.mul(at(deltas, index), factor));
-    const kernel = tf.matMul(tf.transpose(keep(activation)), scaled);
-    return [tf.reshape(kernel, [-1]), tf.sum(scaled, 0)];
-  });
-  const clipped = tf.greater(norm, target);
-  return tf.concat([...parts, losses, tf.cast(clipped, "float32"), tf.cast(usable, "float32")]);
+function taping(tape: Tape, taps: readonly tf.Tensor[]): Taps {
+  return {
+    next: (input) => {
+      // A copy of the handle, because keeping and disposing the input itself would take it from its owner.
+      tape.inputs.push(tf.keep(input.clone()));
+      return at(taps, tape.inputs.length - 1);
+    },
+  };
 }
 
 /** One-hot rows, all zero for an empty place, and whether a place holds an example. */
@@ -261,10 +161,4 @@ function labelTensors(
     present[row] = 1;
   }
   return { oneHot: tf.tensor2d(oneHot, [block.rows, classes]), present: tf.tensor1d(present) };
-}
-
-function at<T>(items: readonly T[], index: number): T {
-  const item = items[index];
-  if (item === undefined) throw new SealstreamError("internal", "A layer has no tensor.");
-  return item;
 }

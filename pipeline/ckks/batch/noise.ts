@@ -1,0 +1,84 @@
+/**
+ * The error model of the batch path: how far a decrypted logit may be from the plain network's.
+ *
+ * All values are per slot and in units of the value (divided by the scale). Three numbers follow every ciphertext:
+ *   bound  what |value| cannot pass for features in [-1, 1]: nothing may wrap around, so that this one is a proof;
+ *   rms    its size when inputs are of unit size and signs are independent: features 1, a row sqrt(b^2 + sum (w rms)^2),
+ *          a power k of it sqrt((2k - 1)!!) rms^k (moments of a normal distribution), never above the bound;
+ *   error  one standard deviation of what is wrong with it.
+ * Error sources: encryption under a public key, brought down by the key prime P (coefficient variance
+ * s^2 (4N/3 + 1) / P^2 + (1 + 2N/3) / 12, s = 3.2, ternary secret); rounding of weights, uniform, half a unit of their
+ * scale; rescale (coefficient variance (1 + 2N/3) / 12, with a third polynomial (4/9 N^2) / 12 more); key switch
+ * (limbs N q^2 s^2 / (12 P^2), before the rescale behind it). A coefficient variance v is a slot variance v N / 2 (real
+ * part of N terms of unit size). Most of it is multiplied by the secret's value at the slot, whose size is another for
+ * every slot (its square is exponential): over slots the noise is a Laplace variable, and its deviation counts TAIL times
+ * so that SPREAD of them are as rare as for a normal one. A product of a and b has error rms(a) error(b) + rms(b) error(a): they are not
+ * independent. What a logit should not pass is SPREAD standard deviations.
+ * Sources: SEAL's `encrypt_zero_asymmetric`, `divide_and_round_q_last_ntt`; Cheon et al., CKKS (2017), section 3.
+ * Features that are all of one sign and weights that add up make values larger than rms: the model is no proof.
+ */
+
+/** Standard deviation of SEAL's error distribution. */
+const SIGMA = 3.2;
+/** What a Laplace variable's deviation counts: 12 of them are passed once in 2 x 10^7, 6 normal ones in 5 x 10^8. */
+const TAIL = 2;
+/** Standard deviations that the largest of a pack's logits stays within (4,096 records, 10 classes: 4.4 expected). */
+const SPREAD = 6;
+
+export interface Estimate {
+  readonly bound: number;
+  readonly rms: number;
+  readonly error: number;
+}
+
+/** Deviations in a slot, TAIL included, in units of a ciphertext's integers. */
+export interface NoiseModel {
+  readonly encryption: number;
+  /** By polynomials of what is rescaled. */
+  readonly rescale: { readonly 2: number; readonly 3: number };
+  /** @param limbs at which the switch happens */
+  keySwitch(limbs: number): number;
+}
+
+/** @param primes in order, the key prime last */
+export function noiseModel(degree: number, primes: readonly bigint[]): NoiseModel {
+  const slot = (variance: number): number => TAIL * Math.sqrt((variance * degree) / 2);
+  const keyPrime = Number(primes.at(-1) ?? 1n);
+  const rounding = (1 + (2 * degree) / 3) / 12;
+  const fresh = (SIGMA ** 2 * ((4 * degree) / 3 + 1)) / keyPrime ** 2;
+  return {
+    encryption: slot(fresh + rounding),
+    rescale: { 2: slot(rounding), 3: slot(rounding + (4 * degree ** 2) / 9 / 12) },
+    keySwitch(limbs) {
+      const largest = Math.max(...primes.slice(0, limbs).map(Number));
+      return slot((limbs * degree * (largest * SIGMA) ** 2) / (12 * keyPrime ** 2));
+    },
+  };
+}
+
+/** A fresh feature at a scale. */
+export function featureEstimate(noise: NoiseModel, scale: number): Estimate {
+  return { bound: 1, rms: 1, error: noise.encryption / scale };
+}
+
+/** The k-th power of an estimate's value, its own error only. */
+export function powerSize({ bound, rms }: Estimate, power: number): { bound: number; rms: number } {
+  let moment = 1;
+  for (let odd = 3; odd < 2 * power; odd += 2) moment *= odd;
+  return { bound: bound ** power, rms: Math.min(bound ** power, Math.sqrt(moment) * rms ** power) };
+}
+
+/** Error of a product. */
+export function productError(left: Estimate, right: Estimate): number {
+  return left.rms * right.error + right.rms * left.error + left.error * right.error;
+}
+
+/** Several independent errors at once. */
+export function together(...errors: readonly number[]): number {
+  return Math.hypot(...errors);
+}
+
+/** -log2 of the error that should not be passed. */
+export function precisionOf(error: number): number {
+  return -Math.log2(SPREAD * error);
+}

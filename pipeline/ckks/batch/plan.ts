@@ -1,0 +1,274 @@
+/**
+ * From a circuit in floats to the integers, scales and levels of its evaluation on ciphertexts, one per feature.
+ *
+ * The choice. All rows in front of an activation get one scale 2^s: they are computed at 2^s times the prime that their
+ * rescale divides by, and their weights are rounded at whatever is missing between the scale of what they read and that.
+ * A large s leaves little for the weights behind it and less room below the modulus, a small one rounds the weights in
+ * front of it away; so every s is tried and the one with the smallest predicted error (`noise.ts`) is taken. Results get
+ * the largest 2^t that the first prime has room for. Primes that are not needed are dropped before the first step, which
+ * costs nothing; more are kept only where a value would wrap around otherwise.
+ *
+ * Guarantees: nothing can wrap around for features in [-1, 1] (`draft.ts`); a model that does not fit is refused with a
+ * sentence, never computed wrongly. Must not load the library.
+ */
+import { SealstreamError } from "../../errors.ts";
+import type { Circuit, CircuitStep } from "../../network/circuit.ts";
+import type { CkksParameters } from "../parameters.ts";
+import { dataLimbs } from "../parameters.ts";
+import { powerDepth, powerForm } from "./activation.ts";
+import {
+  addCiphertext,
+  boundBits,
+  ciphertextOf,
+  type Draft,
+  MARGIN_BITS,
+  Overflow,
+} from "./draft.ts";
+import { featureEstimate, noiseModel, precisionOf } from "./noise.ts";
+import { placeCiphertexts } from "./placement.ts";
+import type { BatchLevel, BatchMode, BatchOutput, BatchPlan } from "./program.ts";
+import type { Wire } from "./rows.ts";
+import { writeStep } from "./steps.ts";
+
+/** Results of fewer bits than this above the binary point's other side say nothing. */
+const MIN_OUTPUT_BITS = 12;
+/** Beyond this a double cannot say more. */
+const MOST_OUTPUT_BITS = 50;
+/** Bits that the scale of rows may lie above the inputs': their first weights. */
+const LEAST_WEIGHT_BITS = 4;
+const MOST_WEIGHT_BITS = 24;
+/** Below this a logit's error is as large as the logit: such a plan is refused. */
+const MIN_PRECISION_BITS = 0;
+
+export interface BatchRequest {
+  readonly circuit: Circuit;
+  readonly parameters: CkksParameters;
+  /** In order, the key prime last. */
+  readonly primes: readonly bigint[];
+  readonly mode: BatchMode;
+}
+
+interface Attempt {
+  readonly draft: Draft;
+  readonly wires: readonly Wire[];
+  readonly levels: readonly BatchLevel[];
+  readonly inputLimbs: number;
+  readonly outputScale: number;
+  readonly error: number;
+}
+
+/**
+ * Plans one model.
+ * @throws limit-exceeded with a sentence when the circuit is too deep for the parameters, a value could wrap around, or
+ *   nothing of a logit would be left
+ * @throws checkpoint-invalid when a number of the circuit is not finite
+ */
+export function planBatch(request: BatchRequest): BatchPlan {
+  const { parameters, mode } = request;
+  checkNumbers(request.circuit);
+  const circuit = withLinearEnd(request.circuit);
+  const least = rescaleDepth(circuit, mode) + 1;
+  const most = dataLimbs(parameters);
+  if (least > most) {
+    throw tooMuch(
+      `this network needs ${least} data primes (mode ${mode}), ${parameters.id} has ${most}; take a larger parameter set or a flatter network`,
+    );
+  }
+  let fault = "";
+  for (let limbs = least; limbs <= most; limbs += 1) {
+    const found = bestAttempt({ ...request, circuit }, limbs);
+    if (typeof found !== "string") return finishPlan(request, found);
+    fault ||= found;
+  }
+  throw tooMuch(
+    `${fault} under ${parameters.id}; train with smaller weights or take larger primes`,
+  );
+}
+
+function tooMuch(reason: string): SealstreamError {
+  return new SealstreamError("limit-exceeded", `CKKS: ${reason}.`);
+}
+
+function checkNumbers({ steps }: Circuit): void {
+  const finite = steps.every(
+    ({ values, bias, activation }) =>
+      values.every(Number.isFinite) &&
+      bias.every(Number.isFinite) &&
+      (activation ?? []).every(Number.isFinite),
+  );
+  if (!finite) {
+    throw new SealstreamError("checkpoint-invalid", "The model holds a number that is not finite.");
+  }
+}
+
+/** A circuit that ends in an activation gets a step that copies it: results are rows. */
+function withLinearEnd(circuit: Circuit): Circuit {
+  const last = circuit.steps.at(-1);
+  if (last === undefined || last.activation === null) return circuit;
+  const { outputs } = last;
+  const wires = circuit.steps.reduce((sum, step) => sum + step.outputs, circuit.features);
+  const copy: CircuitStep = {
+    inputs: Uint32Array.from({ length: outputs }, (_, index) => wires - outputs + index),
+    outputs,
+    rowStarts: Uint32Array.from({ length: outputs + 1 }, (_, index) => index),
+    columns: Uint32Array.from({ length: outputs }, (_, index) => index),
+    values: new Float64Array(outputs).fill(1),
+    bias: new Float64Array(outputs),
+    activation: null,
+  };
+  return { ...circuit, steps: [...circuit.steps, copy] };
+}
+
+/** Rescales on the longest way from a feature to a result. */
+export function rescaleDepth({ features, steps }: Circuit, mode: BatchMode): number {
+  const depths: number[] = new Array<number>(features).fill(0);
+  for (const [index, { inputs, outputs, activation }] of steps.entries()) {
+    const isDeep = inputs.some((wire) => wire >= features);
+    const isHidden = index === steps.length - 1 && mode === "secret";
+    const before = inputs.reduce((most, wire) => Math.max(most, depths[wire] ?? 0), 0);
+    const depth = before + (isDeep || isHidden ? 1 : 0) + powerDepth(powerForm(activation));
+    for (let output = 0; output < outputs; output += 1) depths.push(depth);
+  }
+  return depths.at(-1) ?? 0;
+}
+
+/** The attempt with the smallest error over all scales, or why there is none. */
+function bestAttempt(request: BatchRequest, limbs: number): Attempt | string {
+  const { scaleBits } = request.parameters;
+  let best: Attempt | null = null;
+  let fault = "a value";
+  for (let bits = LEAST_WEIGHT_BITS; bits <= MOST_WEIGHT_BITS; bits += 1) {
+    const tried = attempt(request, limbs, scaleBits + bits);
+    if (typeof tried === "string") {
+      // Larger scales overflow all the more.
+      fault = tried;
+      break;
+    }
+    if (best === null || tried.error < best.error) best = tried;
+  }
+  if (best === null) return fault;
+  return precisionOf(best.error) < MIN_PRECISION_BITS
+    ? "the logits of this model would drown in rounding and noise"
+    : best;
+}
+
+function attempt(request: BatchRequest, inputLimbs: number, rowBits: number): Attempt | string {
+  try {
+    return draftProgram(request, inputLimbs, rowBits);
+  } catch (error) {
+    if (error instanceof Overflow) return error.message;
+    throw error;
+  }
+}
+
+function draftProgram(
+  { circuit, parameters, primes, mode }: BatchRequest,
+  inputLimbs: number,
+  rowBits: number,
+): Attempt {
+  const noise = noiseModel(parameters.polyModulusDegree, primes);
+  const draft: Draft = { primes, noise, ciphertexts: [], ops: [] };
+  const { features, steps } = circuit;
+  const wires: Wire[] = [];
+  const inputScale = 2 ** parameters.scaleBits;
+  const estimate = featureEstimate(noise, inputScale);
+  for (let feature = 0; feature < features; feature += 1) {
+    const made = {
+      limbs: inputLimbs,
+      polys: 2,
+      scale: inputScale,
+      estimate,
+      place: "wire",
+    } as const;
+    wires.push({
+      constant: 0,
+      constantError: 0,
+      terms: [{ ciphertext: addCiphertext(draft, made, "a feature"), coefficient: 1 }],
+    });
+  }
+  const levels: BatchLevel[] = [];
+  let outputs: readonly Wire[] = [];
+  let outputScale = 1;
+  for (const [index, step] of steps.entries()) {
+    const isLast = index === steps.length - 1;
+    const scale = 2 ** (isLast ? outputBits(draft, step, wires) : rowBits);
+    const result = writeStep(draft, { step, wires, features, mode, isLast, scale });
+    for (const wire of result.wires) wires.push(wire);
+    levels.push(result.level);
+    outputs = result.wires;
+    outputScale = scale;
+  }
+  const errors = outputs.map(({ terms, constantError }) =>
+    terms.reduce(
+      (sum, { ciphertext }) => sum + ciphertextOf(draft, ciphertext).estimate.error,
+      constantError,
+    ),
+  );
+  // Where all is constant nothing is wrong but the noise of a fresh zero.
+  const error = errors.reduce((most, e) => Math.max(most, e), noise.encryption / outputScale);
+  return { draft, wires: outputs, levels, inputLimbs, outputScale, error };
+}
+
+/** log2 of the largest scale at which the first prime has room for every logit. */
+function outputBits(draft: Draft, step: CircuitStep, wires: readonly Wire[]): number {
+  let most = 0;
+  for (let row = 0; row < step.outputs; row += 1) {
+    let bound = Math.abs(step.bias[row] ?? 0);
+    const to = step.rowStarts[row + 1] ?? 0;
+    for (let at = step.rowStarts[row] ?? 0; at < to; at += 1) {
+      const wire = wires[step.inputs[step.columns[at] ?? 0] ?? 0];
+      if (wire !== undefined) bound += Math.abs(step.values[at] ?? 0) * boundOf(draft, wire);
+    }
+    most = Math.max(most, bound);
+  }
+  const first = Math.log2(Number(draft.primes[0] ?? 1n));
+  // One bit more than the margin: rounded weights may add up to a little more than the weights.
+  const room = Math.floor(first - 2 - MARGIN_BITS - boundBits(most));
+  if (!(room >= MIN_OUTPUT_BITS)) {
+    throw new Overflow(`a logit of this model could reach 2^${Math.ceil(boundBits(most))}`);
+  }
+  return Math.min(room, MOST_OUTPUT_BITS);
+}
+
+function boundOf(draft: Draft, { constant, terms }: Wire): number {
+  return terms.reduce(
+    (sum, { ciphertext, coefficient }) =>
+      sum + Math.abs(coefficient) * ciphertextOf(draft, ciphertext).estimate.bound,
+    Math.abs(constant),
+  );
+}
+
+function finishPlan({ parameters, mode, circuit }: BatchRequest, found: Attempt): BatchPlan {
+  const { draft, wires } = found;
+  const outputs = wires.map(({ constant, terms }): BatchOutput => {
+    const [term] = terms;
+    return term === undefined ? { constant } : { ciphertext: term.ciphertext };
+  });
+  const kept = outputs.flatMap((output) => ("ciphertext" in output ? [output.ciphertext] : []));
+  const sizes = Uint32Array.from(draft.ciphertexts, ({ limbs, polys }) => limbs * polys);
+  const { places, limbs: placeLimbs } = placeCiphertexts(draft.ops, sizes, new Set(kept));
+  const result = kept.map((id) => ciphertextOf(draft, id).polys);
+  return {
+    mode,
+    parameters: parameters.id,
+    features: circuit.features,
+    inputScaleBits: parameters.scaleBits,
+    inputLimbs: found.inputLimbs,
+    ciphertexts: draft.ciphertexts.map(({ limbs, polys, scale }, id) => ({
+      limbs,
+      polys,
+      scale,
+      place: places[id] ?? -1,
+    })),
+    ops: draft.ops,
+    outputs,
+    outputScale: found.outputScale,
+    outputPolys: result.includes(3) ? 3 : 2,
+    outputLimbs: 1,
+    needsRelinKeys: draft.ops.some((op) => op.kind === "finish" && op.relinearize),
+    needsPublicKey: mode === "secret" || kept.length < outputs.length,
+    precisionBits: precisionOf(found.error),
+    levels: found.levels,
+    placeLimbs,
+  };
+}

@@ -1,0 +1,235 @@
+/**
+ * Writes the operations of one step of a circuit into a draft: rows, activation, the wires that come out.
+ *
+ * Levels. A row over anything but fresh features is rescaled once, behind its weights, so that D affine steps with
+ * products between them need D primes. Products of two polynomials have three; they are relinearised where their rows
+ * are, which a row does for all that it reads at once. Under `shared` the last step is left at three polynomials; under
+ * `secret` it is relinearised and always rescaled, which drowns what the weights did to the noise.
+ */
+import type { CircuitStep } from "../../network/circuit.ts";
+import { type PowerForm, polynomialAt, powerForm, powerSplit } from "./activation.ts";
+import { addCiphertext, ciphertextOf, type Draft, finish, multiply, primeAt } from "./draft.ts";
+import { type Estimate, powerSize } from "./noise.ts";
+import type { BatchLevel, BatchMode } from "./program.ts";
+import {
+  chooseFactors,
+  type Factors,
+  type FloatRows,
+  multiplyOut,
+  roundRows,
+  type Wire,
+} from "./rows.ts";
+
+export interface StepRequest {
+  readonly step: CircuitStep;
+  readonly wires: readonly Wire[];
+  readonly features: number;
+  readonly mode: BatchMode;
+  readonly isLast: boolean;
+  /** Scale of the rows before the activation. */
+  readonly scale: number;
+}
+
+export interface StepResult {
+  /** One per output. */
+  readonly wires: readonly Wire[];
+  readonly level: BatchLevel;
+}
+
+/** Whether rows over these inputs are rescaled; see the head of this file. */
+export function isRescaled(
+  inputs: Uint32Array,
+  { features, mode, isLast }: Pick<StepRequest, "features" | "mode" | "isLast">,
+): boolean {
+  return inputs.some((input) => input >= features) || (isLast && mode === "secret");
+}
+
+/** @throws Overflow when something could wrap around */
+export function writeStep(draft: Draft, request: StepRequest): StepResult {
+  const { step, wires, isLast, mode, scale } = request;
+  const form = powerForm(step.activation);
+  const float = multiplyOut(step, wires, form.shift);
+  const sources = Array.from(float.inputs, (id) => ciphertextOf(draft, id));
+  // A step over constants alone reads no ciphertext.
+  const limbs = sources.reduce((least, s) => Math.min(least, s.limbs), draft.primes.length - 1);
+  const rescale = isRescaled(float.inputs, request);
+  const target = rescale ? scale * primeAt(draft, limbs) : scale;
+  const factors = chooseFactors(
+    float,
+    Float64Array.from(sources, (s) => s.scale),
+    target,
+  );
+  const rowScale = target / 2 ** factors.outputBoostBits;
+  const integers = roundRows(float, factors, rowScale);
+  const estimates = estimateRows(draft, float, factors);
+  const polys = sources.some((source) => source.polys === 3) ? 3 : 2;
+  const relinearize = polys === 3 && !(isLast && mode === "shared");
+  const raw = writeRows(draft, { float, factors, integers, estimates, limbs, polys, rowScale });
+  const out = Array.from(integers.live, (live, row): Wire => {
+    const id = raw[live];
+    if (id === undefined) {
+      const constant = (float.constants[row] ?? 0) - form.shift;
+      return constantWire(step.activation, constant, estimates[row]?.error ?? 0);
+    }
+    const asked = { boostBits: factors.outputBoostBits, relinearize, rescale };
+    return writePowers(draft, finish(draft, id, asked), form, scale);
+  });
+  return { wires: out, level: levelOf(draft, { scale, limbs, factors, raw }) };
+}
+
+/** A row whose weights all rounded to zero: its activation's value, and how far that may be off. */
+function constantWire(
+  activation: CircuitStep["activation"],
+  constant: number,
+  error: number,
+): Wire {
+  const at = (z: number): number => polynomialAt(activation, z);
+  const value = at(constant);
+  const off = Math.max(
+    Math.abs(at(constant + error) - value),
+    Math.abs(at(constant - error) - value),
+  );
+  return { constant: value, constantError: off, terms: [] };
+}
+
+/** Bounds, sizes and errors of every row, before rescale. */
+function estimateRows(draft: Draft, float: FloatRows, factors: Factors): Estimate[] {
+  const inputs = Array.from(float.inputs, (id) => ciphertextOf(draft, id).estimate);
+  return Array.from(float.constants, (constant, row) => {
+    let bound = Math.abs(constant);
+    let size = constant ** 2;
+    let error = (float.constantErrors[row] ?? 0) ** 2;
+    const to = float.rowStarts[row + 1] ?? 0;
+    for (let at = float.rowStarts[row] ?? 0; at < to; at += 1) {
+      const place = float.columns[at] ?? 0;
+      const input = inputs[place];
+      if (input === undefined) continue;
+      const weight = Math.abs(float.values[at] ?? 0);
+      const rounding = 1 / (factors.weightScales[place] ?? 1) / Math.sqrt(12);
+      bound += (weight + rounding * 2) * input.bound;
+      size += (weight * input.rms) ** 2;
+      error += (weight * input.error) ** 2 + (rounding * input.rms) ** 2;
+    }
+    return { bound, rms: Math.min(bound, Math.sqrt(size)), error: Math.sqrt(error) };
+  });
+}
+
+interface RowsToWrite {
+  readonly float: FloatRows;
+  readonly factors: Factors;
+  readonly integers: ReturnType<typeof roundRows>;
+  readonly estimates: readonly Estimate[];
+  readonly limbs: number;
+  readonly polys: 2 | 3;
+  readonly rowScale: number;
+}
+
+/** The affine operation and what brings its inputs to its scale; the ciphertexts of the rows that are no constants. */
+function writeRows(draft: Draft, rows: RowsToWrite): number[] {
+  const { float, factors, integers, estimates, limbs, polys, rowScale } = rows;
+  if (integers.biases.length === 0) return [];
+  const chosen = Array.from(float.inputs, (id, place) => ({
+    id,
+    boostBits: factors.boostBits[place] ?? 0,
+  }));
+  const isFeature = (id: number): boolean => draft.ciphertexts[id]?.place === "wire";
+  const fromWire = chosen.every(({ id, boostBits }) => boostBits === 0 && isFeature(id));
+  const inputs = Uint32Array.from(chosen, ({ id, boostBits }) => {
+    if (fromWire) return id;
+    return isFeature(id)
+      ? unpack(draft, id, boostBits, limbs)
+      : finish(draft, id, { boostBits, relinearize: false, rescale: false });
+  });
+  const outputs: number[] = [];
+  for (const [row, live] of integers.live.entries()) {
+    const estimate = estimates[row];
+    if (live < 0 || estimate === undefined) continue;
+    const made = { limbs, polys, scale: rowScale, estimate, place: "memory" } as const;
+    outputs.push(addCiphertext(draft, made, "a sum"));
+  }
+  const { rowStarts, columns, weights, biases } = integers;
+  draft.ops.push({
+    kind: "affine",
+    inputs,
+    fromWire,
+    limbs,
+    polys,
+    rowStarts,
+    columns,
+    weights,
+    biases,
+    outputs: Uint32Array.from(outputs),
+  });
+  return outputs;
+}
+
+function unpack(draft: Draft, feature: number, boostBits: number, limbs: number): number {
+  const { scale, estimate } = ciphertextOf(draft, feature);
+  const made = {
+    limbs,
+    polys: 2,
+    scale: scale * 2 ** boostBits,
+    estimate,
+    place: "memory",
+  } as const;
+  const output = addCiphertext(draft, made, "a feature");
+  draft.ops.push({ kind: "unpack", feature, boostBits, output });
+  return output;
+}
+
+/** The powers of a row that an activation needs, as a wire. */
+function writePowers(draft: Draft, row: number, form: PowerForm, scale: number): Wire {
+  const size = ciphertextOf(draft, row).estimate;
+  const products = new Map<number, number>([[1, row]]);
+  const ready = new Map<number, number>([[1, row]]);
+  const product = (power: number): number => {
+    const known = products.get(power);
+    if (known !== undefined) return known;
+    const [left, right] = powerSplit(power);
+    const made = multiply(draft, [operand(left), operand(right)], powerSize(size, power));
+    products.set(power, made);
+    return made;
+  };
+  /** A power as a factor of a higher one: two polynomials, at the scale of the rows. */
+  const operand = (power: number): number => {
+    const known = ready.get(power);
+    if (known !== undefined) return known;
+    const id = product(power);
+    const made = ciphertextOf(draft, id);
+    const missing = Math.log2((scale * primeAt(draft, made.limbs)) / made.scale);
+    const boostBits = Math.max(0, Math.round(missing));
+    const finished = finish(draft, id, { boostBits, relinearize: true, rescale: true });
+    ready.set(power, finished);
+    return finished;
+  };
+  // From the highest: a power that was made ready for a higher one is read in that form.
+  const terms = form.powers.toReversed().map(({ power, coefficient }) => {
+    const made = product(power);
+    return { ciphertext: ready.get(power) ?? made, coefficient };
+  });
+  return { constant: form.constant, constantError: 0, terms };
+}
+
+function levelOf(
+  draft: Draft,
+  {
+    scale,
+    limbs,
+    factors,
+    raw,
+  }: {
+    readonly scale: number;
+    readonly limbs: number;
+    readonly factors: Factors;
+    readonly raw: readonly number[];
+  },
+): BatchLevel {
+  const bounds = raw.map((id) => ciphertextOf(draft, id).estimate.bound);
+  return {
+    limbs,
+    scaleBits: Math.log2(scale),
+    weightBits: Math.log2(factors.weightScales.reduce((least, s) => Math.min(least, s), 2 ** 64)),
+    rows: raw.length,
+    valueBits: Math.log2(bounds.reduce((most, bound) => Math.max(most, bound), 0)),
+  };
+}
