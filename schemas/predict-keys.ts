@@ -54,9 +54,9 @@ export const predict = z
       .number()
       .min(1)
       .max(24)
-      .default(4)
+      .default(3)
       .describe(
-        "Right bits behind the binary point that every logit must have: 4 is an error of 1/16 at most.",
+        "Right bits behind the binary point that every logit must have: 3 is an error of 1/8 at most.",
       ),
     workers: z
       .union([z.literal("auto"), integer(1, 64)])

@@ -20,8 +20,20 @@ export const WEIGHT_FACTOR = 1.5;
 /** The assumption in words, for those who read a plan. */
 export const WEIGHT_ASSUMPTION = `weights spread evenly up to ${WEIGHT_FACTOR} times the bound of a run's first weights`;
 
-/** The network with assumed weights. */
+/** Circuits of the last few networks: a process asks about one or two. */
+const known = new Map<string, Circuit>();
+const MOST_KNOWN = 16;
+
+/** The network with assumed weights; the same object for the same network while it is remembered. */
 export function assumedCircuit(network: Network): Circuit {
+  const key = JSON.stringify(network);
+  const circuit = known.get(key) ?? makeCircuit(network);
+  if (known.size >= MOST_KNOWN) known.clear();
+  known.set(key, circuit);
+  return circuit;
+}
+
+function makeCircuit(network: Network): Circuit {
   const weights = initialWeights(network, reproducibleBytes());
   return lowerNetwork(network, {
     layers: weights.layers.map(({ kernel, bias }) => ({

@@ -30,7 +30,9 @@ import {
   wireMs,
 } from "./predict-cost.ts";
 import { primesOf } from "./primes.ts";
+import { slotLayout } from "./slots/layout.ts";
 import { planSlots, type SlotPlan } from "./slots/plan.ts";
+import { rotationSteps, slotProgramFault } from "./slots/program.ts";
 import { wireCiphertextBytes } from "./wire-ciphertext.ts";
 
 /** Where the evaluation stands at one affine step. */
@@ -70,8 +72,8 @@ export interface PackingOutlook {
 
 export type PackingVerdict =
   | { readonly status: "ok"; readonly outlook: PackingOutlook }
-  /** `reason` is the end of a sentence, without a full stop. */
-  | { readonly status: "refused"; readonly reason: string };
+  /** `keys`: the evaluation keys are too large; `reason` is the end of a sentence, without a full stop. */
+  | { readonly status: "refused"; readonly kind: "fit" | "keys"; readonly reason: string };
 
 /** What a verdict is asked about. */
 export interface PackingQuestion {
@@ -88,6 +90,11 @@ const SEED_BYTES = 81;
 const KEY_PRIME_SLACK_BITS = 4;
 /** Owners encrypt at a scale chosen before there is a model: bits kept for one that is less gentle than assumed. */
 const SLOTS_RESERVE_BITS = 3;
+/** Largest published evaluation keys: a blob of topic `keys` (`crypto/key-payload.ts`). */
+const MAX_EVALUATION_KEY_BYTES = 64 * 1024 * 1024;
+const MIB = 1024 * 1024;
+/** Most rotation steps of one key set (`key-blob.ts`). */
+const MAX_ROTATION_STEPS = 256;
 /** Ciphertexts that a slots evaluation holds at a time, generously. */
 const SLOTS_CIPHERTEXTS = 64;
 
@@ -107,6 +114,11 @@ export function squareDepth({ features, steps }: Circuit): number {
   return depths.at(-1) ?? 0;
 }
 
+/** Whether the slots packing can hold a circuit like this under some set. */
+export function hasSlots(circuit: Circuit): boolean {
+  return slotProgramFault(circuit) === null;
+}
+
 /** Bytes of published evaluation keys: relinearisation and one key a step, seeded. */
 export function evaluationKeyBytes(
   parameters: CkksParameters,
@@ -121,35 +133,66 @@ export function evaluationKeyBytes(
 /** The network in this packing, or why it cannot be. */
 export function packingVerdict(packing: Packing, question: PackingQuestion): PackingVerdict {
   try {
-    const outlook = packing === "batch" ? batchOutlook(question) : slotsOutlook(question);
-    if (typeof outlook === "string") return { status: "refused", reason: outlook };
-    const fault = keyPrimeFault(question.parameters, outlook);
-    return fault === null ? { status: "ok", outlook } : { status: "refused", reason: fault };
+    return packing === "batch" ? batchVerdict(question) : slotsVerdict(question);
   } catch (error) {
     if (!isSealstreamError(error, "limit-exceeded")) throw error;
-    return { status: "refused", reason: endOfSentence(error.message) };
+    const reason = endOfSentence(error.message).replace(` under ${question.parameters.id}`, "");
+    return { status: "refused", kind: "fit", reason };
   }
 }
 
-/** The planners refuse in whole sentences. */
-function endOfSentence(message: string): string {
-  return message.replace(/^CKKS: /, "").replace(/\.$/, "");
+function batchVerdict(question: PackingQuestion): PackingVerdict {
+  if (question.mode === "encrypted") {
+    return { status: "refused", kind: "fit", reason: "encrypted models are evaluated in slots" };
+  }
+  const outlook = batchOutlook(question, question.mode);
+  return keysRefusal(question.parameters, outlook) ?? { status: "ok", outlook };
 }
 
-/** A key switch under a small key prime adds more noise than a result has bits. */
-function keyPrimeFault(
+/** Keys are judged before scales are searched for: they depend on the shape alone. */
+function slotsVerdict(question: PackingQuestion): PackingVerdict {
+  const { circuit, parameters } = question;
+  const found = slotLayout(circuit, parameters);
+  if (found.status === "refused") return { status: "refused", kind: "fit", reason: found.reason };
+  const needsRelin = squareDepth(circuit) > 0;
+  const steps = rotationSteps(circuit, found.layout);
+  const keys = evaluationKeyBytes(parameters, { relin: needsRelin, steps: steps.length });
+  const form = { needsRelin, rotationSteps: steps, evaluationKeyBytes: keys };
+  return keysRefusal(parameters, form) ?? { status: "ok", outlook: slotsOutlook(question) };
+}
+
+/** The planners refuse in whole sentences, with advice behind a semicolon. */
+function endOfSentence(message: string): string {
+  return message.replace(/^CKKS: /, "").replace(/(?:;.*)?\.$/, "");
+}
+
+type KeyForm = Pick<PackingOutlook, "needsRelin" | "rotationSteps" | "evaluationKeyBytes">;
+
+/** Key switches need a key prime as large as the data primes, and keys must fit what topic `keys` carries. */
+function keysRefusal(
   { coeffModulusBits }: CkksParameters,
-  { needsRelin, rotationSteps }: PackingOutlook,
-): string | null {
-  if (!needsRelin && rotationSteps.length === 0) return null;
+  { needsRelin, rotationSteps: steps, evaluationKeyBytes: bytes }: KeyForm,
+): PackingVerdict | null {
+  if (!needsRelin && steps.length === 0) return null;
   const key = coeffModulusBits.at(-1) ?? 0;
   const largest = Math.max(...coeffModulusBits.slice(0, -1));
-  if (key >= largest - KEY_PRIME_SLACK_BITS) return null;
-  return `its key prime of ${key} bits is too small to switch keys under primes of ${largest} bits`;
+  if (key < largest - KEY_PRIME_SLACK_BITS) {
+    const reason = `its key prime of ${key} bits is too small to switch keys under primes of ${largest} bits`;
+    return { status: "refused", kind: "fit", reason };
+  }
+  if (steps.length > MAX_ROTATION_STEPS) {
+    const reason = `${steps.length} rotation keys are more than the ${MAX_ROTATION_STEPS} that a key set holds`;
+    return { status: "refused", kind: "keys", reason };
+  }
+  if (bytes <= MAX_EVALUATION_KEY_BYTES) return null;
+  const reason = `evaluation keys of ${Math.ceil(bytes / MIB)} MiB are more than the ${MAX_EVALUATION_KEY_BYTES / MIB} that are published`;
+  return { status: "refused", kind: "keys", reason };
 }
 
-function batchOutlook({ circuit, parameters, mode }: PackingQuestion): PackingOutlook | string {
-  if (mode === "encrypted") return "encrypted models are evaluated in slots";
+function batchOutlook(
+  { circuit, parameters }: PackingQuestion,
+  mode: "shared" | "secret",
+): PackingOutlook {
   const plan = planBatch({ circuit, parameters, primes: primesOf(parameters), mode });
   const classes = plan.outputs.length;
   const degree = parameters.polyModulusDegree;
@@ -170,7 +213,7 @@ function batchOutlook({ circuit, parameters, mode }: PackingQuestion): PackingOu
     rotationSteps: [],
     evaluationKeyBytes: plan.needsRelinKeys ? evaluationKeyBytes(parameters, keys) : 0,
     memoryBytes: plan.placeLimbs * degree * RESIDUE_BYTES + plan.features * inBytes,
-    levels: plan.levels,
+    levels: plan.levels.map(({ limbs, scaleBits }) => ({ limbs, scaleBits })),
   };
 }
 

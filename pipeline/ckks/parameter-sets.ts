@@ -47,7 +47,8 @@ function set(
 export const PARAMETER_SETS: readonly ParameterSet[] = [
   set("shared-1", [4096, [46, 46, 17], 21], "one square, no key switch"),
   set("quick-1", [4096, [40, 33, 36], 20], "one square in slots, coarsely"),
-  set("secret-1", [8192, [49, 49, 49], 23], "one square, results re-randomised"),
+  set("secret-1", [8192, [46, 46, 47], 22], "one square, results re-randomised"),
+  set("secret-1-fine", [8192, [49, 49, 49], 23], "the same, a bit finer"),
   set("both-1", [8192, [49, 49, 30, 49], 23], "one square in both packings"),
   set("fine-1", [8192, [48, 46, 34, 34, 49], 22], "one square in slots, finely"),
   set("chain-8192-3", [8192, [48, 48, 48, 49], DEEP_SCALE_BITS], "three levels of 48 bits"),

@@ -5,16 +5,16 @@
  * which only one is precise enough, the other is not offered: it must not be chosen for some pack later. Pure.
  */
 import type { Circuit } from "../network/circuit.ts";
-import { type PackingOutlook, packingVerdict } from "./packing-outlook.ts";
+import {
+  type PackingOutlook,
+  type PackingQuestion,
+  type PackingVerdict,
+  packingVerdict,
+} from "./packing-outlook.ts";
 import type { CkksParameters, Packing } from "./parameters.ts";
 import { priceOf } from "./predict-cost.ts";
 import type { PredictPlan, PredictRequest, Refusal } from "./predict-plan-types.ts";
 
-/** Largest published evaluation keys: a blob of topic `keys` (`crypto/key-payload.ts`). */
-const MAX_EVALUATION_KEY_BYTES = 64 * 1024 * 1024;
-/** Most rotation steps of one key set (`key-blob.ts`). */
-const MAX_ROTATION_STEPS = 256;
-const MIB = 1024 * 1024;
 const MS_PER_SECOND = 1000;
 
 export interface Candidate {
@@ -26,10 +26,26 @@ export interface Candidate {
 export interface Carrier extends Candidate {
   readonly packings: Readonly<Record<Packing, PackingOutlook | null>>;
   readonly packing: Packing;
+  /** Of a record at the expected fill; `priceOf`. */
   readonly price: number;
+  /** A cheaper one that was not taken, because it has no slots. */
+  readonly dearerThan?: Carrier;
 }
 
 export type Reason = Pick<Refusal, "kind" | "reason">;
+
+/** Verdicts that were found, by circuit: files that differ in rate or packing ask the same questions. */
+const known = new WeakMap<Circuit, Map<string, PackingVerdict>>();
+
+function verdictOf(packing: Packing, question: PackingQuestion): PackingVerdict {
+  const { circuit, parameters, mode, precisionBits } = question;
+  const found = known.get(circuit) ?? new Map<string, PackingVerdict>();
+  known.set(circuit, found);
+  const key = `${packing} ${parameters.id} ${mode} ${precisionBits}`;
+  const verdict = found.get(key) ?? packingVerdict(packing, question);
+  found.set(key, verdict);
+  return verdict;
+}
 
 /** What a candidate is judged for; `refusals` is added to. */
 export interface Task {
@@ -43,15 +59,14 @@ export function carry(candidate: Candidate, { circuit, request, refusals }: Task
   const { packing: wanted, model, precisionBits: goal } = request.predict;
   const judge = (packing: Packing): PackingOutlook | null => {
     if (wanted !== "auto" && wanted !== packing) return null;
-    const question = { circuit, parameters: candidate.parameters, mode: model };
-    const verdict = packingVerdict(packing, { ...question, precisionBits: goal });
-    if (verdict.status === "refused") {
-      refusals.push(refusal(candidate, packing, { kind: "fit", reason: verdict.reason }));
-      return null;
-    }
-    const tooLarge = keysFault(verdict.outlook);
-    if (tooLarge === null) return verdict.outlook;
-    refusals.push(refusal(candidate, packing, { kind: "keys", reason: tooLarge }));
+    const verdict = verdictOf(packing, {
+      circuit,
+      parameters: candidate.parameters,
+      mode: model,
+      precisionBits: goal,
+    });
+    if (verdict.status === "ok") return verdict.outlook;
+    refusals.push(refusal(candidate, packing, verdict));
     return null;
   };
   let batch = judge("batch");
@@ -74,15 +89,6 @@ export function carry(candidate: Candidate, { circuit, request, refusals }: Task
   const outlook = packings[packing];
   if (outlook === null) return null;
   return { ...candidate, packings, packing, price: priceAt(outlook, rows) / rows };
-}
-
-/** Evaluation keys must fit what `keys` carries. */
-function keysFault({ evaluationKeyBytes, rotationSteps }: PackingOutlook): string | null {
-  if (rotationSteps.length > MAX_ROTATION_STEPS) {
-    return `${rotationSteps.length} rotation keys are more than the ${MAX_ROTATION_STEPS} that a key set holds`;
-  }
-  if (evaluationKeyBytes <= MAX_EVALUATION_KEY_BYTES) return null;
-  return `evaluation keys of ${Math.ceil(evaluationKeyBytes / MIB)} MiB are more than the ${MAX_EVALUATION_KEY_BYTES / MIB} that are published`;
 }
 
 /** @param packing null: the set itself */

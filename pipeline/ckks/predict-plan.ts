@@ -12,7 +12,7 @@
 import { SealstreamError } from "../errors.ts";
 import { networkFromSpec } from "../network/from-spec.ts";
 import { assumedCircuit, WEIGHT_ASSUMPTION } from "./assumed-circuit.ts";
-import { type PackingOutlook, squareDepth } from "./packing-outlook.ts";
+import { hasSlots, type PackingOutlook, squareDepth } from "./packing-outlook.ts";
 import { PARAMETER_SETS, setName } from "./parameter-sets.ts";
 import {
   type CkksParameters,
@@ -79,35 +79,35 @@ function makePlan(request: PredictRequest): PlanOutcome {
 }
 
 /**
- * Candidates that carry the network, the smallest ring first. A larger ring is not tried once one carries everything
- * that is asked for: per record it costs the same work and more transforms.
+ * Candidates that carry the network, the smallest first. Larger ones are not tried once one carries everything that is
+ * asked for: inputs carry all data primes, so that a record costs more bytes and no less time.
  */
 function carriersOf(candidates: readonly Candidate[], task: Task): Carrier[] {
   const carriers: Carrier[] = [];
   let enough: Carrier | null = null;
   for (const candidate of candidates) {
-    const degree = candidate.parameters.polyModulusDegree;
-    if (enough !== null && degree > enough.parameters.polyModulusDegree) {
-      const reason = `it was not tried: ${enough.name} has a smaller ring and is enough`;
+    if (enough !== null) {
+      const reason = `it was not tried: ${enough.name} is smaller and is enough`;
       task.refusals.push(refusal(candidate, null, { kind: "dearer", reason }));
       continue;
     }
     const carrier = carry(candidate, task);
     if (carrier === null) continue;
     carriers.push(carrier);
-    if (isEnough(carrier, task.request)) enough ??= carrier;
+    if (isEnough(carrier, task)) enough ??= carrier;
   }
   return carriers;
 }
 
 /** Whether nothing of what the file asks for is left to a larger ring. */
-function isEnough(carrier: Carrier, { predict, encrypt: { packs } }: PredictRequest): boolean {
+function isEnough(carrier: Carrier, { circuit, request: { predict, encrypt } }: Task): boolean {
   const { batch, slots } = carrier.packings;
-  const complete = predict.packing !== "auto" || (batch !== null && slots !== null);
+  const complete =
+    predict.packing !== "auto" || (batch !== null && (slots !== null || !hasSlots(circuit)));
   return (
     complete &&
     bitsOf(carrier) >= predict.precisionBits &&
-    bytesWhenFull(carrier) <= packs.maxBytesPerRecord
+    bytesWhenFull(carrier) <= encrypt.packs.maxBytesPerRecord
   );
 }
 
@@ -133,7 +133,7 @@ function choose(carriers: readonly Carrier[], task: Task): PlanOutcome {
     const key = wanted === "auto" ? "train.network" : "predict.parameters";
     return { status: "refused", key, message: noCarrier(wanted, refusals), refusals };
   }
-  for (const one of both.filter((other) => other !== chosen)) {
+  for (const one of both.filter(({ name }) => name !== chosen.name)) {
     refusals.push(refusal(one, null, { kind: "dearer", reason: notChosen(one, chosen) }));
   }
   return { status: "ok", plan: toPlan(chosen, task) };
@@ -150,7 +150,8 @@ function cheapest(carriers: readonly Carrier[], request: PredictRequest): Carrie
     ({ packings: { batch, slots } }) => batch !== null && slots !== null,
   );
   const second = least(serveBoth, ({ price }) => price);
-  return second !== null && second.price <= best.price * FALLBACK_WORTH ? second : best;
+  if (second === null || second === best || second.price > best.price * FALLBACK_WORTH) return best;
+  return { ...second, dearerThan: best };
 }
 
 /** The plan of a pipeline file. @throws limit-exceeded when no parameter set carries its network */
@@ -310,6 +311,12 @@ function reasonsOf(chosen: Carrier, request: PredictRequest): string[] {
       ? "It is the cheapest set, in time and bytes, that carries the network at the precision asked for."
       : "The file names it.",
   ];
+  const { dearerThan } = chosen;
+  if (dearerThan !== undefined) {
+    reasons.push(
+      `Full packs cost ${(chosen.price / dearerThan.price).toFixed(1)} times as much as under ${dearerThan.name}, which has no slots for packs that are not.`,
+    );
+  }
   if (packing !== "auto") reasons.push(`The file asks for ${packing}.`);
   else if (batch !== null && slots !== null) {
     const turn = turningPoint(batch, slots);

@@ -13,7 +13,7 @@ describe("keys about prediction", () => {
     expect(spec.predict).toEqual({
       packing: "auto",
       model: "secret",
-      precisionBits: 4,
+      precisionBits: 3,
       workers: "auto",
       parameters: "auto",
     });
