@@ -101,10 +101,10 @@ export const REPLICATED: readonly { readonly job: ReplicatedJob; readonly ours: 
 
 /** What our packs run under. */
 export const OURS = {
-  shared: { degree: 4096, bits: [46, 46, 17], inputBits: 24, mode: "shared" },
-  secret: { degree: 8192, bits: [46, 46, 47], inputBits: 24, mode: "secret" },
+  shared: { degree: 4096, bits: [46, 46, 17], inputBits: 22, mode: "shared" },
+  secret: { degree: 8192, bits: [46, 46, 47], inputBits: 22, mode: "secret" },
   /** Deeper, or wider: MNIST. */
-  precise: { degree: 8192, bits: [49, 49, 49, 49], inputBits: 30, mode: "shared" },
+  precise: { degree: 8192, bits: [49, 49, 49], inputBits: 24, mode: "shared" },
 } as const satisfies Record<string, OurShape>;
 
 /** Rotations of one record 64-32-10 in the replicated packing at N = 8192, two records a ciphertext. */

@@ -17,8 +17,9 @@ import {
 import { type Agreement, type Contest, type Remote, type Runner, runContest } from "./contest.ts";
 import type { Model } from "./models.ts";
 import { nodeSealKeys } from "./node-seal-peer.ts";
-import { type OurRunner, openOurBatch, openOurSlots } from "./ours.ts";
+import { type OurRunner, openOurBatch } from "./ours.ts";
 import { ourKeys } from "./ours-keys.ts";
+import { openOurSlots } from "./ours-slots.ts";
 import {
   NODE_SEAL,
   openNodeSeal,
