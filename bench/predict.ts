@@ -9,6 +9,7 @@
 import type { BenchOptions, BenchOutcome, BenchRow } from "./lib/report.ts";
 import { breastCancerModel, digitsModel, MNIST_VERSION, mnistModels } from "./predict/models.ts";
 import {
+  encryptedModel,
   keyOperations,
   latencies,
   otherNetworks,
@@ -43,6 +44,7 @@ export async function bench({ quick }: BenchOptions): Promise<BenchOutcome> {
       ...(await sharedPacks(session, digits)),
       ...(await secretPacks(session, digits)),
       ...(await latencies(session, digits)),
+      ...(await encryptedModel(session, digits)),
       ...(await keyOperations(session)),
       ...(await otherNetworks(session, breastCancerModel(), [])),
     ];

@@ -31,6 +31,15 @@ export interface OurShape {
   readonly mode: "shared" | "secret";
 }
 
+/** What a few records in one ciphertext run under; the plan chooses the scale. */
+export interface SlotShape {
+  readonly degree: number;
+  readonly bits: readonly number[];
+  readonly mode: "shared" | "secret" | "encrypted";
+  /** Asked of the plan; its own default unless said. */
+  readonly precisionBits?: number;
+}
+
 const RING_BYTES = 1024 * 1024 * 1024;
 
 export function totalBytes(blobs: readonly Uint8Array[]): number {

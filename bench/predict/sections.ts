@@ -8,10 +8,11 @@ import { type BenchRow, rowOf } from "../lib/report.ts";
 import {
   BATCH_SMALL,
   BATCH_STANDARD,
+  ENCRYPTED_MODEL,
   KEY_CASES,
   keyResult,
+  LATENCIES,
   OURS,
-  REPLICATED,
   TENSOR,
 } from "./cases.ts";
 import { type Agreement, type Contest, type Remote, type Runner, runContest } from "./contest.ts";
@@ -41,21 +42,21 @@ export interface Session {
 
 type Peers = Record<string, Runner | Remote>;
 
-/** Largest error of a logit that still is the network; what is measured is reported. */
+/** Largest error of a logit that still is the network, unless a case says more; what is measured is reported. */
 const MOST_ERROR = 0.5;
 /** Of a value in [0, 1] that was rotated or squared at scale 2^30. */
 const MOST_KEY_ERROR = 0.02;
 
 function networkContest(
   session: Session,
-  about: Pick<Contest, "case" | "measure"> & { readonly model: Model },
+  about: Pick<Contest, "case" | "measure"> & { readonly model: Model; readonly mostError?: number },
   ours: Runner | null,
   peers: Peers,
 ) {
   const { rounds, turnMs, tell } = session;
   const { model, ...rest } = about;
-  const options = { rounds, turnMs, tell, mostError: MOST_ERROR, plain: model.logits };
-  return runContest({ ...rest, ...options, ours, peers });
+  const options = { rounds, turnMs, tell, plain: model.logits };
+  return runContest({ mostError: MOST_ERROR, ...rest, ...options, ours, peers });
 }
 
 /** Rows about exactness, of a model's held-out rows. */
@@ -157,16 +158,26 @@ export async function secretPacks(session: Session, model: Model): Promise<Bench
 export async function latencies(session: Session, model: Model): Promise<BenchRow[]> {
   const { tenseal } = session;
   const found: BenchRow[] = [];
-  for (const { job, ours: shape } of REPLICATED) {
-    const name = `${model.name}, one ciphertext, N=${job.degree} [${job.bits.join(",")}]`;
+  for (const { name: under, job, ours: shape, mostError } of LATENCIES) {
+    const name = `${model.name}, one ciphertext, ${under}`;
     const ours = await openOurSlots(model, shape);
     const peers: Peers = { [NODE_SEAL]: await openNodeSeal(job, model) };
     if (tenseal !== null) peers[SEALAPI] = await openRemote(tenseal, "one", job, model);
-    const about = { case: name, measure: "ms", model } as const;
+    const about = { case: name, measure: "ms", model, mostError } as const;
     const { rows, agreements } = await networkContest(session, about, ours, peers);
     found.push(...rows, ...accuracyRows(name, agreements, Object.keys(peers)));
   }
   return found;
+}
+
+/** What it costs that the prediction zone sees no weights either: ours beside ours. */
+export async function encryptedModel(session: Session, model: Model): Promise<BenchRow[]> {
+  const name = `${model.name}, one ciphertext, encrypted weights`;
+  const peers: Peers = { "ours, plain weights": await openOurSlots(model, ENCRYPTED_MODEL.plain) };
+  const ours = await openOurSlots(model, ENCRYPTED_MODEL.encrypted);
+  const about = { case: name, measure: "ms", model } as const;
+  const { rows, agreements } = await networkContest(session, about, ours, peers);
+  return [...rows, ...accuracyRows(name, agreements, Object.keys(peers))];
 }
 
 /** Operations with keys on ciphertexts in memory. */
