@@ -134,9 +134,23 @@ export const ENCRYPTED_MODEL = {
 export const OURS = {
   shared: { degree: 4096, bits: [46, 46, 17], inputBits: 22, mode: "shared" },
   secret: { degree: 8192, bits: [46, 46, 47], inputBits: 22, mode: "secret" },
-  /** Deeper, or wider: MNIST. */
-  precise: { degree: 8192, bits: [49, 49, 49], inputBits: 24, mode: "shared" },
 } as const satisfies Record<string, OurShape>;
+
+/** Networks without a peer in the same run. */
+export const OTHERS = {
+  breastCancer: {
+    packs: OURS.shared,
+    one: { degree: 8192, bits: [49, 40, 30, 49], mode: "shared" },
+  },
+  mlp: {
+    packs: { degree: 8192, bits: [49, 49, 49], inputBits: 24, mode: "shared" },
+    one: { degree: 8192, bits: [49, 40, 30, 49], mode: "shared" },
+  },
+  cnn: {
+    packs: { degree: 8192, bits: [49, 49, 49, 49], inputBits: 22, mode: "shared" },
+    one: { degree: 16384, bits: [49, 45, 45, 45, 45, 45, 49], mode: "shared" },
+  },
+} as const satisfies Record<string, { packs: OurShape; one: SlotShape }>;
 
 /** Rotations of one record 64-32-10 in the replicated packing at N = 8192, two records a ciphertext. */
 const ROTATION_STEPS = [2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048];

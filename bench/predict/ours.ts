@@ -76,12 +76,14 @@ export async function openOurBatch(model: Model, shape: OurShape): Promise<OurRu
     );
     return wireFromSeal(ckks, ring, lab.encrypt(column, wireShape.scale), wireShape);
   });
+  let ended: (phase: string) => void = () => undefined;
   const evaluator = createBatchEvaluator({
     ...{ ring, parameters, plan },
     relinKeys: plan.needsRelinKeys
       ? ring.loadRelinKeys(saveUncompressed(ckks, lab.relinKeys))
       : null,
     encryptZero: lab.encryptZero,
+    phase: (name) => ended(name),
   });
   const evaluate = (): readonly Uint8Array[] => {
     const outcome = evaluator.evaluate(wires);
@@ -96,8 +98,9 @@ export async function openOurBatch(model: Model, shape: OurShape): Promise<OurRu
     precisionBits: plan.precisionBits,
     run(phases) {
       phases.start();
+      ended = (phase) => phases.done(phase);
       results = evaluate();
-      phases.done("all");
+      ended = () => undefined;
     },
     logits() {
       const columns = results.map((wire) => openWire(lab, ring, wire, plan.outputLimbs));

@@ -18,7 +18,7 @@ import {
 import { type Agreement, type Contest, type Remote, type Runner, runContest } from "./contest.ts";
 import type { Model } from "./models.ts";
 import { nodeSealKeys } from "./node-seal-peer.ts";
-import { type OurRunner, openOurBatch } from "./ours.ts";
+import { type OurRunner, type OurShape, openOurBatch, type SlotShape } from "./ours.ts";
 import { ourKeys } from "./ours-keys.ts";
 import { openOurSlots } from "./ours-slots.ts";
 import {
@@ -37,6 +37,8 @@ export interface Session {
   readonly tenseal: Tenseal | null;
   readonly rounds: number;
   readonly turnMs: number;
+  /** Leaves out the peers that say least for the time they take. */
+  readonly quick: boolean;
   readonly tell: (message: string) => void;
 }
 
@@ -88,8 +90,7 @@ function accuracyRows(
 }
 
 /** Bytes of a record in a full pack. */
-function byteRows(name: string, ours: OurRunner | null, peers: Record<string, TensealRemote>) {
-  if (ours === null) return [];
+function byteRows(name: string, ours: OurRunner, peers: Record<string, TensealRemote>) {
   const row = (what: string, mine: number, theirs: (peer: TensealRemote) => number) =>
     rowOf(
       { case: `${name}: ${what}`, unit: "bytes/record", rounds: 1, better: "less" },
@@ -112,8 +113,9 @@ export async function sharedPacks(session: Session, model: Model): Promise<Bench
   const remote: Record<string, TensealRemote> = {};
   const peers: Peers = {
     [`${NODE_SEAL}, same parameters`]: await openNodeSeal(BATCH_SMALL, model),
-    [`${NODE_SEAL}, standard parameters`]: await openNodeSeal(BATCH_STANDARD, model),
   };
+  if (!session.quick)
+    peers[`${NODE_SEAL}, standard parameters`] = await openNodeSeal(BATCH_STANDARD, model);
   if (tenseal !== null) {
     const open = (id: string, job: typeof BATCH_SMALL | typeof TENSOR) =>
       openRemote(tenseal, id, job, model);
@@ -137,9 +139,9 @@ export async function secretPacks(session: Session, model: Model): Promise<Bench
   const name = `${model.name}, full packs, secret model`;
   const ours = await openOurBatch(model, OURS.secret);
   const remote: Record<string, TensealRemote> = {};
-  const peers: Peers = {
-    [`${NODE_SEAL}, standard parameters`]: await openNodeSeal(BATCH_STANDARD, model),
-  };
+  const peers: Peers = {};
+  if (!session.quick)
+    peers[`${NODE_SEAL}, standard parameters`] = await openNodeSeal(BATCH_STANDARD, model);
   if (tenseal !== null) {
     const label = `${SEALAPI}, standard parameters`;
     remote[label] = await openRemote(tenseal, "standard", BATCH_STANDARD, model);
@@ -200,15 +202,39 @@ export async function keyOperations(session: Session): Promise<BenchRow[]> {
 }
 
 /** Networks without a peer in the same run, with marks from the literature told beside them. */
-export async function otherNetworks(
+export async function otherNetwork(
   session: Session,
   model: Model,
-  marks: readonly string[],
+  shapes: { readonly packs: OurShape; readonly one: SlotShape },
+  marks: readonly string[] = [],
 ): Promise<BenchRow[]> {
-  const name = `${model.name}, full packs`;
-  const ours = await openOurBatch(model, OURS.precise);
-  const about = { case: name, measure: "records/s", model } as const;
-  const { rows, agreements } = await networkContest(session, about, ours, {});
+  const packs = {
+    name: `${model.name}, full packs`,
+    ours: await openOurBatch(model, shapes.packs),
+  };
+  const many = await networkContest(
+    session,
+    { case: packs.name, measure: "records/s", model },
+    packs.ours,
+    {},
+  );
+  const one = {
+    name: `${model.name}, one ciphertext`,
+    ours: await openOurSlots(model, shapes.one),
+  };
+  const single = await networkContest(
+    session,
+    { case: one.name, measure: "ms", model },
+    one.ours,
+    {},
+  );
+  session.tell(`  ${one.ours.units} records in it`);
   for (const mark of marks) session.tell(`  mark, not measured here: ${mark}`);
-  return [...rows, ...byteRows(name, ours, {}), ...accuracyRows(name, agreements, [])];
+  return [
+    ...many.rows,
+    ...byteRows(packs.name, packs.ours, {}),
+    ...accuracyRows(packs.name, many.agreements, []),
+    ...single.rows,
+    ...accuracyRows(one.name, single.agreements, []),
+  ];
 }
