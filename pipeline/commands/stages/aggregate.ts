@@ -1,7 +1,11 @@
 /** Wires `aggregate`: what it restores from is read anew from the topics after its lane was fenced. */
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
+import { parseParameters } from "../../ckks/parameters.ts";
+import { encryptModelFile } from "../../ckks/slots/encrypted-model-file.ts";
 import { readModels } from "../../client/models.ts";
+import { isSealstreamError } from "../../errors.ts";
+import type { ModelEncryption } from "../../stages/aggregate/options.ts";
 import { createAggregateStage } from "../../stages/aggregate/stage.ts";
 import { openDirectory, type StageWorld, type WireStage } from "./world.ts";
 
@@ -21,6 +25,43 @@ async function restore({ spec, client, keys }: StageWorld) {
   return { entries: reader.entries(), newest };
 }
 
+/** Encrypts models under the consumer's published key, where the prediction zone must not see them. */
+function modelEncryption({ spec, directory, logger, counter }: StageWorld): ModelEncryption {
+  const published = () => {
+    const blob = directory.blob("ckks-public");
+    const parameters = blob === null ? null : parseParameters(blob.parameters);
+    return blob === null || parameters === null ? null : { blob, parameters };
+  };
+  return {
+    ready: () => published() !== null,
+    async encrypt(network, weights) {
+      const consumer = published();
+      if (consumer === null) return null;
+      const { blob, parameters } = consumer;
+      const { precisionBits } = spec.predict;
+      try {
+        const publicKey = blob.bytes;
+        const file = await encryptModelFile({
+          network,
+          weights,
+          parameters,
+          publicKey,
+          precisionBits,
+        });
+        return { file, parameters: parameters.id, consumerKeyId: blob.id };
+      } catch (error) {
+        if (!isSealstreamError(error, "limit-exceeded")) throw error;
+        counter.note("model not encrypted", error.message);
+        logger.warn(
+          { reason: error.message },
+          "a model is too large to be encrypted: predictions go on with the one before",
+        );
+        return null;
+      }
+    },
+  };
+}
+
 export const wire: WireStage = async (world) => {
   const { spec, directory, keys, counter } = world;
   return createAggregateStage({
@@ -31,6 +72,7 @@ export const wire: WireStage = async (world) => {
     kms: world.kms,
     restore: () => restore(world),
     random: randomBytes,
+    ...(spec.predict.model === "encrypted" ? { modelEncryption: modelEncryption(world) } : {}),
     onUpdate: ({ modelVersion, epsilon }) => {
       counter.note("model", modelVersion);
       counter.note("epsilon", epsilon.toFixed(3));
