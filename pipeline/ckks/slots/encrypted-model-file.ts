@@ -58,12 +58,15 @@ export async function encryptModelFile(options: {
   readonly parameters: CkksParameters;
   readonly publicKey: Uint8Array;
   readonly precisionBits: number;
+  /** log2 of the scale at which the owner encrypts. */
+  readonly inputScaleBits: number;
 }): Promise<Uint8Array> {
-  const { network, weights, parameters, publicKey, precisionBits } = options;
+  const { network, weights, parameters, publicKey, precisionBits, inputScaleBits } = options;
   const circuit = lowerNetwork(network, weights);
   const plan = planSlots(circuit, parameters, primesOf(parameters), {
     mode: "encrypted",
     precisionBits,
+    inputScaleBits,
   });
   return encodeEncryptedModel({
     recipe: slotRecipe(plan),
