@@ -238,7 +238,7 @@ describe("deeper networks", () => {
     const { code, told, printed, file, lineOf } = await run(edited(deep(9), roomy), {}, command);
     expect({ code, printed }).toEqual({ code: 2, printed: "" });
     expect(told).toMatch(
-      /train\.network: no parameter set carries this network; chain-32768-17: .*; use fewer or smaller layers, or activations of a lower degree/,
+      /train\.network: no parameter set carries this network; chain-32768-15: .*; use fewer or smaller layers, or activations of a lower degree/,
     );
     expect(told).toContain(`${file}:${lineOf("- { dense: 32")}:`);
     if (command === plan) expect(told.match(/^not taken {3}/gm)?.length).toBeGreaterThan(2);
