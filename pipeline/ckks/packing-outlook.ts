@@ -198,11 +198,9 @@ function keysRefusal(
   return { status: "refused", kind: "keys", reason };
 }
 
-function batchOutlook(
-  { circuit, parameters }: PackingQuestion,
-  mode: "shared" | "secret",
-): PackingOutlook {
-  const plan = planBatch({ circuit, parameters, primes: primesOf(parameters), mode });
+function batchOutlook(question: PackingQuestion, mode: "shared" | "secret"): PackingOutlook {
+  const { parameters } = question;
+  const plan = planBatch({ ...question, primes: primesOf(parameters), mode });
   const classes = plan.outputs.length;
   const degree = parameters.polyModulusDegree;
   const inBytes = wireCiphertextBytes(parameters, CIPHERTEXT_POLYS, dataLimbs(parameters));
