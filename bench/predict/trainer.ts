@@ -38,8 +38,9 @@ export interface Schedule {
   readonly batch: number;
   /** At the beginning; it falls to zero along half a cosine. */
   readonly learningRate: number;
-  /** Pull of every parameter towards zero: small logits leave room below the modulus. */
+  /** Pulls of every parameter towards zero, in proportion and constant: small weights leave room below the modulus. */
   readonly decay: number;
+  readonly shrink: number;
 }
 
 const MOMENTUM = 0.9;
@@ -266,7 +267,7 @@ function shuffle(order: Uint32Array, random: () => number): void {
 export function train(
   layers: readonly SharedLayer[],
   examples: readonly Example[],
-  { epochs, batch, learningRate, decay }: Schedule,
+  { epochs, batch, learningRate, decay, shrink }: Schedule,
 ): void {
   const random = seeded(7);
   for (const [index, layer] of layers.entries()) initialize(layer, index === 0, random);
@@ -307,7 +308,8 @@ export function train(
       const speed = speeds[index]!;
       const gradient = gradients[index]!;
       for (let at = 0; at < theta.length; at += 1) {
-        speed[at] = MOMENTUM * speed[at]! + scale * gradient[at]! + decay * theta[at]!;
+        const pull = decay * theta[at]! + shrink * Math.sign(theta[at]!);
+        speed[at] = MOMENTUM * speed[at]! + scale * gradient[at]! + pull;
         theta[at]! -= rate * speed[at]!;
       }
       gradient.fill(0);

@@ -9,17 +9,17 @@
  */
 import { SealstreamError } from "../../errors.ts";
 import type { Circuit } from "../../network/circuit.ts";
-import type { CkksParameters } from "../parameters.ts";
+import { CIPHERTEXT_POLYS, type CkksParameters } from "../parameters.ts";
 import { type SlotCost, slotCost } from "./cost.ts";
 import { type SlotLayout, type SlotPacking, slotLayout } from "./layout.ts";
 import { slotStatistics, slotVariances } from "./noise.ts";
 import { programTurns, type SlotProgram, slotProgram } from "./program.ts";
+import type { StepScales } from "./scale-chain.ts";
 import {
   bestScales,
   ERROR_DEVIATIONS,
   type ScaleProblem,
   type SlotScales,
-  type StepScales,
   structures,
 } from "./scales.ts";
 
@@ -40,7 +40,7 @@ export interface SlotPlan {
   readonly parameters: CkksParameters;
   readonly layout: SlotLayout;
   readonly program: SlotProgram;
-  readonly scales: SlotScales;
+  readonly scales: Omit<SlotScales, "variance">;
   readonly inputScaleBits: number;
   /** Limbs of a fresh ciphertext: all data primes; `scales.structure.limbs` of them are used. */
   readonly inputLimbs: number;
@@ -74,16 +74,27 @@ export function planSlots(
   const inputScaleBits =
     options.inputScaleBits ?? slotInputScaleBits(circuit, parameters, primes, options);
   const program = slotProgram(circuit, layout);
-  const { mode, precisionBits = GOAL_BITS } = options;
+  const { mode, precisionBits: goal = GOAL_BITS } = options;
   const problem = problemOf({ program, primes, parameters, mode, inputScaleBits });
-  const scales = chooseScales(problem, precisionBits);
+  const scales = chooseScales(problem, goal);
   if (scales === null) {
     throw new SealstreamError(
       "limit-exceeded",
       `The slots packing cannot hold this model under ${parameters.id}: its values do not fit the primes; take more or larger primes, or predict.packing: batch.`,
     );
   }
-  return describe({ mode, parameters, primes, layout, program, scales });
+  const last = scales.steps.at(-1);
+  const outputLimbs = last === undefined ? 1 : keptLimbs(last, problem.statistics.logit, primes);
+  return describePlan({
+    mode,
+    parameters,
+    primes,
+    layout,
+    program,
+    scales,
+    outputLimbs,
+    precisionBits: predictedBits(scales),
+  });
 }
 
 /**
@@ -107,7 +118,7 @@ export function slotInputScaleBits(
       `The slots packing cannot hold a network of this shape under ${parameters.id}; take more or larger primes, or predict.packing: batch.`,
     );
   }
-  return Math.log2(scales.inputScale);
+  return scales.bits.input;
 }
 
 function layoutOrRefuse(
@@ -192,30 +203,34 @@ interface PlanParts {
   readonly primes: readonly bigint[];
   readonly layout: SlotLayout;
   readonly program: SlotProgram;
-  readonly scales: SlotScales;
+  readonly scales: Omit<SlotScales, "variance">;
+  readonly outputLimbs: number;
+  readonly precisionBits: number;
 }
 
-function describe({ mode, parameters, primes, layout, program, scales }: PlanParts): SlotPlan {
-  const last = scales.steps.at(-1);
+/** A plan from what was chosen. */
+export function describePlan(parts: PlanParts): SlotPlan {
+  const { mode, parameters, primes, layout, program, scales, outputLimbs, precisionBits } = parts;
+  const { steps, structure, bits } = scales;
   return {
     mode,
     parameters,
     layout,
     program,
     scales,
-    inputScaleBits: Math.log2(scales.inputScale),
+    outputLimbs,
+    precisionBits,
+    inputScaleBits: bits.input,
     inputLimbs: primes.length - 1,
-    outputPolys: 2,
-    outputLimbs: last === undefined ? 1 : keptLimbs(last, slotStatistics(program).logit, primes),
-    outputScaleBits: Math.log2(last?.outScale ?? 1),
+    outputPolys: CIPHERTEXT_POLYS,
+    outputScaleBits: bits.sums.at(-1) ?? 0,
     recordsPerCiphertext: layout.recordsPerPack,
     rotationSteps: programTurns(program).map((turn) => turn * layout.recordsPerPack),
-    levels: scales.steps.flatMap(({ limbs, plainScales, sumLimbs, sumScale }) => [
-      { limbs, scaleBits: Math.log2(plainScales[0] ?? 1) },
+    levels: steps.flatMap(({ limbs, productScale, sumLimbs, sumScale }) => [
+      { limbs, scaleBits: Math.log2(productScale) },
       { limbs: sumLimbs, scaleBits: Math.log2(sumScale) },
     ]),
-    precisionBits: predictedBits(scales),
-    cost: slotCost(program, scales.structure, mode === "encrypted"),
+    cost: slotCost(program, structure, mode === "encrypted"),
   };
 }
 

@@ -21,7 +21,7 @@ import { powerOfTwo, type SlotLayout } from "./layout.ts";
 /** A product: the source turned by `baby` places, times `values`. */
 export interface SlotTerm {
   readonly baby: number;
-  /** [places], not all zero. */
+  /** [places] */
   readonly values: Float64Array;
 }
 
@@ -204,7 +204,11 @@ function diagonalSteps(
     });
     const matrices = [...bySource]
       .map(([source, entries]) =>
-        diagonalMatrix(source, entries, powerOfTwo(widths[source] ?? 1), period, layout.places),
+        diagonalMatrix(source, entries, {
+          inputPeriod: powerOfTwo(widths[source] ?? 1),
+          outputPeriod: period,
+          places: layout.places,
+        }),
       )
       .filter(({ groups }) => groups.length > 0);
     starts.push((starts.at(-1) ?? 0) + (widths.at(-1) ?? 0));
@@ -217,22 +221,29 @@ function diagonalSteps(
   });
 }
 
+interface Periods {
+  readonly inputPeriod: number;
+  readonly outputPeriod: number;
+  readonly places: number;
+}
+
+/** A term for every diagonal that has an entry, whatever its value: the shape of a program is that of its circuit. */
 function diagonalMatrix(
   source: number,
   entries: readonly [number, number, number][],
-  inputPeriod: number,
-  outputPeriod: number,
-  places: number,
+  { inputPeriod, outputPeriod, places }: Periods,
 ): SlotMatrix {
   const count = Math.min(inputPeriod, outputPeriod);
   const babies = 2 ** Math.ceil(Math.log2(count) / 2);
   const diagonals = Array.from({ length: count }, () => new Float64Array(places));
+  const present = new Set<number>();
   for (const [row, column, value] of entries) {
     // Places i = row (mod outputPeriod) with i + k = column (mod inputPeriod), 0 <= k < count.
     for (let place = row; place < places; place += outputPeriod) {
       const k = (((column - place) % inputPeriod) + inputPeriod) % inputPeriod;
       const diagonal = diagonals[k];
       if (diagonal === undefined) continue;
+      present.add(k);
       const giant = k - (k % babies);
       const turned = (place + giant) % places;
       diagonal[turned] = (diagonal[turned] ?? 0) + value;
@@ -243,7 +254,7 @@ function diagonalMatrix(
     const terms = diagonals
       .slice(giant, giant + babies)
       .map((values, baby) => ({ baby, values }))
-      .filter(({ values }) => values.some((value) => value !== 0));
+      .filter(({ baby }) => present.has(giant + baby));
     if (terms.length > 0) groups.push({ giant, terms });
   }
   const folds = foldStages(inputPeriod / count, outputPeriod, FOLD_RADIX);
@@ -346,12 +357,17 @@ export function runProgram(
  * @returns steps in slots, 1..slots - 1, rising
  */
 export function rotationSteps(circuit: Circuit, layout: SlotLayout): number[] {
+  const program = shapeProgram(circuit, layout);
+  return programTurns(program).map((turn) => turn * layout.recordsPerPack);
+}
+
+/** The program of any model of this shape, all weights 1: what a zone without the weights knows. */
+export function shapeProgram(circuit: Circuit, layout: SlotLayout): SlotProgram {
   const steps = circuit.steps.map((step) => ({
     ...step,
     values: new Float64Array(step.values.length).fill(1),
     bias: new Float64Array(step.outputs),
     activation: step.activation === null ? null : [0, 0, 1],
   }));
-  const program = slotProgram({ features: circuit.features, steps }, layout);
-  return programTurns(program).map((turn) => turn * layout.recordsPerPack);
+  return slotProgram({ features: circuit.features, steps }, layout);
 }

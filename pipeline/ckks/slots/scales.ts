@@ -7,9 +7,10 @@
  * precise. Nothing that could wrap around is feasible: bounds hold for every input in [-1, 1], in every slot.
  * Must not see values of weights, only bounds and gains (`noise.ts`).
  */
-import { type SlotStructure, type StepLimbs, type StepStructure, structureLimbs } from "./cost.ts";
+import type { SlotStructure, StepStructure } from "./cost.ts";
 import type { SlotStatistics, SlotVariances } from "./noise.ts";
 import type { SlotProgram } from "./program.ts";
+import { deriveScales, type ScaleBits, type StepScales } from "./scale-chain.ts";
 
 /** Bits kept free between the largest value and half the modulus, for noise. */
 const MARGIN_BITS = 1;
@@ -20,25 +21,18 @@ export const ERROR_DEVIATIONS = 5;
 /** Scales of results that the consumer accepts (`blob.ts` and the wire format). */
 const OUTPUT_BITS = { least: 14, most: 56 } as const;
 const LEAST_SUM_BITS = 8;
+/** A mask of fewer bits would let through too much of what it multiplies. */
+const LEAST_MASK_BITS = 10;
+/** A matrix below has no digit left; one that is encrypted drowns in its own noise. */
+const LEAST_PLAIN_SCALE = 2;
+const LEAST_CIPHER_SCALE = 2 ** 10;
 const MOST_SUM_BITS = 90;
 /** Rounds of a walk; seen: below 20. */
 const MAX_ROUNDS = 200;
 
-/** Scales and limbs of one step. */
-export interface StepScales extends StepLimbs {
-  /** Scale at which each matrix is written; product scale = source's x plain's. */
-  readonly plainScales: readonly number[];
-  /** Scale of the mask that multiplies the sum before its rescale; null: none. */
-  readonly maskScale: number | null;
-  /** Of the sum, when the bias is added. */
-  readonly sumScale: number;
-  /** Of the result. */
-  readonly outScale: number;
-}
-
 export interface SlotScales {
   readonly structure: SlotStructure;
-  readonly inputScale: number;
+  readonly bits: ScaleBits;
   readonly steps: readonly StepScales[];
   /** Predicted variance of the worst logit. */
   readonly variance: number;
@@ -203,17 +197,18 @@ function needsMask({ secret, program }: ScaleProblem): boolean {
   return secret && program.masked;
 }
 
-interface Held {
-  readonly limbs: number;
-  readonly scale: number;
-}
-
-/** Running total of a walk through the steps. */
+/** Running total of a check: constraints and variance. */
 interface Walk {
   readonly problem: ScaleProblem;
+  /** log2 of the product of the first primes, by their number. */
   readonly modulusBits: readonly number[];
-  readonly held: Held[];
-  variance: number;
+  /** Scale of each vector: the features, then each step's result. */
+  readonly held: readonly number[];
+}
+
+function namedBits({ program }: ScaleProblem, at: Bits, masked: boolean): ScaleBits {
+  const sums = at.slice(1, program.steps.length + 1);
+  return { input: at[0] ?? 0, sums, mask: masked ? (at.at(-1) ?? 0) : null };
 }
 
 /** Scales of a point with their variance, or null when something does not fit. */
@@ -222,136 +217,89 @@ function evaluateScales(
   structure: SlotStructure,
   at: Bits,
 ): SlotScales | null {
-  const { primes, statistics, variances } = problem;
-  const inputScale = 2 ** (at[0] ?? 0);
+  const { program, primes, statistics, variances } = problem;
+  const named = namedBits(problem, at, needsMask(problem));
+  if (!bitsInRange(named)) return null;
+  const steps = deriveScales(program, primes, structure, named);
+  if (steps === null) return null;
   let total = 0;
   const modulusBits = [0, ...primes.map((prime) => (total += Math.log2(Number(prime))))];
-  const walk: Walk = {
-    problem,
-    modulusBits,
-    held: [{ limbs: structure.limbs, scale: inputScale }],
-    variance: (statistics.features * (variances.encrypt + variances.encode)) / square(inputScale),
-  };
-  if (!fitsIn(walk, structure.limbs, at[0] ?? 0, 1)) return null;
-  const steps: StepScales[] = [];
-  const limbs = structureLimbs(problem.program, structure);
-  for (const [index, choice] of structure.steps.entries()) {
-    const isLast = index === structure.steps.length - 1;
-    const maskBits = isLast && needsMask(problem) ? (at.at(-1) ?? 0) : null;
-    const step = evaluateStep(walk, {
-      index,
-      choice,
-      sumBits: at[index + 1] ?? 0,
-      maskBits,
-      stepLimbs: limbs[index] ?? NO_LIMBS,
-    });
-    if (step === null) return null;
-    steps.push(step);
+  const inputScale = 2 ** named.input;
+  const held = [inputScale, ...steps.map(({ outScale }) => outScale)];
+  const walk: Walk = { problem, modulusBits, held };
+  if (!fitsIn(walk, structure.limbs, inputScale, 1)) return null;
+  let variance =
+    (statistics.features * (variances.encrypt + variances.encode)) / square(inputScale);
+  for (const [index, step] of steps.entries()) {
+    if (!stepFits(walk, index, step)) return null;
+    variance += stepVariance(walk, index, step);
   }
-  if (problem.secret) walk.variance += variances.encrypt / square(walk.held.at(-1)?.scale ?? 1);
-  return { structure, inputScale, steps, variance: walk.variance };
+  if (problem.secret) variance += variances.encrypt / square(held.at(-1) ?? 1);
+  return { structure, bits: named, steps, variance };
 }
 
-/** Whether values up to `bound` at scale 2^scaleBits stay below half the modulus of `limbs` primes. */
-function fitsIn({ modulusBits }: Walk, limbs: number, scaleBits: number, bound: number): boolean {
-  return scaleBits + Math.max(0, bits(bound)) + 1 + MARGIN_BITS <= (modulusBits[limbs] ?? 0);
-}
-
-const NO_LIMBS: StepLimbs = { limbs: 0, foldLimbs: 0, sumLimbs: 0, outLimbs: 0 };
-
-interface StepRequest {
-  readonly stepLimbs: StepLimbs;
-  readonly index: number;
-  readonly choice: StepStructure;
-  readonly sumBits: number;
-  readonly maskBits: number | null;
-}
-
-function evaluateStep(walk: Walk, request: StepRequest): StepScales | null {
-  const { problem, held } = walk;
-  const { index, choice, sumBits, maskBits } = request;
-  const { program, statistics, primes } = problem;
-  const step = program.steps[index];
-  const bound = statistics.bounds[index];
-  if (step === undefined || bound === undefined) return null;
-  if (sumBits < LEAST_SUM_BITS || sumBits > MOST_SUM_BITS || (maskBits !== null && maskBits < 10))
-    return null;
-  const { limbs, foldLimbs, sumLimbs, outLimbs } = request.stepLimbs;
-  if (outLimbs < 1) return null;
-  const primeBits = (count: number): number => Math.log2(Number(primes[count - 1] ?? 1n));
-  // From the sum backwards: before the late rescale, before the mask, before the early rescale.
-  const foldedBits = sumBits + (choice.late ? primeBits(foldLimbs) : 0);
-  const foldBits = foldedBits - (maskBits ?? 0);
-  const productBits = foldBits + (choice.early ? primeBits(limbs) : 0);
-  const plainScales = step.matrices.map(
-    ({ source }) => 2 ** (productBits - Math.log2(held[source]?.scale ?? 1)),
+function bitsInRange({ sums, mask }: ScaleBits): boolean {
+  const out = sums.at(-1) ?? 0;
+  return (
+    sums.every((sum) => sum >= LEAST_SUM_BITS && sum <= MOST_SUM_BITS) &&
+    out >= OUTPUT_BITS.least &&
+    out <= OUTPUT_BITS.most &&
+    (mask === null || mask >= LEAST_MASK_BITS)
   );
+}
+
+/** Whether values up to `bound` at a scale stay below half the modulus of `limbs` primes. */
+function fitsIn({ modulusBits }: Walk, limbs: number, scale: number, bound: number): boolean {
+  return bits(scale) + Math.max(0, bits(bound)) + 1 + MARGIN_BITS <= (modulusBits[limbs] ?? 0);
+}
+
+function stepFits(walk: Walk, index: number, scales: StepScales): boolean {
+  const { statistics, program, encrypted } = walk.problem;
+  const bound = statistics.bounds[index];
+  if (bound === undefined) return false;
   const largest = statistics.largest[index] ?? [];
-  const plainFits = plainScales.every((scale, matrix) => {
-    const least = problem.encrypted ? 2 ** 10 : 2;
-    return scale >= least && bits(scale) + bits(largest[matrix] ?? 0) <= MOST_PLAIN_BITS;
-  });
-  const outBits = step.square ? 2 * sumBits : sumBits;
-  const fits =
-    plainFits &&
-    fitsIn(walk, limbs, productBits, bound.product) &&
-    fitsIn(walk, foldLimbs, foldedBits, bound.sum) &&
-    fitsIn(walk, sumLimbs, outBits, step.square ? square(bound.sum) : bound.sum);
-  if (!fits) return null;
-  const isLast = index === program.steps.length - 1;
-  if (isLast && (sumBits < OUTPUT_BITS.least || sumBits > OUTPUT_BITS.most)) return null;
-  const scales: StepScales = {
-    ...request.stepLimbs,
-    plainScales,
-    maskScale: maskBits === null ? null : 2 ** maskBits,
-    sumScale: 2 ** sumBits,
-    outScale: 2 ** (outBits - (choice.square ? primeBits(sumLimbs) : 0)),
-  };
-  walk.variance += stepVariance(walk, request, scales, { productBits, foldBits });
-  held.push({ limbs: outLimbs, scale: scales.outScale });
-  return scales;
+  const isSquare = program.steps[index]?.square === true;
+  return (
+    scales.plainScales.every(
+      (scale, matrix) =>
+        scale >= (encrypted ? LEAST_CIPHER_SCALE : LEAST_PLAIN_SCALE) &&
+        bits(scale) + bits(largest[matrix] ?? 0) <= MOST_PLAIN_BITS,
+    ) &&
+    fitsIn(walk, scales.limbs, scales.productScale, bound.product) &&
+    fitsIn(walk, scales.foldLimbs, scales.maskedScale, bound.sum) &&
+    fitsIn(walk, scales.sumLimbs, scales.squareScale, isSquare ? square(bound.sum) : bound.sum)
+  );
 }
 
 /** Variance that one step adds to the worst logit. */
-function stepVariance(
-  { problem, held }: Walk,
-  { index, choice }: StepRequest,
-  scales: StepScales,
-  { productBits, foldBits }: { readonly productBits: number; readonly foldBits: number },
-): number {
+function stepVariance({ problem, held }: Walk, index: number, scales: StepScales): number {
   const { program, statistics, variances, encrypted } = problem;
   const step = program.steps[index];
   const gains = statistics.steps[index];
   if (step === undefined || gains === undefined) return Number.POSITIVE_INFINITY;
-  const { limbs, foldLimbs, sumLimbs, sumScale } = scales;
-  const weightVariance = encrypted ? variances.encrypt + variances.encode : variances.encode;
-  const productScale = 2 ** productBits;
-  const foldScale = 2 ** foldBits;
+  const { limbs, foldLimbs, sumLimbs, outLimbs, sumScale, foldScale, squareScale } = scales;
+  const product = square(scales.productScale);
+  const weight = encrypted ? variances.encrypt + variances.encode : variances.encode;
   let variance = 0;
-  for (const [matrixIndex, matrix] of step.matrices.entries()) {
-    const gain = gains.matrices[matrixIndex];
+  for (const [at, matrix] of step.matrices.entries()) {
+    const gain = gains.matrices[at];
     if (gain === undefined) continue;
-    const sourceScale = held[matrix.source]?.scale ?? 1;
-    const groups = matrix.groups.length;
-    variance += (gain.values * weightVariance) / square(scales.plainScales[matrixIndex] ?? 1);
-    variance += (gain.babies * variances.keySwitch(limbs)) / square(sourceScale);
-    variance += (gain.giants * variances.keySwitch(limbs)) / square(productScale);
-    if (encrypted)
-      variance += (gain.beforeFolds * groups * variances.keySwitch(limbs)) / square(productScale);
-    if (choice.early) variance += (gain.beforeFolds * variances.rescale) / square(foldScale);
+    const lazy = encrypted ? matrix.groups.length : 0;
+    variance += (gain.values * weight) / square(scales.plainScales[at] ?? 1);
+    variance += (gain.babies * variances.keySwitch(limbs)) / square(held[matrix.source] ?? 1);
+    variance += ((gain.giants + gain.beforeFolds * lazy) * variances.keySwitch(limbs)) / product;
+    if (foldLimbs < limbs) variance += (gain.beforeFolds * variances.rescale) / square(foldScale);
     for (const [stage, turns] of matrix.folds.entries()) {
-      variance +=
-        ((gain.folds[stage] ?? 0) * variances.keySwitch(foldLimbs, turns.length)) /
-        square(foldScale);
+      const added = variances.keySwitch(foldLimbs, turns.length) / square(foldScale);
+      variance += (gain.folds[stage] ?? 0) * added;
     }
   }
-  variance += (gains.sum * weightVariance) / square(sumScale);
-  if (choice.late) variance += (gains.sum * variances.rescale) / square(sumScale);
+  variance += (gains.sum * weight) / square(sumScale);
+  if (sumLimbs < foldLimbs) variance += (gains.sum * variances.rescale) / square(sumScale);
   if (scales.maskScale !== null) {
     variance += (variances.encode / square(scales.maskScale)) * statistics.logitSquare;
   }
-  if (step.square)
-    variance += (gains.square * variances.keySwitch(sumLimbs)) / square(square(sumScale));
-  if (choice.square) variance += (gains.square * variances.rescale) / square(scales.outScale);
+  if (step.square) variance += (gains.square * variances.keySwitch(sumLimbs)) / square(squareScale);
+  if (outLimbs < sumLimbs) variance += (gains.square * variances.rescale) / square(scales.outScale);
   return variance;
 }

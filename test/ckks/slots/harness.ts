@@ -18,6 +18,7 @@ export interface Parties {
   readonly ckks: CkksContext;
   readonly ring: Ring;
   readonly keys: SlotKeys;
+  readonly publicKey: Uint8Array;
   /** SEAL's uncompressed ciphertext of a pack. */
   encrypt(
     plan: SlotPlan,
@@ -71,6 +72,7 @@ export async function parties(
     ckks,
     ring,
     keys: { relin, galois },
+    publicKey: saveUncompressed(ckks, publicKey),
     encryptSlots,
     encrypt(plan, records, at) {
       const slots = new Float64Array(ring.degree / 2);

@@ -30,7 +30,7 @@ const room = (limbs: number) =>
 function checkRoom({ program, scales }: SlotPlan): void {
   const ones = Float64Array.from(program.layout.featureAt, (f) => (f < 0 ? 0 : 1));
   const bounds = runProgram(program, ones, true).map((vector) => Math.max(...vector));
-  const held = [{ limbs: scales.structure.limbs, scale: scales.inputScale }];
+  const held = [{ limbs: scales.structure.limbs, scale: 2 ** scales.bits.input }];
   for (const [index, step] of scales.steps.entries()) {
     const bound = Math.max(1, bounds[index + 1]!);
     for (const [matrix, { source }] of program.steps[index]!.matrices.entries()) {
