@@ -20,6 +20,8 @@ export interface PackRequest {
   readonly network: Network;
   readonly weights: Weights;
   readonly mode: ModelMode;
+  /** Right bits behind the binary point that every logit should have. */
+  readonly precisionBits: number;
   readonly packing: Packing;
   readonly form: CiphertextForm;
   /** Records in the pack, 1 or more. */

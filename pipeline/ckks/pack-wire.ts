@@ -13,11 +13,14 @@ import { createRing, type Ring } from "./ring.ts";
 import {
   type CkksContext,
   guarded,
+  type Handle,
   openContext,
+  openTools,
+  type SealCiphertext,
   type SealEncoder,
   type SealEncryptor,
+  type SealPlaintext,
   saveUncompressed,
-  withHandles,
 } from "./seal.ts";
 import { fillSlots, type SlotLayout } from "./slots/layout.ts";
 import { wireFromSeal } from "./wire-ciphertext.ts";
@@ -78,16 +81,20 @@ async function packRows(
   const scale = 2 ** (how.packing === "batch" ? ckks.parameters.scaleBits : how.scaleBits);
   const slots = new Float64Array(slotCount(ckks.parameters));
   const blobs: Uint8Array[] = [];
+  const { tools, close } = await openTools(ckks.parameters, "load the public key", (_, keep) =>
+    loadTools(ckks, request.publicKey, keep),
+  );
   try {
     for (const fill of fillers(ckks.parameters, request)) {
       fill(slots);
-      blobs.push(guarded("encrypt a pack", () => encrypt(ckks, ring, { request, slots, scale })));
+      blobs.push(guarded("encrypt a pack", () => encrypt(ckks, ring, tools, { slots, scale })));
       await new Promise<void>((resolve) => {
         setImmediate(resolve);
       });
     }
   } finally {
     slots.fill(0);
+    close();
   }
   return blobs;
 }
@@ -123,23 +130,36 @@ function fillers(
   });
 }
 
-/** The library's objects live for one ciphertext: what they take is small beside the encryption. */
+interface Tools {
+  readonly encoder: SealEncoder;
+  readonly encryptor: SealEncryptor;
+  readonly plaintext: SealPlaintext;
+  readonly ciphertext: SealCiphertext;
+}
+
+function loadTools(
+  { seal, context }: CkksContext,
+  publicKeyBlob: Uint8Array,
+  keep: <T extends Handle>(handle: T) => T,
+): Tools {
+  const publicKey = keep(new seal.PublicKey());
+  publicKey.loadFromArray(context, publicKeyBlob);
+  return {
+    encoder: keep(new seal.CKKSEncoder(context)),
+    encryptor: keep(new seal.Encryptor(context, publicKey)),
+    plaintext: keep(new seal.Plaintext()),
+    ciphertext: keep(new seal.Ciphertext()),
+  };
+}
+
 function encrypt(
   ckks: CkksContext,
   ring: Ring,
-  given: { readonly request: WirePackRequest; readonly slots: Float64Array; readonly scale: number },
+  { encoder, encryptor, plaintext, ciphertext }: Tools,
+  { slots, scale }: { readonly slots: Float64Array; readonly scale: number },
 ): Uint8Array {
-  const { seal, context, parameters } = ckks;
-  return withHandles((keep) => {
-    const publicKey = keep(new seal.PublicKey());
-    publicKey.loadFromArray(context, given.request.publicKey);
-    const encryptor: SealEncryptor = keep(new seal.Encryptor(context, publicKey));
-    const encoder: SealEncoder = keep(new seal.CKKSEncoder(context));
-    const plaintext = keep(new seal.Plaintext());
-    const ciphertext = keep(new seal.Ciphertext());
-    encoder.encode(given.slots, given.scale, plaintext);
-    encryptor.encrypt(plaintext, ciphertext);
-    const shape = { polys: CIPHERTEXT_POLYS, limbs: dataLimbs(parameters), scale: given.scale };
-    return wireFromSeal(ckks, ring, saveUncompressed(ckks, ciphertext), shape);
-  });
+  encoder.encode(slots, scale, plaintext);
+  encryptor.encrypt(plaintext, ciphertext);
+  const shape = { polys: CIPHERTEXT_POLYS, limbs: dataLimbs(ckks.parameters), scale };
+  return wireFromSeal(ckks, ring, saveUncompressed(ckks, ciphertext), shape);
 }

@@ -6,9 +6,9 @@
  * which does not fit the ring or its keys is refused with a sentence, never evaluated wrongly, and that the ring stays
  * usable. Must hold no secret: encryptions of zero are made under the consumer's public key, by the library.
  */
-import { SealstreamError } from "../errors.ts";
+import { isSealstreamError, SealstreamError } from "../errors.ts";
 import { lowerNetwork } from "../network/lower.ts";
-import { type BatchEvaluator, createBatchEvaluator } from "./batch/evaluator.ts";
+import { createBatchEvaluator } from "./batch/evaluator.ts";
 import { planBatch } from "./batch/plan.ts";
 import type { BatchPlan } from "./batch/program.ts";
 import { checkPublicKey } from "./blob.ts";
@@ -26,6 +26,8 @@ import {
   type SealEncryptor,
   saveUncompressed,
 } from "./seal.ts";
+import type { SlotPlan } from "./slots/plan.ts";
+import { createSlotsEngine, planSlotsPack } from "./slots-engine.ts";
 
 /** Most memory of a ring: keys, tables and the working memory of one model. */
 const MOST_RING_BYTES = 448 * 1024 * 1024;
@@ -39,9 +41,19 @@ interface Machine {
   readonly galoisKeys: RingGaloisKeys | null;
   readonly encryptor: SealEncryptor;
   readonly zero: SealCiphertext;
-  readonly plans: Map<string, BatchPlan>;
+  readonly plans: Map<string, Plan>;
   /** Evaluators of one model; memory above the keys. */
-  readonly open: Map<string, BatchEvaluator>;
+  readonly open: Map<string, ModelEvaluator>;
+}
+
+type Plan =
+  | { readonly packing: "batch"; readonly plan: BatchPlan }
+  | { readonly packing: "slots"; readonly plan: SlotPlan };
+
+/** One model in one packing. */
+interface ModelEvaluator {
+  evaluate(request: PackRequest): PackOutcome;
+  close(): void;
 }
 
 /**
@@ -92,59 +104,87 @@ function keysInvalid(what: string, fault: string): SealstreamError {
 }
 
 function evaluatePack(machine: Machine, request: PackRequest): PackOutcome {
-  if (request.packing === "slots") {
-    throw new SealstreamError("limit-exceeded", "CKKS: these keys evaluate batch packs only.");
-  }
-  const evaluator = batchEvaluator(machine, request);
-  const outcome = guarded("evaluate the network", () => evaluator.evaluate(request.ciphertexts));
-  if (outcome.status === "refused") {
-    return { status: "refused", part: outcome.feature, fault: outcome.fault };
-  }
-  const { precisionBits } = evaluator.plan;
-  const strides = { classStride: 0, recordStride: 1, recordsPerPart: request.records };
-  const layout = { packing: "batch", ...strides, precisionBits } as const;
-  return { status: "ok", blobs: outcome.blobs, layout };
+  const evaluate = evaluatorOf(machine, request);
+  if (evaluate === null) return { status: "refused", part: -1, fault: "steps" };
+  return guarded("evaluate the network", () => evaluate.evaluate(request));
 }
 
-/** The evaluator of a model, made when another model was evaluated before. */
-function batchEvaluator(machine: Machine, request: PackRequest): BatchEvaluator {
-  const { ckks, ring, relinKeys, open } = machine;
-  const name = `${request.mode} ${request.modelId}`;
+/** The evaluator of a model in a packing, made when another model was evaluated before; null: the keys lack rotations. */
+function evaluatorOf(machine: Machine, request: PackRequest): ModelEvaluator | null {
+  const { open } = machine;
+  const model = `${request.mode} ${request.modelId}`;
+  const name = `${request.packing} ${model}`;
   const known = open.get(name);
   if (known !== undefined) return known;
-  const plan = batchPlan(machine, request, name);
-  if (plan.needsRelinKeys && relinKeys === null) {
-    throw new SealstreamError(
-      "limit-exceeded",
-      'CKKS: this model needs relinearization keys and the consumer published none; run "sealstream keys rotate FILE ckks".',
-    );
-  }
-  for (const [other, evaluator] of [...open].reverse()) {
-    evaluator.close();
-    open.delete(other);
-  }
-  const evaluator = createBatchEvaluator({
-    ...{ ring, parameters: ckks.parameters, plan, relinKeys },
-    encryptZero: () => encryptZero(machine),
-  });
-  open.set(name, evaluator);
+  const plan = planOf(machine, request, name);
+  if ([...open.keys()].some((other) => !other.endsWith(model))) closeAll(machine);
+  const evaluator = makeEvaluator(machine, plan);
+  if (evaluator !== null) open.set(name, evaluator);
   return evaluator;
 }
 
-function batchPlan({ ckks, plans }: Machine, request: PackRequest, name: string): BatchPlan {
+function closeAll({ open }: Machine): void {
+  // Last in, first out: memory of the ring is a stack.
+  for (const [name, evaluator] of [...open].reverse()) {
+    evaluator.close();
+    open.delete(name);
+  }
+}
+
+function makeEvaluator(machine: Machine, plan: Plan): ModelEvaluator | null {
+  const zero = () => encryptZero(machine);
+  if (plan.packing === "batch") return makeBatch(machine, plan.plan, zero);
+  try {
+    return createSlotsEngine({ ...machine, encryptZero: zero }, plan.plan);
+  } catch (error) {
+    // Of keys that were made for another network: the pack is bound to them, and no later model helps it.
+    if (isSealstreamError(error, "key-missing")) return null;
+    throw error;
+  }
+}
+
+function makeBatch(
+  { ckks, ring, relinKeys }: Machine,
+  plan: BatchPlan,
+  zero: () => Uint8Array,
+): ModelEvaluator | null {
+  if (plan.needsRelinKeys && relinKeys === null) return null;
+  const { parameters } = ckks;
+  const evaluator = createBatchEvaluator({ ring, parameters, plan, relinKeys, encryptZero: zero });
+  return {
+    close: () => evaluator.close(),
+    evaluate({ ciphertexts, records }) {
+      const outcome = evaluator.evaluate(ciphertexts);
+      if (outcome.status === "refused") {
+        return { status: "refused", part: outcome.feature, fault: outcome.fault };
+      }
+      const { precisionBits } = plan;
+      const strides = { classStride: 0, recordStride: 1, recordsPerPart: records };
+      const layout = { packing: "batch", ...strides, precisionBits } as const;
+      return { status: "ok", blobs: outcome.blobs, layout };
+    },
+  };
+}
+
+function planOf({ ckks, plans }: Machine, request: PackRequest, name: string): Plan {
   const known = plans.get(name);
   if (known !== undefined) return known;
-  const { network, weights, mode } = request;
-  if (mode === "encrypted") {
-    throw new SealstreamError("limit-exceeded", "CKKS: batch packs take no encrypted model.");
-  }
-  const { parameters, primes } = ckks;
-  const circuit = lowerNetwork(network, weights);
-  const plan = planBatch({ circuit, parameters, primes, mode });
+  const plan: Plan =
+    request.packing === "batch"
+      ? { packing: "batch", plan: planBatchPack(ckks, request) }
+      : { packing: "slots", plan: planSlotsPack(ckks, request) };
   plans.set(name, plan);
   const [oldest] = plans.keys();
   if (plans.size > MOST_PLANS && oldest !== undefined) plans.delete(oldest);
   return plan;
+}
+
+function planBatchPack({ parameters, primes }: CkksContext, request: PackRequest): BatchPlan {
+  const { network, weights, mode } = request;
+  if (mode === "encrypted") {
+    throw new SealstreamError("limit-exceeded", "CKKS: batch packs take no encrypted model.");
+  }
+  return planBatch({ circuit: lowerNetwork(network, weights), parameters, primes, mode });
 }
 
 /** A fresh encryption of zero over all data primes, as the library serializes it. */

@@ -29,8 +29,9 @@ export function warmUpSample(directory: KeyDirectory, spec: PipelineSpec, networ
   const found = publicKey === null ? null : evaluationKeysOf(directory, publicKey.id);
   if (found === null) return undefined;
   const weights = initialWeights(network, (bytes) => new Uint8Array(randomBytes(bytes)));
-  const sample = { network, weights, mode: spec.predict.model, packing: "batch" } as const;
-  return { ...found, ...sample, form: "library" } as const;
+  const { model: mode, precisionBits } = spec.predict;
+  const form = fitsKernels(found.parameters) ? "wire" : "library";
+  return { ...found, network, weights, mode, precisionBits, form } as const;
 }
 
 /** The keys of a pack as the evaluator takes them, or null when they are not published. */
