@@ -36,9 +36,9 @@ export interface SlotEvaluatorOptions {
 }
 
 export interface SlotEvaluator {
-  /** Where the fresh ciphertext goes: [2][inputLimbs][N], of which the plan uses `scales.structure.limbs` limbs. */
+  /** Where the fresh ciphertext goes: [2][inputLimbs][N]. */
   readonly input: number;
-  /** Limbs of the ciphertext at `input`. */
+  /** Limbs of the ciphertext at `input`: those of the fresh one that the plan uses. */
   readonly inputLimbs: number;
   /**
    * @param records records in the ciphertext, 1..recordsPerCiphertext
@@ -84,11 +84,11 @@ interface Toolbox {
 export function createSlotEvaluator(ring: Ring, options: SlotEvaluatorOptions): SlotEvaluator {
   const { plan, model, keys, phase = () => undefined } = options;
   requireKeys(plan, keys);
-  const { inputLimbs } = plan;
   const limbs = plan.scales.structure.limbs;
+  const inputLimbs = limbs;
   const bytes = ring.shapeBytes({ polys: POLYS, limbs });
   const productBytes = ring.shapeBytes({ polys: PRODUCT_POLYS, limbs });
-  const input = ring.take(ring.shapeBytes({ polys: POLYS, limbs: inputLimbs }));
+  const input = ring.take(bytes);
   const babyTurns = Math.max(
     ...plan.program.steps.flatMap(({ matrices }) => matrices.map(mostBaby)),
   );

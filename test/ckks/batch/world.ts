@@ -2,6 +2,7 @@
 import { createBatchEvaluator } from "../../../pipeline/ckks/batch/evaluator.ts";
 import { planBatch } from "../../../pipeline/ckks/batch/plan.ts";
 import type { BatchMode, BatchPlan } from "../../../pipeline/ckks/batch/program.ts";
+import { checkEvaluationKeys, expandEvaluationKeys } from "../../../pipeline/ckks/key-blob.ts";
 import type { CkksParameters } from "../../../pipeline/ckks/parameters.ts";
 import { dataLimbs } from "../../../pipeline/ckks/parameters.ts";
 import { createRing } from "../../../pipeline/ckks/ring.ts";
@@ -15,6 +16,7 @@ import { sealFromWire, wireFromSeal } from "../../../pipeline/ckks/wire-cipherte
 import type { Circuit } from "../../../pipeline/network/circuit.ts";
 import { argmax } from "../../../pipeline/network/forward.ts";
 import { evaluateCircuit } from "../../../pipeline/network/lower.ts";
+import { keysFor } from "../fixtures.ts";
 
 /** node-seal, with a secret key: both ends of the path. */
 export interface Ends {
@@ -39,17 +41,25 @@ async function makeEnds(parameters: CkksParameters): Promise<Ends> {
   const ckks = await openContext(parameters);
   const ring = createRing(ckks, { maxBytes: 2 ** 27 });
   const { seal, context } = ckks;
+  const keys = await keysFor(parameters);
   // Not freed: they live as long as the test file.
-  const generator = new seal.KeyGenerator(context);
-  const publicKey = generator.createPublicKey();
+  const publicKey = new seal.PublicKey();
+  publicKey.loadFromArray(context, keys.publicKey);
+  const secretKey = new seal.SecretKey();
+  secretKey.loadFromArray(context, keys.secretKey);
   const encryptor = new seal.Encryptor(context, publicKey);
-  const decryptor = new seal.Decryptor(context, generator.secretKey());
+  const decryptor = new seal.Decryptor(context, secretKey);
+  const checked = checkEvaluationKeys(ckks, keys.evaluationKeys);
+  if (checked.status !== "ok") throw new Error(checked.fault);
+  const expanded = expandEvaluationKeys(ckks, checked.keys);
+  if (typeof expanded === "string" || expanded.relinKeys === null) throw new Error("no relin keys");
+  const { relinKeys } = expanded;
   const encoder = new seal.CKKSEncoder(context);
   const limbs = dataLimbs(parameters);
   const scale = 2 ** parameters.scaleBits;
   return {
     ckks,
-    relinKeys: withHandles((keep) => saveUncompressed(ckks, keep(generator.createRelinKeys()))),
+    relinKeys,
     encrypt: (columns) =>
       columns.map((values) =>
         withHandles((keep) => {

@@ -28,6 +28,8 @@ export interface Parties {
   encryptSlots(slots: Float64Array, scale: number): Uint8Array;
   /** All slots of a ciphertext of ours. */
   decrypt(blob: Uint8Array): Float64Array;
+  /** A fresh encryption of zero over all data primes, SEAL's form. */
+  zeroBlob(): Uint8Array;
   /** Address of a fresh encryption of zero over `limbs` primes. */
   zero(limbs: number): number;
   /** Evaluates with the library alone; its blob. */
@@ -84,11 +86,15 @@ export async function parties(
       decryptor.decrypt(cipher, plain);
       return encoder.decodeFloat64(plain) as Float64Array;
     },
+    zeroBlob() {
+      encryptor.encryptZero(cipher);
+      return saveUncompressed(ckks, cipher);
+    },
     zero(limbs) {
       encryptor.encryptZero(cipher);
       while (cipher.coeffModulusSize() > limbs) evaluator.cipherModSwitchToNextInplace(cipher);
-      const to = ring.take(ring.shapeBytes({ polys: 2, limbs }));
       const blob = saveUncompressed(ckks, cipher);
+      const to = ring.take(ring.shapeBytes({ polys: 2, limbs }));
       if (!ring.importResidues(blob.subarray(HEADER_BYTES), { polys: 2, limbs }, to))
         throw new Error();
       return to;
@@ -138,9 +144,15 @@ export function evaluateBlob(
     zero,
   }: { readonly blob: Uint8Array; readonly records: number; readonly zero?: number },
 ): Uint8Array {
-  const input = { polys: 2, limbs: evaluator.inputLimbs };
-  if (!ring.importResidues(blob.subarray(HEADER_BYTES), input, evaluator.input))
-    throw new Error("refused");
+  const { input, inputLimbs: limbs } = evaluator;
+  const polyBytes = (blob.length - HEADER_BYTES) / 2;
+  for (const poly of [0, 1]) {
+    const residues = blob
+      .subarray(HEADER_BYTES + poly * polyBytes)
+      .subarray(0, limbs * ring.limbBytes);
+    if (!ring.importResidues(residues, { polys: 1, limbs }, input + poly * limbs * ring.limbBytes))
+      throw new Error("refused");
+  }
   const at = evaluator.evaluate(records, zero);
   const shape = { polys: 2, limbs: plan.outputLimbs };
   const residues = ring.exportResidues(at, shape);
