@@ -118,9 +118,20 @@ function evaluatorOf(machine: Machine, request: PackRequest): ModelEvaluator | n
   if (known !== undefined) return known;
   const plan = planOf(machine, request, name);
   if ([...open.keys()].some((other) => !other.endsWith(model))) closeAll(machine);
-  const evaluator = makeEvaluator(machine, plan);
+  const evaluator = makeWithRoom(machine, plan);
   if (evaluator !== null) open.set(name, evaluator);
   return evaluator;
+}
+
+/** Where both packings of a model do not fit side by side, one gives way. */
+function makeWithRoom(machine: Machine, plan: Plan): ModelEvaluator | null {
+  try {
+    return makeEvaluator(machine, plan);
+  } catch (error) {
+    if (machine.open.size === 0 || !isSealstreamError(error, "limit-exceeded")) throw error;
+    closeAll(machine);
+    return makeEvaluator(machine, plan);
+  }
 }
 
 function closeAll({ open }: Machine): void {

@@ -4,22 +4,23 @@
  * Both are asked of the directory each time, so that a rotation is followed without a pause. Must not keep a key.
  */
 import { randomBytes } from "node:crypto";
-import { type CkksParameters, DEFAULT_PARAMETERS, parseParameters } from "../../ckks/parameters.ts";
+import { type CkksParameters, fitsKernels, parseParameters } from "../../ckks/parameters.ts";
 import type { PoolKeys } from "../../ckks/pool.ts";
 import type { KeyDirectory } from "../../crypto/directory.ts";
 import type { Network } from "../../network/definition.ts";
 import { initialWeights } from "../../network/weights.ts";
 import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
 
-/** Parameter sets of the published keys, the newest first, or the default one while nothing is published. */
+/** Parameter sets of the published keys, the newest first, or the planned one while nothing is published. */
 export function consumerParameters(
   directory: KeyDirectory,
+  planned: CkksParameters,
 ): readonly [CkksParameters, ...CkksParameters[]] {
   const published = directory
     .list()
     .blobs.filter(({ purpose }) => purpose === "ckks-evaluation")
     .flatMap(({ parameters }) => parseParameters(parameters) ?? []);
-  const [newest = DEFAULT_PARAMETERS, ...others] = published;
+  const [newest = planned, ...others] = published;
   return [newest, ...others];
 }
 
