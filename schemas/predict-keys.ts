@@ -18,8 +18,10 @@ export const packs = z
       .default(200)
       .describe("A pack that is not full goes after this long."),
     maxBytesPerRecord: integer(1, 2 ** 31)
-      .default(100_000)
-      .describe("Bytes one record of a full pack may cost; a dearer network stops the stage."),
+      .default(200_000)
+      .describe(
+        "Bytes one record of a full pack may cost; check refuses a dearer network, and encrypt stops.",
+      ),
     rate: z
       .number()
       .positive()
@@ -52,9 +54,9 @@ export const predict = z
       .number()
       .min(1)
       .max(24)
-      .default(4)
+      .default(3)
       .describe(
-        "Right bits behind the binary point that every logit must have: 4 is an error of 1/16 at most.",
+        "Right bits behind the binary point that every logit must have: 3 is an error of 1/8 at most.",
       ),
     workers: z
       .union([z.literal("auto"), integer(1, 64)])

@@ -26,7 +26,7 @@ export interface CkksKernels {
   fillPowers(to: number, count: number, modulus: number, base: number): void;
   importLimb(from: number, to: number, modulus: number): number;
   exportLimb(from: number, to: number, modulus: number): void;
-  forward(from: number, to: number, modulus: number, bound: number): void;
+  forward(from: number, to: number, modulus: number): void;
   inverse(from: number, work: number, to: number, modulus: number, isPositive: number): void;
   loadRingTile(sources: number, inputs: number, from: number, pairs: number, tile: number): void;
   loadBitsTile(
@@ -53,6 +53,7 @@ export interface CkksKernels {
   unpackWords(from: number, to: number, degree: number, bits: number, prime: bigint): number;
   packWords(from: number, to: number, degree: number, bits: number, prime: bigint): number;
   packRing(from: number, to: number, degree: number, bits: number, prime: number): void;
+  reduceLimb(a: number, to: number, modulus: number): void;
   addLimb(a: number, b: number, to: number, modulus: number): void;
   subtractLimb(a: number, b: number, to: number, modulus: number): void;
   negateLimb(a: number, to: number): void;

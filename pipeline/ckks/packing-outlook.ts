@@ -1,18 +1,23 @@
 /**
  * What one packing under one parameter set would do for a network: records, bytes, milliseconds, precision, keys.
  *
- * `batch` and `slots` each take a circuit and say what a whole pack costs, or why it cannot be. Numbers are predictions
- * from counts of operations. Pure; must not load the library.
+ * The plans that the evaluators run (`batch/plan.ts`, `slots/plan.ts`) are made for the assumed weights and their
+ * operations counted; what they refuse is refused here with their words. Milliseconds are predictions
+ * (`predict-cost.ts`). Pure; must not load the library.
  */
+import { isSealstreamError } from "../errors.ts";
 import type { Circuit, CircuitStep } from "../network/circuit.ts";
+import { planBatch } from "./batch/plan.ts";
+import type { BatchOp, BatchPlan } from "./batch/program.ts";
 import {
   CIPHERTEXT_HEADER_BYTES,
+  CIPHERTEXT_POLYS,
   type CkksParameters,
   dataLimbs,
   type ModelMode,
-  modulusBits,
   type Packing,
   publicKeyBytes,
+  RESIDUE_BYTES,
   slotCount,
 } from "./parameters.ts";
 import {
@@ -21,15 +26,20 @@ import {
   productMs,
   reRandomizeMs,
   rescaleMs,
-  wireBytes,
+  transformMs,
   wireMs,
 } from "./predict-cost.ts";
+import { primesOf } from "./primes.ts";
+import { slotLayout } from "./slots/layout.ts";
+import { planSlots, type SlotPlan } from "./slots/plan.ts";
+import { rotationSteps, slotProgramFault } from "./slots/program.ts";
+import { wireCiphertextBytes } from "./wire-ciphertext.ts";
 
-/** Where the evaluation stands after one affine step. */
+/** Where the evaluation stands at one affine step. */
 export interface LevelOutlook {
   /** Primes left. */
   readonly limbs: number;
-  /** log2 of the scale of its results. */
+  /** log2 of the scale of its values. */
   readonly scaleBits: number;
 }
 
@@ -39,7 +49,7 @@ export interface PackingOutlook {
   readonly packRecords: number;
   readonly ciphertextsIn: number;
   readonly ciphertextsOut: number;
-  /** Data primes that an input is encrypted under. */
+  /** Primes of an input that are read. */
   readonly inputLimbs: number;
   /** log2 of the scale of an input. */
   readonly inputScaleBits: number;
@@ -62,15 +72,31 @@ export interface PackingOutlook {
 
 export type PackingVerdict =
   | { readonly status: "ok"; readonly outlook: PackingOutlook }
-  /** `reason` is the end of a sentence, without a full stop. */
-  | { readonly status: "refused"; readonly reason: string };
+  /** `keys`: the evaluation keys are too large; `reason` is the end of a sentence, without a full stop. */
+  | { readonly status: "refused"; readonly kind: "fit" | "keys"; readonly reason: string };
 
-/** Bytes of a ciphertext's own header on the wire. */
-const WIRE_HEADER_BYTES = 32;
-/** Bytes of one residue in the evaluator's memory: a float64. */
-const RING_RESIDUE_BYTES = 8;
-/** Header of seeded evaluation keys, and of the seed of each of them. */
+/** What a verdict is asked about. */
+export interface PackingQuestion {
+  readonly circuit: Circuit;
+  readonly parameters: CkksParameters;
+  readonly mode: ModelMode;
+  /** Right bits that are wanted: slots take the cheapest plan that has them. */
+  readonly precisionBits: number;
+}
+
+/** Bytes of the seed that stands for the second polynomial of a key (`key-blob.ts`). */
 const SEED_BYTES = 81;
+/** Largest difference between the key prime and a data prime that keeps a key switch below a rescale's noise. */
+const KEY_PRIME_SLACK_BITS = 4;
+/** Owners encrypt at a scale chosen before there is a model: bits kept for one that is less gentle than assumed. */
+const SLOTS_RESERVE_BITS = 3;
+/** Largest published evaluation keys: a blob of topic `keys` (`crypto/key-payload.ts`). */
+const MAX_EVALUATION_KEY_BYTES = 64 * 1024 * 1024;
+const MIB = 1024 * 1024;
+/** Most rotation steps of one key set (`key-blob.ts`). */
+const MAX_ROTATION_STEPS = 256;
+/** Ciphertexts that a slots evaluation holds at a time, generously. */
+const SLOTS_CIPHERTEXTS = 64;
 
 /** Squares that a step's activation takes one after the other. */
 function squaresOf({ activation }: CircuitStep): number {
@@ -78,15 +104,19 @@ function squaresOf({ activation }: CircuitStep): number {
 }
 
 /** Products of ciphertexts that follow each other from the features to the logits. */
-export function squareDepth(circuit: Circuit): number {
-  return circuit.steps.reduce((sum, step) => sum + squaresOf(step), 0);
+export function squareDepth({ features, steps }: Circuit): number {
+  const depths = new Array<number>(features).fill(0);
+  for (const step of steps) {
+    const before = step.inputs.reduce((most, wire) => Math.max(most, depths[wire] ?? 0), 0);
+    const depth = before + squaresOf(step);
+    for (let output = 0; output < step.outputs; output += 1) depths.push(depth);
+  }
+  return depths.at(-1) ?? 0;
 }
 
-function tooDeep(circuit: Circuit, parameters: CkksParameters): string | null {
-  const needed = squareDepth(circuit) + 1;
-  const limbs = dataLimbs(parameters);
-  if (needed <= limbs) return null;
-  return `${needed - 1} products one after the other need ${needed} data primes, it has ${limbs}`;
+/** Whether the slots packing can hold a circuit like this under some set. */
+export function hasSlots(circuit: Circuit): boolean {
+  return slotProgramFault(circuit) === null;
 }
 
 /** Bytes of published evaluation keys: relinearisation and one key a step, seeded. */
@@ -94,163 +124,160 @@ export function evaluationKeyBytes(
   parameters: CkksParameters,
   { relin, steps }: { readonly relin: boolean; readonly steps: number },
 ): number {
-  const key = (publicKeyBytes(parameters) + CIPHERTEXT_HEADER_BYTES) / 2 + SEED_BYTES;
+  const key = (publicKeyBytes(parameters) + CIPHERTEXT_HEADER_BYTES) / CIPHERTEXT_POLYS;
   const keys = (relin ? 1 : 0) + steps;
-  const places = steps > 0 ? parameters.polyModulusDegree * RING_RESIDUE_BYTES : 0;
-  return Math.ceil(keys * dataLimbs(parameters) * key + places);
+  const places = steps > 0 ? parameters.polyModulusDegree * RESIDUE_BYTES : 0;
+  return Math.ceil(keys * dataLimbs(parameters) * (key + SEED_BYTES) + places);
 }
 
-/** Fewest data primes with room for `depth` squares at the scale of inputs, or null when there are not as many. */
-function limbsFor({ coeffModulusBits, scaleBits }: CkksParameters, depth: number): number | null {
-  const wanted = depth === 0 ? scaleBits + 24 : 2 * (scaleBits + 10) + 24;
-  let bits = 0;
-  for (const [index, each] of coeffModulusBits.slice(0, -1).entries()) {
-    bits += each;
-    if (bits >= wanted + Math.max(0, depth - 1) * 48 && index >= depth) return index + 1;
+/** The network in this packing, or why it cannot be. */
+export function packingVerdict(packing: Packing, question: PackingQuestion): PackingVerdict {
+  try {
+    return packing === "batch" ? batchVerdict(question) : slotsVerdict(question);
+  } catch (error) {
+    if (!isSealstreamError(error, "limit-exceeded")) throw error;
+    const reason = endOfSentence(error.message).replace(` under ${question.parameters.id}`, "");
+    return { status: "refused", kind: "fit", reason };
   }
-  return null;
 }
 
-/** The network with one ciphertext per feature. */
-export function batchOutlook(
-  circuit: Circuit,
-  parameters: CkksParameters,
-  mode: ModelMode,
-): PackingVerdict {
-  const fault = tooDeep(circuit, parameters);
-  if (fault !== null) return { status: "refused", reason: fault };
-  const degree = parameters.polyModulusDegree;
-  const depth = squareDepth(circuit);
-  const inputLimbs = limbsFor(parameters, depth);
-  if (inputLimbs === null) {
-    const reason = `scales of ${parameters.scaleBits} bits need more bits than its data primes have`;
-    return { status: "refused", reason };
+function batchVerdict(question: PackingQuestion): PackingVerdict {
+  if (question.mode === "encrypted") {
+    return { status: "refused", kind: "fit", reason: "encrypted models are evaluated in slots" };
   }
-  const needsRelin = depth > 1 || (depth === 1 && mode !== "shared");
-  const keyFault = keyPrimeFault(parameters, needsRelin);
-  if (keyFault !== null) return { status: "refused", reason: keyFault };
-  const outPolys = depth > 0 && !needsRelin ? 3 : 2;
-  let limbs = inputLimbs;
-  let ms = wireMs(2 * circuit.features * limbs, degree);
-  let widest = 0;
-  const levels: LevelOutlook[] = [];
-  for (const [index, step] of circuit.steps.entries()) {
-    const isLast = index === circuit.steps.length - 1;
-    const polys = isLast ? outPolys : 2;
-    ms += accumulateMs(polys * limbs * step.values.length, degree);
-    widest = Math.max(widest, step.outputs + step.inputs.length);
-    const squares = squaresOf(step);
-    for (let round = 0; round < squares; round += 1) {
-      ms += step.outputs * productMs(3 * limbs, degree);
-      if (needsRelin) ms += step.outputs * keySwitchMs(degree, limbs);
-      if (needsRelin || depth > 1) {
-        ms += step.outputs * rescaleMs(degree, limbs, 2);
-        limbs -= 1;
-      }
-    }
-    levels.push({ limbs, scaleBits: parameters.scaleBits });
-  }
-  const classes = circuit.steps.at(-1)?.outputs ?? 0;
-  ms += classes * rescaleMs(degree, limbs, outPolys);
-  if (mode !== "shared") ms += classes * reRandomizeMs(degree, 1);
-  const packRecords = slotCount(parameters);
-  return {
-    status: "ok",
-    outlook: {
-      packing: "batch",
-      packRecords,
-      ciphertextsIn: circuit.features,
-      ciphertextsOut: classes,
-      inputLimbs,
-      inputScaleBits: parameters.scaleBits,
-      bytesIn: circuit.features * (wireBytes(parameters, inputLimbs, 2) + WIRE_HEADER_BYTES),
-      bytesOut: classes * (wireBytes(parameters, 1, outPolys) + WIRE_HEADER_BYTES),
-      ms,
-      // Fresh noise is 2^15 to 2^16 in a slot; weights and squares take about four bits more.
-      precisionBits: parameters.scaleBits - 19,
-      needsRelin,
-      rotationSteps: [],
-      evaluationKeyBytes: evaluationKeyBytes(parameters, { relin: needsRelin, steps: 0 }),
-      memoryBytes: widest * 3 * inputLimbs * degree * RING_RESIDUE_BYTES,
-      levels,
-    },
-  };
+  const outlook = batchOutlook(question, question.mode);
+  return keysRefusal(question.parameters, outlook) ?? { status: "ok", outlook };
 }
 
-/** A key switch under a small key prime adds more noise than a result has bits. */
-function keyPrimeFault(parameters: CkksParameters, needsKeySwitch: boolean): string | null {
-  const { coeffModulusBits } = parameters;
+/** Keys are judged before scales are searched for: they depend on the shape alone. */
+function slotsVerdict(question: PackingQuestion): PackingVerdict {
+  const { circuit, parameters } = question;
+  const found = slotLayout(circuit, parameters);
+  if (found.status === "refused") return { status: "refused", kind: "fit", reason: found.reason };
+  const needsRelin = squareDepth(circuit) > 0;
+  const steps = rotationSteps(circuit, found.layout);
+  const keys = evaluationKeyBytes(parameters, { relin: needsRelin, steps: steps.length });
+  const form = { needsRelin, rotationSteps: steps, evaluationKeyBytes: keys };
+  return keysRefusal(parameters, form) ?? { status: "ok", outlook: slotsOutlook(question) };
+}
+
+/** The planners refuse in whole sentences, with advice behind a semicolon. */
+function endOfSentence(message: string): string {
+  return message.replace(/^CKKS: /, "").replace(/(?:;.*)?\.$/, "");
+}
+
+type KeyForm = Pick<PackingOutlook, "needsRelin" | "rotationSteps" | "evaluationKeyBytes">;
+
+/** Key switches need a key prime as large as the data primes, and keys must fit what topic `keys` carries. */
+function keysRefusal(
+  { coeffModulusBits }: CkksParameters,
+  { needsRelin, rotationSteps: steps, evaluationKeyBytes: bytes }: KeyForm,
+): PackingVerdict | null {
+  if (!needsRelin && steps.length === 0) return null;
   const key = coeffModulusBits.at(-1) ?? 0;
   const largest = Math.max(...coeffModulusBits.slice(0, -1));
-  if (!needsKeySwitch || key >= largest - 4) return null;
-  return `its key prime of ${key} bits is too small to switch keys under primes of ${largest} bits`;
+  if (key < largest - KEY_PRIME_SLACK_BITS) {
+    const reason = `its key prime of ${key} bits is too small to switch keys under primes of ${largest} bits`;
+    return { status: "refused", kind: "fit", reason };
+  }
+  if (steps.length > MAX_ROTATION_STEPS) {
+    const reason = `${steps.length} rotation keys are more than the ${MAX_ROTATION_STEPS} that a key set holds`;
+    return { status: "refused", kind: "keys", reason };
+  }
+  if (bytes <= MAX_EVALUATION_KEY_BYTES) return null;
+  const reason = `evaluation keys of ${Math.ceil(bytes / MIB)} MiB are more than the ${MAX_EVALUATION_KEY_BYTES / MIB} that are published`;
+  return { status: "refused", kind: "keys", reason };
 }
 
-function powerOfTwo(value: number): number {
-  return 2 ** Math.ceil(Math.log2(Math.max(1, value)));
-}
-
-/** The network with a record's features in the slots of one ciphertext. */
-export function slotsOutlook(
-  circuit: Circuit,
-  parameters: CkksParameters,
-  mode: ModelMode,
-): PackingVerdict {
-  const fault = tooDeep(circuit, parameters) ?? keyPrimeFault(parameters, true);
-  if (fault !== null) return { status: "refused", reason: fault };
+function batchOutlook(
+  { circuit, parameters }: PackingQuestion,
+  mode: "shared" | "secret",
+): PackingOutlook {
+  const plan = planBatch({ circuit, parameters, primes: primesOf(parameters), mode });
+  const classes = plan.outputs.length;
   const degree = parameters.polyModulusDegree;
-  const slots = slotCount(parameters);
-  const widths = [circuit.features, ...circuit.steps.map(({ outputs }) => outputs)];
-  const places = powerOfTwo(widths[0] ?? 1) * powerOfTwo(widths[1] ?? 1);
-  const replicated = circuit.steps.length <= 2 && places <= slots;
-  const needed = replicated ? places : powerOfTwo(Math.max(...widths));
-  if (needed > slots) {
-    return { status: "refused", reason: `a record takes ${needed} slots, it has ${slots}` };
-  }
-  const packRecords = slots / needed;
-  const steps = new Set<number>();
-  let ms = wireMs(2 * dataLimbs(parameters), degree);
-  let limbs = dataLimbs(parameters);
-  const levels: LevelOutlook[] = [];
-  for (const [index, step] of circuit.steps.entries()) {
-    const before = powerOfTwo(widths[index] ?? 1);
-    const after = powerOfTwo(step.outputs);
-    const rotations = replicated
-      ? Math.log2(before)
-      : 2 * Math.ceil(Math.sqrt(Math.min(before, after)));
-    for (let turn = 0; turn < rotations; turn += 1)
-      steps.add((index * 64 + turn + 1) * packRecords);
-    ms += rotations * keySwitchMs(degree, limbs);
-    ms += productMs((replicated ? 1 : Math.max(before, after)) * 2 * limbs, degree);
-    const squares = squaresOf(step);
-    for (let round = 0; round < squares; round += 1) {
-      ms += productMs(3 * limbs, degree) + keySwitchMs(degree, limbs) + rescaleMs(degree, limbs, 2);
-      limbs -= 1;
-    }
-    levels.push({ limbs, scaleBits: parameters.scaleBits });
-  }
-  if (mode !== "shared") ms += reRandomizeMs(degree, 1);
-  const keys = evaluationKeyBytes(parameters, { relin: true, steps: steps.size });
-  const spare = modulusBits(parameters) - (parameters.coeffModulusBits.at(-1) ?? 0);
+  const inBytes = wireCiphertextBytes(parameters, CIPHERTEXT_POLYS, dataLimbs(parameters));
+  const keys = { relin: plan.needsRelinKeys, steps: 0 };
   return {
-    status: "ok",
-    outlook: {
-      packing: "slots",
-      packRecords,
-      ciphertextsIn: 1,
-      ciphertextsOut: 1,
-      inputLimbs: dataLimbs(parameters),
-      inputScaleBits: parameters.scaleBits,
-      bytesIn: wireBytes(parameters, dataLimbs(parameters), 2) + WIRE_HEADER_BYTES,
-      bytesOut: wireBytes(parameters, 1, 2) + WIRE_HEADER_BYTES,
-      ms,
-      // 92 bits of data primes gave 1.4 bits, 120 gave 8: a third of each bit beyond goes into precision.
-      precisionBits: Math.min(20, (spare - 88) / 4 - 4 * Math.max(0, squareDepth(circuit) - 1)),
-      needsRelin: true,
-      rotationSteps: [...steps].sort((a, b) => a - b),
-      evaluationKeyBytes: keys,
-      memoryBytes: 2 * keys + 64 * 2 * dataLimbs(parameters) * degree * RING_RESIDUE_BYTES,
-      levels,
-    },
+    packing: "batch",
+    packRecords: slotCount(parameters),
+    ciphertextsIn: plan.features,
+    ciphertextsOut: classes,
+    inputLimbs: plan.inputLimbs,
+    inputScaleBits: plan.inputScaleBits,
+    bytesIn: plan.features * inBytes,
+    bytesOut: classes * wireCiphertextBytes(parameters, plan.outputPolys, plan.outputLimbs),
+    ms: batchMs(plan, degree),
+    precisionBits: plan.precisionBits,
+    needsRelin: plan.needsRelinKeys,
+    rotationSteps: [],
+    evaluationKeyBytes: plan.needsRelinKeys ? evaluationKeyBytes(parameters, keys) : 0,
+    memoryBytes: plan.placeLimbs * degree * RESIDUE_BYTES + plan.features * inBytes,
+    levels: plan.levels.map(({ limbs, scaleBits }) => ({ limbs, scaleBits })),
   };
+}
+
+function batchMs(plan: BatchPlan, degree: number): number {
+  const read = CIPHERTEXT_POLYS * plan.features * plan.inputLimbs;
+  const written = plan.outputs.length * plan.outputPolys * plan.outputLimbs;
+  const work = plan.ops.reduce((sum, op) => sum + opMs(plan, op, degree), 0);
+  const fresh = plan.mode === "secret" ? plan.outputs.length * reRandomizeMs(degree, 1) : 0;
+  return wireMs(read + written, degree) + work + fresh;
+}
+
+function opMs({ ciphertexts }: BatchPlan, op: BatchOp, degree: number): number {
+  if (op.kind === "affine") return accumulateMs(op.polys * op.limbs * op.columns.length, degree);
+  const { limbs = 1, polys = CIPHERTEXT_POLYS } = ciphertexts[op.output] ?? {};
+  if (op.kind === "unpack") return 0;
+  if (op.kind === "product") return productMs(4 * limbs, degree);
+  const from = ciphertexts[op.input]?.limbs ?? limbs;
+  return (
+    (op.relinearize ? keySwitchMs(degree, from) : 0) +
+    (op.rescale ? rescaleMs(degree, from, polys) : 0)
+  );
+}
+
+function slotsOutlook(question: PackingQuestion): PackingOutlook {
+  const { circuit, parameters, mode, precisionBits } = question;
+  const plan = planSlots(circuit, parameters, primesOf(parameters), {
+    mode,
+    precisionBits: precisionBits + SLOTS_RESERVE_BITS,
+  });
+  const degree = parameters.polyModulusDegree;
+  const bytesIn = wireCiphertextBytes(parameters, CIPHERTEXT_POLYS, plan.inputLimbs);
+  const needsRelin = squareDepth(circuit) > 0;
+  const keys = evaluationKeyBytes(parameters, {
+    relin: needsRelin,
+    steps: plan.rotationSteps.length,
+  });
+  return {
+    packing: "slots",
+    packRecords: plan.recordsPerCiphertext,
+    ciphertextsIn: 1,
+    ciphertextsOut: 1,
+    inputLimbs: plan.scales.structure.limbs,
+    inputScaleBits: plan.inputScaleBits,
+    bytesIn,
+    bytesOut: wireCiphertextBytes(parameters, plan.outputPolys, plan.outputLimbs),
+    ms: slotsMs(plan, degree),
+    precisionBits: plan.precisionBits,
+    needsRelin,
+    rotationSteps: plan.rotationSteps,
+    evaluationKeyBytes: keys,
+    // Published keys are seeded: expanded, they are twice as large.
+    memoryBytes:
+      2 * keys + SLOTS_CIPHERTEXTS * CIPHERTEXT_POLYS * plan.inputLimbs * degree * RESIDUE_BYTES,
+    levels: plan.levels,
+  };
+}
+
+function slotsMs({ cost, mode, inputLimbs, outputLimbs }: SlotPlan, degree: number): number {
+  const wires = CIPHERTEXT_POLYS * (inputLimbs + outputLimbs);
+  const fresh = mode === "shared" ? 0 : reRandomizeMs(degree, outputLimbs);
+  return (
+    wireMs(wires, degree) +
+    cost.transforms * transformMs(degree) +
+    productMs(cost.multiplies, degree) +
+    fresh
+  );
 }

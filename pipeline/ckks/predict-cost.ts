@@ -6,13 +6,11 @@
  * keep the ratios. Sources: findings of the first prototypes (NTT 22 us and key switch .313 ms at N = 8192 with two
  * data primes; dense layers of 64-32-10 at N = 4096, 50 ms a pack), and the benchmarks of the kernels.
  */
-import type { CkksParameters } from "./parameters.ts";
-
 /** One transform at N = 8192, in ms; others by N log N. */
 const NTT_MS = 0.022;
 const NTT_DEGREE = 8192;
 /** One multiply-accumulate on a residue, in ns. */
-const ACCUMULATE_NS = 0.6;
+const ACCUMULATE_NS = 0.28;
 /** One product of two residues, in ns. */
 const PRODUCT_NS = 1.6;
 /** Reading or writing one residue of the wire format, in ns. */
@@ -70,11 +68,4 @@ export function wireMs(limbs: number, degree: number): number {
 /** Milliseconds of making one result look fresh. */
 export function reRandomizeMs(degree: number, limbs: number): number {
   return (ENCRYPT_MS * limbs * degree) / NTT_DEGREE;
-}
-
-/** Bytes of a ciphertext on the wire: residues with exactly as many bits as their prime has. */
-export function wireBytes(parameters: CkksParameters, limbs: number, polys: number): number {
-  const { polyModulusDegree, coeffModulusBits } = parameters;
-  const bits = coeffModulusBits.slice(0, limbs).reduce((sum, each) => sum + each, 0);
-  return (polys * bits * polyModulusDegree) / 8;
 }

@@ -10,19 +10,29 @@
  * refused when it is evaluated. Pure and reproducible: encrypt, predict and the key ceremony each make the same plan.
  */
 import { SealstreamError } from "../errors.ts";
-import type { Circuit } from "../network/circuit.ts";
 import { networkFromSpec } from "../network/from-spec.ts";
 import { assumedCircuit, WEIGHT_ASSUMPTION } from "./assumed-circuit.ts";
-import { batchOutlook, type PackingOutlook, slotsOutlook, squareDepth } from "./packing-outlook.ts";
+import { hasSlots, type PackingOutlook, squareDepth } from "./packing-outlook.ts";
 import { PARAMETER_SETS, setName } from "./parameter-sets.ts";
 import {
   type CkksParameters,
   fitsKernels,
   KERNEL_PRIME_BITS,
-  type Packing,
   parseParameters,
 } from "./parameters.ts";
-import { priceOf } from "./predict-cost.ts";
+import {
+  bitsOf,
+  bytesWhenFull,
+  type Candidate,
+  type Carrier,
+  carry,
+  cheaperPacking,
+  dear,
+  expectedRecords,
+  imprecise,
+  refusal,
+  type Task,
+} from "./plan-carrier.ts";
 import type {
   AtFill,
   PackingFigures,
@@ -34,29 +44,24 @@ import type {
 
 export type * from "./predict-plan-types.ts";
 
-/** Largest published evaluation keys: a blob of topic `keys` (`crypto/key-payload.ts`). */
-const MAX_EVALUATION_KEY_BYTES = 64 * 1024 * 1024;
-/** Most rotation steps of one key set (`key-blob.ts`). */
-const MAX_ROTATION_STEPS = 256;
 /** Memory of a predict process before it has seen a pack: Node, both WebAssembly modules, clients. */
 const PROCESS_MIB = 180;
+/** How much dearer full packs may be so that those that are not full have a cheaper way. */
+const FALLBACK_WORTH = 1.5;
 const MIB = 1024 * 1024;
 const MS_PER_SECOND = 1000;
 
-interface Candidate {
-  readonly name: string;
-  readonly parameters: CkksParameters;
-}
-
-/** A candidate that carries the network, with the packings that it carries it in. */
-interface Carrier extends Candidate {
-  readonly packings: Readonly<Record<Packing, PackingOutlook | null>>;
-  readonly packing: Packing;
-  readonly price: number;
-}
+/** Plans that were made, by the file they were made for: a file is never changed once it is loaded. */
+const known = new WeakMap<PredictRequest, PlanOutcome>();
 
 /** Plans the prediction of a pipeline file. @throws spec-invalid when the network of the file is none */
 export function planPredict(request: PredictRequest): PlanOutcome {
+  const outcome = known.get(request) ?? makePlan(request);
+  known.set(request, outcome);
+  return outcome;
+}
+
+function makePlan(request: PredictRequest): PlanOutcome {
   const { parameters: wanted } = request.predict;
   const candidates = candidatesOf(wanted);
   if (candidates === null) {
@@ -69,10 +74,41 @@ export function planPredict(request: PredictRequest): PlanOutcome {
   }
   const circuit = assumedCircuit(networkFromSpec(request.features, request.train));
   const refusals: Refusal[] = [];
-  const carriers = candidates.flatMap(
-    (candidate) => carry(candidate, { circuit, request, refusals }) ?? [],
+  const task = { circuit, request, refusals };
+  return choose(carriersOf(candidates, task), task);
+}
+
+/**
+ * Candidates that carry the network, the smallest first. Larger ones are not tried once one carries everything that is
+ * asked for: inputs carry all data primes, so that a record costs more bytes and no less time.
+ */
+function carriersOf(candidates: readonly Candidate[], task: Task): Carrier[] {
+  const carriers: Carrier[] = [];
+  let enough: Carrier | null = null;
+  for (const candidate of candidates) {
+    if (enough !== null) {
+      const reason = `it was not tried: ${enough.name} is smaller and is enough`;
+      task.refusals.push(refusal(candidate, null, { kind: "dearer", reason }));
+      continue;
+    }
+    const carrier = carry(candidate, task);
+    if (carrier === null) continue;
+    carriers.push(carrier);
+    if (isEnough(carrier, task)) enough ??= carrier;
+  }
+  return carriers;
+}
+
+/** Whether nothing of what the file asks for is left to a larger ring. */
+function isEnough(carrier: Carrier, { circuit, request: { predict, encrypt } }: Task): boolean {
+  const { batch, slots } = carrier.packings;
+  const complete =
+    predict.packing !== "auto" || (batch !== null && (slots !== null || !hasSlots(circuit)));
+  return (
+    complete &&
+    bitsOf(carrier) >= predict.precisionBits &&
+    bytesWhenFull(carrier) <= encrypt.packs.maxBytesPerRecord
   );
-  return choose(carriers, { circuit, request, refusals });
 }
 
 /** The cheapest that is precise enough and not too dear; without one, the most precise. */
@@ -92,18 +128,30 @@ function choose(carriers: readonly Carrier[], task: Task): PlanOutcome {
     const message = `${dear(tooDear, limit).reason}, under ${tooDear.name}; raise it, use fewer features, or lower predict.precisionBits`;
     return { status: "refused", key: "encrypt.packs.maxBytesPerRecord", message, refusals };
   }
-  const chosen =
-    both.length > 0 ? least(both, ({ price }) => price) : least(cheap, (one) => -bitsOf(one));
+  const chosen = both.length > 0 ? cheapest(both, request) : least(cheap, (one) => -bitsOf(one));
   if (chosen === null) {
     const key = wanted === "auto" ? "train.network" : "predict.parameters";
     return { status: "refused", key, message: noCarrier(wanted, refusals), refusals };
   }
-  for (const one of both.filter((other) => other !== chosen)) {
-    const times = (one.price / chosen.price).toFixed(1);
-    const reason = `it would do, and costs ${times} times as much`;
-    refusals.push(refusal(one, null, { kind: "dearer", reason }));
+  for (const one of both.filter(({ name }) => name !== chosen.name)) {
+    refusals.push(refusal(one, null, { kind: "dearer", reason: notChosen(one, chosen) }));
   }
   return { status: "ok", plan: toPlan(chosen, task) };
+}
+
+/**
+ * The cheapest at the expected fill. Where the rate was not said, packs are taken to be full, but a set that can also
+ * send a pack that is not as slots may cost {@link FALLBACK_WORTH} times as much.
+ */
+function cheapest(carriers: readonly Carrier[], request: PredictRequest): Carrier | null {
+  const best = least(carriers, ({ price }) => price);
+  if (best === null || expectedRecords(request) !== null) return best;
+  const serveBoth = carriers.filter(
+    ({ packings: { batch, slots } }) => batch !== null && slots !== null,
+  );
+  const second = least(serveBoth, ({ price }) => price);
+  if (second === null || second === best || second.price > best.price * FALLBACK_WORTH) return best;
+  return { ...second, dearerThan: best };
 }
 
 /** The plan of a pipeline file. @throws limit-exceeded when no parameter set carries its network */
@@ -123,20 +171,51 @@ export function predictSteps(request: PredictRequest): readonly number[] {
   return requirePlan(request).rotationSteps;
 }
 
-/**
- * The packing of a pack with that many records: a pack that is far from full is cheaper in slots.
- * @param rows records that wait, at least 1
- */
-export function cheaperPacking(rows: number, plan: Pick<PredictPlan, "packings">): Packing {
-  const { batch, slots } = plan.packings;
-  if (batch === null || slots === null) return batch === null ? "slots" : "batch";
-  return priceAt(slots, rows) < priceAt(batch, rows) ? "slots" : "batch";
+/** Evaluation keys that a consumer published. */
+export interface PublishedKeys {
+  /** Id of their parameter set. */
+  readonly parameters: string;
+  readonly relin: boolean;
+  readonly steps: readonly number[];
 }
 
-/** What that many records cost in this packing, in as many packs as they take. */
-function priceAt(outlook: PackingOutlook, rows: number): number {
-  const packs = Math.ceil(Math.max(1, rows) / outlook.packRecords);
-  return packs * priceOf(outlook.ms, outlook.bytesIn + outlook.bytesOut);
+/**
+ * The plan under keys that are there already: what encrypt and predict work by, whatever the file would choose today.
+ * Under packing auto, slots are left out when their rotations have no keys.
+ * @throws key-invalid when the keys no longer fit the file
+ */
+export function planUnder(request: PredictRequest, keys: PublishedKeys): PredictPlan {
+  const outcome = planPredict(named(request, keys.parameters, request.predict.packing));
+  if (outcome.status === "refused") throw staleKeys(keys, outcome.message);
+  const { plan } = outcome;
+  const relinMissing = plan.needsRelin && !keys.relin;
+  const missing = plan.rotationSteps.filter((step) => !keys.steps.includes(step));
+  if (!relinMissing && missing.length === 0) return plan;
+  if (missing.length > 0 && request.predict.packing === "auto" && plan.packings.batch !== null) {
+    const batch = planPredict(named(request, keys.parameters, "batch"));
+    if (batch.status === "ok" && !(batch.plan.needsRelin && !keys.relin)) return batch.plan;
+  }
+  throw staleKeys(
+    keys,
+    missing.length > 0
+      ? `${missing.length} of ${plan.rotationSteps.length} rotations have no key`
+      : "relinearisation has no key",
+  );
+}
+
+function named(
+  request: PredictRequest,
+  parameters: string,
+  packing: PredictRequest["predict"]["packing"],
+): PredictRequest {
+  return { ...request, predict: { ...request.predict, parameters, packing } };
+}
+
+function staleKeys({ parameters }: PublishedKeys, reason: string): SealstreamError {
+  return new SealstreamError(
+    "key-invalid",
+    `The consumer's published CKKS keys (${parameters}) no longer fit the pipeline file: ${reason}. Undo the change of the file, or run "sealstream keys rotate FILE ckks" for keys that fit.`,
+  );
 }
 
 /** Null when the file names a set that is none. */
@@ -147,85 +226,10 @@ function candidatesOf(wanted: string): readonly Candidate[] | null {
   return [{ name: setName(parameters), parameters }];
 }
 
-type Reason = Pick<Refusal, "kind" | "reason">;
-
-interface Task {
-  readonly circuit: Circuit;
-  readonly request: PredictRequest;
-  readonly refusals: Refusal[];
-}
-
-/** The candidate with what it carries, or null; says in `refusals` what it does not. */
-function carry(candidate: Candidate, { circuit, request, refusals }: Task): Carrier | null {
-  const { packing: wanted, model, precisionBits: goal } = request.predict;
-  const judge = (packing: Packing): PackingOutlook | null => {
-    if (wanted !== "auto" && wanted !== packing) return null;
-    const outlook = packing === "batch" ? batchOutlook : slotsOutlook;
-    const verdict = outlook(circuit, candidate.parameters, model);
-    if (verdict.status === "refused") {
-      refusals.push(refusal(candidate, packing, { kind: "fit", reason: verdict.reason }));
-      return null;
-    }
-    const tooLarge = keysFault(verdict.outlook);
-    if (tooLarge === null) return verdict.outlook;
-    refusals.push(refusal(candidate, packing, { kind: "keys", reason: tooLarge }));
-    return null;
-  };
-  let batch = judge("batch");
-  let slots = judge("slots");
-  // Of two that fit, one that is too coarse must not be chosen for some pack later.
-  if (
-    batch !== null &&
-    slots !== null &&
-    batch.precisionBits >= goal !== slots.precisionBits >= goal
-  ) {
-    const coarse = batch.precisionBits < goal ? batch : slots;
-    refusals.push(refusal(candidate, coarse.packing, imprecise(coarse.precisionBits, goal)));
-    if (coarse === batch) batch = null;
-    else slots = null;
-  }
-  if (batch === null && slots === null) return null;
-  const packings = { batch, slots };
-  const rows = expectedRecords(request) ?? batch?.packRecords ?? slots?.packRecords ?? 1;
-  const packing = cheaperPacking(rows, { packings });
-  const outlook = packings[packing];
-  if (outlook === null) return null;
-  return { ...candidate, packings, packing, price: priceAt(outlook, rows) / rows };
-}
-
-/** Evaluation keys must fit what `keys` carries. */
-function keysFault({ evaluationKeyBytes, rotationSteps }: PackingOutlook): string | null {
-  if (rotationSteps.length > MAX_ROTATION_STEPS) {
-    return `${rotationSteps.length} rotation keys are more than the ${MAX_ROTATION_STEPS} that a key set holds`;
-  }
-  if (evaluationKeyBytes <= MAX_EVALUATION_KEY_BYTES) return null;
-  return `evaluation keys of ${Math.ceil(evaluationKeyBytes / MIB)} MiB are more than the ${MAX_EVALUATION_KEY_BYTES / MIB} that are published`;
-}
-
-function refusal(candidate: Candidate, packing: Packing | null, { kind, reason }: Reason): Refusal {
-  return { name: candidate.name, id: candidate.parameters.id, packing, kind, reason };
-}
-
-function imprecise(bits: number, goal: number): Reason {
-  const reason = `${bits.toFixed(1)} right bits are fewer than the ${goal} of predict.precisionBits`;
-  return { kind: "precision", reason };
-}
-
-function dear(one: Carrier, limit: number): Reason {
-  const reason = `a record takes ${Math.ceil(bytesWhenFull(one))} bytes in a full pack, more than the ${limit} of encrypt.packs.maxBytesPerRecord`;
-  return { kind: "bytes", reason };
-}
-
-/** Bytes of a record in a full pack of the packing that is cheaper when full: the other is for packs that are not. */
-function bytesWhenFull({ packings: { batch, slots } }: Carrier): number {
-  const bytes = [batch, slots].flatMap((one) =>
-    one === null ? [] : one.bytesIn / one.packRecords,
-  );
-  return Math.min(...bytes);
-}
-
-function bitsOf({ packings: { batch, slots } }: Carrier): number {
-  return Math.min(batch?.precisionBits ?? Infinity, slots?.precisionBits ?? Infinity);
+function notChosen(one: Carrier, chosen: Carrier): string {
+  if (one.price < chosen.price)
+    return "it is cheaper when packs are full, and has no slots for others";
+  return `it would do, and costs ${(one.price / chosen.price).toFixed(1)} times as much`;
 }
 
 function least<T>(items: readonly T[], by: (item: T) => number): T | null {
@@ -238,12 +242,6 @@ function noCarrier(wanted: string, refusals: readonly Refusal[]): string {
   return wanted === "auto"
     ? `no parameter set carries this network${example}; use fewer or smaller layers, or activations of a lower degree`
     : `${wanted} does not carry this network${example}; use auto, or another set`;
-}
-
-/** Records that one lane gathers while a pack waits; null: the rate was not said. */
-function expectedRecords({ kafka, encrypt: { packs } }: PredictRequest): number | null {
-  if (packs.rate === null) return null;
-  return Math.max(1, (packs.rate / kafka.partitions) * (packs.lingerMs / MS_PER_SECOND));
 }
 
 function toPlan(chosen: Carrier, { circuit, request, refusals }: Task): PredictPlan {
@@ -310,9 +308,15 @@ function reasonsOf(chosen: Carrier, request: PredictRequest): string[] {
   const { packing, parameters } = request.predict;
   const reasons = [
     parameters === "auto"
-      ? "It is the cheapest set, in time and bytes at the expected fill, that carries the network at the precision asked for."
+      ? "It is the cheapest set, in time and bytes, that carries the network at the precision asked for."
       : "The file names it.",
   ];
+  const { dearerThan } = chosen;
+  if (dearerThan !== undefined) {
+    reasons.push(
+      `Full packs cost ${(chosen.price / dearerThan.price).toFixed(1)} times as much as under ${dearerThan.name}, which has no slots for packs that are not.`,
+    );
+  }
   if (packing !== "auto") reasons.push(`The file asks for ${packing}.`);
   else if (batch !== null && slots !== null) {
     const turn = turningPoint(batch, slots);

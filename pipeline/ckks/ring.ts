@@ -56,11 +56,8 @@ export interface Ring extends Arena, RingArithmetic, RingSwitching {
   importResidues(residues: Uint8Array, shape: RingShape, to: number): boolean;
   /** Ring form to SEAL's residues; a new buffer. */
   exportResidues(from: number, shape: RingShape): Uint8Array<ArrayBuffer>;
-  /**
-   * Coefficients in natural order (N f64 integers) to ring form; `from` must not be `to`.
-   * @param bound most |coefficient|, at most 2^52
-   */
-  forward(from: number, limb: number, to: number, bound: number): void;
+  /** Coefficients in natural order (N integers within 2^50) to ring form; `from` must not be `to`. */
+  forward(from: number, limb: number, to: number): void;
   /** Ring form to balanced coefficients in natural order, |x| <= (q - 1) / 2; `from` must not be `to`. */
   inverse(from: number, limb: number, to: number): void;
   /**
@@ -109,8 +106,9 @@ export function createRing(ckks: CkksContext, options: RingOptions): Ring {
     limbBytes,
     kernels,
     modulus,
-    forward(from, limb, to, bound) {
-      kernels.forward(from, to, modulus(limb), bound);
+    forward(from, limb, to) {
+      kernels.forward(from, to, modulus(limb));
+      kernels.reduceLimb(to, to, modulus(limb));
     },
     inverse(from, limb, to) {
       kernels.inverse(from, scratch, to, modulus(limb), 0);

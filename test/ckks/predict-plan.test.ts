@@ -4,11 +4,13 @@ import { evaluationKeysBytes } from "../../pipeline/ckks/key-blob.ts";
 import { evaluationKeyBytes } from "../../pipeline/ckks/packing-outlook.ts";
 import { PARAMETER_SETS, setName } from "../../pipeline/ckks/parameter-sets.ts";
 import { fitsKernels, modulusBits, parseParameters } from "../../pipeline/ckks/parameters.ts";
+import { cheaperPacking } from "../../pipeline/ckks/plan-carrier.ts";
 import {
-  cheaperPacking,
   type PredictPlan,
   type PredictRequest,
+  type PublishedKeys,
   planPredict,
+  planUnder,
   predictParameters,
   predictSteps,
   requirePlan,
@@ -35,7 +37,7 @@ function request(inputs: number, widths: readonly number[], edit: Edit = {}): Pr
     predict: {
       packing: "auto",
       model: "secret",
-      precisionBits: 4,
+      precisionBits: 3,
       workers: "auto",
       parameters: "auto",
       ...edit.predict,
@@ -79,7 +81,7 @@ describe("the choice for digits 64-32-10", () => {
     const plan = requirePlan(digits({ predict: { packing: "batch" } }));
     expect(plan.name).toBe("secret-1");
     expect(plan).toMatchObject({ needsRelin: true, rotationSteps: [], packRecords: 4096 });
-    expect(plan.precisionBits).toBeGreaterThanOrEqual(4);
+    expect(plan.precisionBits).toBeGreaterThanOrEqual(3);
   });
 
   test("slots take rotation keys and few records", () => {
@@ -114,13 +116,19 @@ describe("the choice for digits 64-32-10", () => {
 });
 
 describe("what does not fit", () => {
-  test("deeper networks take more primes", () => {
-    const names = [1, 2, 4, 7].map((hidden) => {
-      const plan = requirePlan(request(64, [...new Array<number>(hidden).fill(8), 10]));
-      return plan.parameters.coeffModulusBits.length;
+  test("deeper networks take more primes, and the deepest are refused", () => {
+    const packs = { maxBytesPerRecord: 400_000 };
+    const primes = [[32], [32, 16]].map((hidden) => {
+      const { parameters } = requirePlan(request(64, [...hidden, 10], { packs }));
+      return parameters.coeffModulusBits.length;
     });
-    expect(names).toEqual([...names].sort((a, b) => a - b));
-    expect(new Set(names).size).toBe(names.length);
+    expect(primes[1]).toBeGreaterThan(primes[0]!);
+    // Sixteen layers are the most that a network has: fifteen squares.
+    const outcome = refused(request(8, [...new Array<number>(15).fill(4), 2], { packs }));
+    expect(outcome.key).toBe("train.network");
+    expect(outcome.message).toMatch(/^no parameter set carries this network; .*; use fewer/);
+    const judged = new Set(outcome.refusals.map(({ name }) => name));
+    expect(judged.size).toBe(PARAMETER_SETS.length);
   });
 
   test("a goal beyond every set takes the most precise one and says so", () => {
@@ -144,15 +152,15 @@ describe("what does not fit", () => {
 
   test("a set that is named and does not carry the network is refused with the reason", () => {
     const outcome = refused(
-      request(64, [32, 16, 10], { predict: { parameters: "ckks-8192-46.46.47-s24" } }),
+      request(64, [32, 16, 10], { predict: { parameters: "ckks-8192-46.46.47-s22" } }),
     );
     expect(outcome.key).toBe("predict.parameters");
     expect(outcome.message).toMatch(
-      /ckks-8192-46.46.47-s24 does not carry this network; secret-1: .*; use auto/,
+      /ckks-8192-46.46.47-s22 does not carry this network; secret-1: .*; use auto/,
     );
     expect(outcome.refusals.map(({ packing }) => packing)).toEqual(["batch", "slots"]);
     expect(() =>
-      requirePlan(request(64, [32, 16, 10], { predict: { parameters: "ckks-8192-46.46.47-s24" } })),
+      requirePlan(request(64, [32, 16, 10], { predict: { parameters: "ckks-8192-46.46.47-s22" } })),
     ).toThrow(expect.objectContaining({ code: "limit-exceeded" }));
   });
 
@@ -163,6 +171,56 @@ describe("what does not fit", () => {
       if (set.name !== name) expect(said).toContain(set.name);
     }
     for (const { reason } of refusals) expect(reason).toMatch(/^[^.].*[^.]$/);
+  });
+});
+
+describe("keys that are published already", () => {
+  const file = digits({ packs: { rate: 20 } });
+  const keysOf = (plan: PredictPlan): PublishedKeys => ({
+    parameters: plan.parameters.id,
+    relin: plan.needsRelin,
+    steps: plan.rotationSteps,
+  });
+  const fresh = keysOf(requirePlan(file));
+  const stale = (reason: string) =>
+    expect.objectContaining({
+      code: "key-invalid",
+      message: expect.stringMatching(
+        new RegExp(
+          `^The consumer's published CKKS keys \\(.*\\) no longer fit the pipeline file: ${reason}\\. Undo .*keys rotate FILE ckks`,
+        ),
+      ),
+    });
+
+  test("the plan under fresh keys is the plan of the file", () => {
+    const under = planUnder(file, fresh);
+    expect(under.packing).toBe("slots");
+    expect(under).toMatchObject(fresh.steps.length > 0 ? { rotationSteps: fresh.steps } : {});
+    expect(under.packings).toEqual(requirePlan(file).packings);
+  });
+
+  test("without rotations auto stays with batch, and slots are refused", () => {
+    const relinOnly = { ...fresh, steps: fresh.steps.slice(1) };
+    const under = planUnder(file, relinOnly);
+    expect([under.packing, under.packings.slots, under.rotationSteps]).toEqual(["batch", null, []]);
+    const slots = digits({
+      predict: { packing: "slots" },
+      packs: { maxBytesPerRecord: 400_000 },
+    });
+    const many = fresh.steps.length;
+    expect(() => planUnder(slots, relinOnly)).toThrow(stale(`1 of ${many} rotations have no key`));
+  });
+
+  test("a secret model needs relinearisation, and another network other parameters", () => {
+    const none = { ...fresh, relin: false, steps: [] };
+    expect(() => planUnder(file, none)).toThrow(stale("\\d+ of \\d+ rotations have no key"));
+    const batch = digits({ predict: { packing: "batch" } });
+    expect(() => planUnder(batch, none)).toThrow(stale("relinearisation has no key"));
+    const deeper = request(64, [32, 16, 16, 10]);
+    expect(() => planUnder(deeper, fresh)).toThrow(stale(".* does not carry this network.*"));
+    expect(() => planUnder(file, { ...fresh, parameters: "ckks-8192-60.30.30.40-s30" })).toThrow(
+      stale(".* is no parameter set .*"),
+    );
   });
 });
 
@@ -191,6 +249,6 @@ test("bytes of evaluation keys are those that are published", () => {
         const told = evaluationKeyBytes(parameters, { relin, steps: steps.length });
         expect(Math.abs(told - exact)).toBeLessThan(300);
       }
-  expect(setName(parseParameters("ckks-8192-46.46.47-s24")!)).toBe("secret-1");
-  expect(setName(parseParameters("ckks-8192-46.46.48-s24")!)).toBe("ckks-8192-46.46.48-s24");
+  expect(setName(parseParameters("ckks-8192-46.46.47-s22")!)).toBe("secret-1");
+  expect(setName(parseParameters("ckks-8192-46.46.48-s22")!)).toBe("ckks-8192-46.46.48-s22");
 });

@@ -53,7 +53,8 @@ describe.each(SETS)("the ring of $set.id", ({ set, scale, error }) => {
       const galois = ring.loadGaloisKeys(reference.galoisBlob)!;
       keys.set(ring, { galois, relin: ring.loadRelinKeys(reference.relinBlob)! });
     }
-  });
+    // Keys of the largest set take seconds, on a machine that may have other work.
+  }, 120_000);
 
   /** Runs on each ring with an input in place; memory is given back. */
   const onRings = (

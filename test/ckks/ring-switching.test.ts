@@ -44,7 +44,8 @@ describe.each(SETS)("the ring of $id", (set) => {
       const galois = ring.loadGaloisKeys(reference.galoisBlob)!;
       keys.set(ring, { galois, relin: ring.loadRelinKeys(reference.relinBlob)! });
     }
-  });
+    // Keys of the largest set take seconds, on a machine that may have other work.
+  }, 120_000);
 
   /** Compares an operation with SEAL's on every pattern at a level. */
   const compare = (

@@ -55,18 +55,18 @@ describe("plan", () => {
     expect({ code, told }).toEqual({ code: 0, told: "" });
     for (const part of [
       "network     64 -> 32 square -> 10; 1 product of ciphertexts one after the other",
-      "chosen      secret-1 (ckks-8192-46.46.47-s24): 128-bit security, 139 of at most 218 bits",
+      "chosen      both-1 (ckks-8192-49.49.30.49-s23): 128-bit security, 177 of at most 218 bits",
       "why         It is the cheapest set",
       "model       secret: the consumer learns its predictions",
       "fill        encrypt.packs.rate is not in the file: packs are taken to be full",
-      "the goal is 4",
-      "evaluation keys: relinearisation",
+      "the goal is 3",
+      "evaluation keys: relinearisation and 16 rotations",
       "not taken   ",
     ]) {
       expect(printed.replaceAll(/\n {12}/g, " ")).toContain(part);
     }
     expect(printed).toMatch(/^packing +records +bytes in +bytes out +ms +latency ms$/m);
-    expect(printed).toMatch(/^batch, full +4,096 +2,9\d\d +2\d\d +0\.0\d+ +\d+$/m);
+    expect(printed).toMatch(/^batch, full +4,096 +4,096 +2\d\d +0\.0\d+ +\d+$/m);
     expect(Math.max(...printed.split("\n").map(({ length }) => length))).toBeLessThanOrEqual(100);
   });
 
@@ -81,7 +81,7 @@ describe("plan", () => {
     expect(printed.replaceAll(/\s+/g, " ")).toContain(
       "shared: the consumer can compute the model's weights from the ciphertexts of about two full packs",
     );
-    expect(printed).toContain("chosen      shared-1 (ckks-4096-46.46.17-s24)");
+    expect(printed).toContain("chosen      shared-1 (ckks-4096-46.46.17-s21)");
     expect(printed).toContain("evaluation keys: none;");
   });
 
@@ -95,7 +95,7 @@ describe("plan", () => {
     expect(text).toMatch(/Packs of fewer than \d+ records go as slots, fuller ones as batch/);
     expect(printed).toMatch(/^batch, expected +5 /m);
     expect(printed).toMatch(/^slots, expected +5 /m);
-    expect(printed).toMatch(/^levels +batch: input 2\^30/m);
+    expect(printed).toMatch(/^levels +batch: input 2\^23 of 98 bits, step 1 2\^\d+ of/m);
   });
 
   it("prints one JSON object whose figures are marked as predicted", async () => {
@@ -109,7 +109,7 @@ describe("plan", () => {
       model: "secret",
       packing: "slots",
       expectedRecords: 5,
-      precisionGoal: 4,
+      precisionGoal: 3,
       keys: { relin: true, rotationSteps: expect.arrayContaining([expect.any(Number)]) },
     });
     if (said.status !== "ok") throw new Error("expected a plan");
@@ -153,9 +153,9 @@ const refused: readonly [string, string, string, RegExp][] = [
   ],
   [
     "a named set that is too small",
-    edited(predict("packing: batch, parameters: ckks-4096-46.46.17-s24")),
+    edited(predict("packing: batch, parameters: ckks-4096-46.46.17-s21")),
     "parameters: ckks",
-    /predict\.parameters: ckks-4096-46\.46\.17-s24 does not carry this network; shared-1: its key prime of 17 bits is too small .*; use auto, or another set/,
+    /predict\.parameters: ckks-4096-46\.46\.17-s21 does not carry this network; shared-1: its key prime of 17 bits is too small .*; use auto, or another set/,
   ],
   [
     "records that are too dear",
@@ -220,7 +220,7 @@ describe.each([
 describe("a network that no set carries", () => {
   // Refused by the shape of the file until the stages take deeper networks.
   it("is told with the nearest refusals", async () => {
-    const text = edited(predict("packing: slots, parameters: ckks-4096-46.46.17-s24"));
+    const text = edited(predict("packing: slots, parameters: ckks-4096-46.46.17-s21"));
     const { told, printed } = await run(text);
     expect(printed).toBe("");
     expect(told).toContain("not taken   shared-1 in slots:");
@@ -239,7 +239,7 @@ describe("check", () => {
   it("names the set and counts a plan's warnings under --strict and --json", async () => {
     const good = await run(exampleText, {}, check);
     expect(good.printed).toMatch(
-      /^prediction {2}secret-1 \(ckks-8192-46\.46\.47-s24\), batch, secret model: about 2,9\d\d bytes a record in full packs; "sealstream plan" says why$/m,
+      /^prediction {2}both-1 \(ckks-8192-49\.49\.30\.49-s23\), batch, secret model: about 4,096 bytes a record in full packs; "sealstream plan" says why$/m,
     );
     const coarse = edited(predict("packing: batch, precisionBits: 24"));
     expect((await run(coarse, { strict: true }, check)).code).toBe(1);

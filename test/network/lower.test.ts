@@ -79,6 +79,23 @@ test("a pool is folded away, and the edge that it leaves out is not computed", (
   ]);
 });
 
+test("what only an edge reads that nothing reads is not computed either", () => {
+  const network = networkOf(81, [
+    { reshape: [9, 9, 1] },
+    conv(1, [2, 2], { strides: [2, 2] }),
+    conv(1, [1, 1], { strides: [1, 1] }),
+    pool([3, 3]),
+    dense(3),
+  ]);
+  const circuit = lowerNetwork(network, weightsOf(network, seeded(5)));
+  // Of 4 x 4 positions the pool reads 3 x 3, and those 3 x 3 of the convolution before.
+  expect(shapes(circuit)).toEqual([
+    [36, 9, 36, 3],
+    [9, 9, 9, 3],
+    [9, 3, 27, null],
+  ]);
+});
+
 test("a pool at the end is a step of its own without activation", () => {
   const circuit = lowerNetwork(
     NETWORKS["pools in a row and at both ends"]!,

@@ -45,6 +45,18 @@ test.each<[string, Partial<RunConfig>]>([
   ],
   ["inputs", { spec: { ...SPEC, features: { ...SPEC.features, inputs: [] } } }],
   ["network", { network: { ...NETWORK, inputs: 4 } }],
+  [
+    "coefficient",
+    {
+      network: {
+        inputs: 3,
+        layers: [
+          { outputs: 2, activation: { polynomial: [0.25, 0.5, 0.125] } },
+          { outputs: 2, activation: "none" },
+        ],
+      },
+    },
+  ],
   ["noise", { noiseMultiplier: 1 }],
 ])("another %s is another configuration", (_name, change) => {
   const own = runConfigHash({ spec: SPEC, network: NETWORK });

@@ -13,14 +13,14 @@ describe("keys about prediction", () => {
     expect(spec.predict).toEqual({
       packing: "auto",
       model: "secret",
-      precisionBits: 4,
+      precisionBits: 3,
       workers: "auto",
       parameters: "auto",
     });
     const bare = "packs: { lingerMs: 500, maxBytesPerRecord: 100000 }";
     expect(loadGood(edited(bare, "packs: {}")).encrypt.packs).toEqual({
       lingerMs: 200,
-      maxBytesPerRecord: 100_000,
+      maxBytesPerRecord: 200_000,
       rate: null,
     });
   });

@@ -7,6 +7,12 @@
 import { multiply, reduce } from "./arithmetic";
 import { limbBytes, primeInverses, primes } from "./layout";
 
+/** a within 2^53 made within q / 2 + 3: what a forward transform leaves to ring form. */
+export function reduceLimb(a: usize, to: usize, modulus: usize): void {
+  const q = primes(modulus), i = primeInverses(modulus);
+  for (let x: usize = 0; x < limbBytes; x += 16) v128.store(to + x, reduce(v128.load(a + x), q, i));
+}
+
 /** a + b. */
 export function addLimb(a: usize, b: usize, to: usize, modulus: usize): void {
   const q = primes(modulus), i = primeInverses(modulus);

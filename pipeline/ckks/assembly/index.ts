@@ -12,7 +12,7 @@ export { forward, inverse } from "./transform";
 export { fillPowers } from "./powers";
 export {
   addConstantLimb, addLimb, multiplyAddLimb, multiplyConstantAddLimb, multiplyConstantLimb, multiplyLimb, negateLimb,
-  productLimb, squareLimb, subtractLimb,
+  productLimb, reduceLimb, squareLimb, subtractLimb,
 } from "./elementwise";
 export { permuteLimb } from "./galois";
 export { hoist, hoistedSums, modDown, relinearize, rotate, rotateHoisted, scaleByKeyPrime } from "./key-switch";

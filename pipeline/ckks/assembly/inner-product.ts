@@ -1,10 +1,11 @@
 /**
  * The inner product of a key switch: for one limb, both polynomials of sum over j of digit_j key_j.
  *
- * Bounds in units of q < 2^49. A digit behind its transform is within 11.8 (14.7 for q < 2^48: transform.ts), so a product
- * is within G(11.8) = 1.62 (1.20): one or two terms stay within 3.3 and are not reduced; three are within 4.9 and are;
- * further terms come three at a time on top of a reduced sum, within 5.4 (8.3 on top of an unreduced one). So results are within 3.3, which an inverse
- * transform (4) takes, and with one more transformed limb on top they are within 15.1 (of 16; 17.1 of 32 below 2^48).
+ * Bounds. A digit is within 2^49 before its transform and within 11.8 * 2^49 (14.8 * 2^48 for q < 2^48: transform.ts)
+ * behind it, so a product is within (1/2 + 1.51 * 11.8 / 16) q = 1.62 q (1.20 q): one or two terms stay within 3.3 q and are
+ * not reduced; three are within 4.9 q and are; further terms come three at a time on top of a reduced sum, within 5.4 q
+ * (8.3 q on top of an unreduced one). So results are within 3.3 q, which an inverse transform (4 q) takes, and with one more
+ * transformed limb on top they are within 15.1 * 2^49 < 2^53 (17.3 * 2^48 for q < 2^48).
  */
 import { multiply, reduce } from "./arithmetic";
 import { gather } from "./galois";

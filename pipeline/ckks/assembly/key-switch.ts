@@ -16,7 +16,7 @@ import { multiply, reduce } from "./arithmetic";
 import { permuteLimb } from "./galois";
 import { gatheredInnerProduct, innerProduct } from "./inner-product";
 import {
-  KEY_PRIME, KEY_PRIME_INVERSE, keyModulus, limbBytes, modulusAt, primeCount, primeInverses, primeOf, primes, scratch,
+  KEY_PRIME, KEY_PRIME_INVERSE, keyModulus, limbBytes, modulusAt, primeCount, primeInverses, primes, scratch,
 } from "./layout";
 import { forward, inverse } from "./transform";
 
@@ -32,14 +32,6 @@ export function extendedModulus(i: i32, limbs: i32): usize {
 @inline
 export function keyLimb(key: usize, i: i32, limbs: i32): usize {
   return key + (i == limbs ? primeCount - 1 : <usize>i) * limbBytes;
-}
-
-/** The largest magnitude of a digit. */
-// @ts-ignore: decorator
-@inline
-export function digitBound(j: i32, isPositive: bool): f64 {
-  const q = primeOf(modulusAt(<usize>j));
-  return isPositive ? q : 0.5 * q;
 }
 
 /** Coefficients of every digit of a polynomial. Overwrites one limb of scratch at `work`. */
@@ -64,7 +56,7 @@ export function switchSums(target: usize, limbs: i32, key: usize, to: usize, roo
     for (let j: i32 = 0; j < limbs; j++) {
       const offset = <usize>j * limbBytes;
       // Modulo its own prime a digit is what it was taken from.
-      if (j != i) forward(room + offset, digits + offset, modulus, digitBound(j, isPositive));
+      if (j != i) forward(room + offset, digits + offset, modulus);
     }
     const offset = <usize>i * limbBytes;
     const own = i == limbs ? -1 : i;
@@ -95,12 +87,11 @@ function finishModDown(sum: usize, lifted: usize, addend: usize, to: usize, modu
 /** One extended polynomial to `limbs` limbs, plus `addend` (0: nothing), which may be `to`. `room`: 3 limbs. */
 export function modDownPoly(sum: usize, limbs: i32, addend: usize, to: usize, room: usize): void {
   const coefficients = room, work = room + limbBytes, lifted = work + limbBytes;
-  const bound = 0.5 * primeOf(keyModulus());
   inverse(sum + <usize>limbs * limbBytes, work, coefficients, keyModulus(), false);
   for (let i: i32 = 0; i < limbs; i++) {
     const modulus = modulusAt(<usize>i);
     const offset = <usize>i * limbBytes;
-    forward(coefficients, lifted, modulus, bound);
+    forward(coefficients, lifted, modulus);
     finishModDown(sum + offset, lifted, addend == 0 ? 0 : addend + offset, to + offset, modulus);
   }
 }
@@ -132,7 +123,7 @@ export function rotate(from: usize, limbs: i32, key: usize, table: usize, to: us
 }
 
 /**
- * Balanced digits of a polynomial, transformed: [digit][limbs + 1] limbs at `to`, each within 11.8 q (14.7 q below 2^48).
+ * Balanced digits of a polynomial, transformed: [digit][limbs + 1] limbs at `to`, bounded as transform.ts says.
  * Scratch: 2 limbs.
  */
 export function hoist(target: usize, limbs: i32, to: usize): void {
@@ -142,7 +133,7 @@ export function hoist(target: usize, limbs: i32, to: usize): void {
     inverse(source, work, coefficients, modulusAt(<usize>j), false);
     for (let i: i32 = 0; i <= limbs; i++, to += limbBytes) {
       if (i == j) memory.copy(to, source, limbBytes);
-      else forward(coefficients, to, extendedModulus(i, limbs), digitBound(j, false));
+      else forward(coefficients, to, extendedModulus(i, limbs));
     }
   }
 }

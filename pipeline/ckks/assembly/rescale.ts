@@ -9,14 +9,15 @@
  * rescaling (y_i - s) / q_last with s = [y_last] balanced. Since s = [INTT(S_last / P + c_last) - t / P] modulo q_last can
  * be had from coefficients, and transforms are linear, y_i - s = S_i / P + c_i - NTT(t / P + s): one transform instead of
  * two for each limb and none at all for y_last's way back.
- * Bounds, in units of q: |S_last / P + c_last| <= 0.81 + 1 (inverse takes 4); the coefficient y - t / P is within
- * 0.5 + 0.6, so one reduction makes it THE balanced residue; |S_i / P + c_i - transformed| <= 1.81 + 11.8 (of 16; below
- * 2^48 1.81 + 14.7 of 32).
+ * Bounds: in units of its own q, |S_last / P + c_last| <= 0.81 + 1 (inverse takes 4), and the coefficient y - t / P is
+ * within 0.5 + 0.6, so one reduction makes it THE balanced residue. t / P + s <= 0.6 * 2^49 + 2^48, so the transform starts
+ * within 1.1 * 2^49 and ends within 11.8 * 2^49 (15.5 * 2^48 for q < 2^48); with |S_i / P + c_i| <= 1.81 q that stays below
+ * 2^53.
  */
 import { multiply, reduce } from "./arithmetic";
 import { switchSums } from "./key-switch";
 import {
-  KEY_PRIME_INVERSE, dropInverses, keyModulus, limbBytes, modulusAt, primeCount, primeInverses, primeOf, primes, scratch,
+  KEY_PRIME_INVERSE, dropInverses, keyModulus, limbBytes, modulusAt, primeCount, primeInverses, primes, scratch,
 } from "./layout";
 import { forward, inverse } from "./transform";
 
@@ -35,7 +36,7 @@ export function rescale(from: usize, limbs: i32, to: usize): void {
   inverse(from + <usize>last * limbBytes, work, coefficients, lastModulus, false);
   for (let i: i32 = 0; i < last; i++) {
     const modulus = modulusAt(<usize>i);
-    forward(coefficients, lifted, modulus, 0.5 * primeOf(lastModulus));
+    forward(coefficients, lifted, modulus);
     const q = primes(modulus), inverseQ = primeInverses(modulus), factor = dropInverse(last, i);
     const source = from + <usize>i * limbBytes, target = to + <usize>i * limbBytes;
     for (let x: usize = 0; x < limbBytes; x += 16) {
@@ -86,7 +87,7 @@ function finishPoly(sums: usize, addend: usize, limbs: i32, to: usize, room: usi
   for (let i: i32 = 0; i < last; i++) {
     const modulus = modulusAt(<usize>i), offset = <usize>i * limbBytes;
     joinCorrections(special, dropped, work, modulus);
-    forward(work, lifted, modulus, primeOf(modulus) + 0.5 * primeOf(lastModulus));
+    forward(work, lifted, modulus);
     const q = primes(modulus), inverseQ = primeInverses(modulus), factor = dropInverse(last, i);
     const inverseP = v128.load_splat<f64>(modulus, KEY_PRIME_INVERSE);
     for (let x: usize = 0; x < limbBytes; x += 16) {

@@ -10,7 +10,7 @@
 import { reduce } from "./arithmetic";
 import { gather } from "./galois";
 import { gatheredInnerProduct } from "./inner-product";
-import { digitBound, extendedModulus, keyLimb, modDownPoly, scaleByKeyPrime, takeDigits } from "./key-switch";
+import { extendedModulus, keyLimb, modDownPoly, scaleByKeyPrime, takeDigits } from "./key-switch";
 import { limbBytes, modulusAt, primeInverses, primes, scratch } from "./layout";
 import { forward } from "./transform";
 
@@ -62,7 +62,7 @@ export function sumRound(extended: usize, second: usize, limbs: i32, rotations: 
     const modulus = extendedModulus(i, limbs);
     for (let j: i32 = 0; j < limbs; j++) {
       const offset = <usize>j * limbBytes;
-      if (j != i) forward(coefficients + offset, digits + offset, modulus, digitBound(j, false));
+      if (j != i) forward(coefficients + offset, digits + offset, modulus);
     }
     const offset = <usize>i * limbBytes;
     const own = i == limbs ? -1 : i;

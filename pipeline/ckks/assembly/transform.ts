@@ -5,14 +5,16 @@
  * that values and order are SEAL's (`util/dwthandler.h`). Two stages make a pass (radix 4). With the halves of the array
  * in the lanes of a vector, stages behind the outermost never cross lanes: only that one shuffles.
  *
- * Bounds, in units of q < 2^49; everything must stay within 16 (= 2^53 / 2^49). G(x) = 1/2 + B x (arithmetic.ts).
- * Forward, without reductions: a stage takes x to x + G(x) = (1 + B) x + 1/2, so s stages take x to
- *   (x + 1/(2B)) (1 + B)^s - 1/(2B). `forward` starts within 2. For q < 2^48, B <= 0.0472: after 15 stages 14.7 < 32.
- *   For larger q, B <= 0.0944, the pass behind stage 5 or 6 reduces its untouched operand a: x <= 7.3 there, c w1 <= 1.19,
- *   (b + d w1) w2 <= 1.31, so x <= 3.0 behind it, and 11.8 after the 8 stages that are left at most. So NTT_BOUND = 14.7
- *   for q < 2^48 (of 32) and 11.8 for q < 2^49 (of 16).
- * Inverse: starts within 4. A pass makes reduce(<= 4 x), <= 2 G(2 x), G(4 x), G(2 * 2 G(2 x)): from 4 at most 2.6, then
- *   falling to the fixed point of 2 G(2 x), 1.61; the largest sum is 16 in the first pass. The last pass multiplies sums
+ * Bounds; every value must stay within 2^53. G(x) = 1/2 + B x in units of q, B = 1.51 q / 2^53 (arithmetic.ts).
+ * Forward, without reductions: a stage takes |x| <= x q to x + G(x) = (1 + B) x + 1/2, so s stages take X = x q to
+ *   (X + K) (1 + B)^s - K with K = q / (2 B) = 2^53 / 3.02, which grows with B: the largest primes are the worst case, and
+ *   coefficients of a digit of ANOTHER, larger prime need no reduction. s <= 15 and `forward` starts within 2^50.
+ *   q < 2^48: B <= 0.0472, (1 + B)^15 <= 2.0, so X <= 18.7 * 2^48 from 2^50 and 14.8 * 2^48 from 2^49 (of 32 * 2^48).
+ *   q < 2^49: B <= 0.0944. The pass behind stage 5 or 6 reduces its untouched operand a. In units of 2^49, from 2: X <= 7.3
+ *   there, c w1 <= 1.19, (b + d w1) w2 <= 1.31, so X <= 3.0 behind the pass and 11.8 after the 8 stages that are left at
+ *   most (of 16).
+ * Inverse, in units of q: starts within 4. A pass makes reduce(<= 4 x), <= 2 G(2 x), G(4 x), G(2 * 2 G(2 x)): from 4 at most 2.6, then
+ *   falling to the fixed point of 2 G(2 x), 1.61; the largest sum is 16 q <= 2^53 in the first pass. The last pass multiplies sums
  *   of at most 4 * 1.65, so its results are within 1.13 and one reduction makes them THE balanced residue.
  */
 import { multiply, positive, reduce } from "./arithmetic";
@@ -48,15 +50,12 @@ function butterfly(
 /** One stage, for odd log2 N: joins the halves into vectors. */
 // @ts-ignore: decorator
 @inline
-function firstStage(from: usize, to: usize, modulus: usize, q: v128, i: v128, reduceFirst: bool): void {
+function firstStage(from: usize, to: usize, modulus: usize, q: v128, i: v128): void {
   const w1 = v128.load_splat<f64>(modulus, FORWARD_FIRST);
   const half = degree << 2;
   const end = from + half;
   for (; from < end; from += 16, to += 32) {
-    let a = v128.load(from), b = v128.load(from + half);
-    if (reduceFirst) a = reduce(a, q, i);
-    if (reduceFirst) b = reduce(b, q, i);
-    b = multiply(b, w1, q, i);
+    const a = v128.load(from), b = multiply(v128.load(from + half), w1, q, i);
     const sum = f64x2.add(a, b), difference = f64x2.sub(a, b);
     v128.store(to, v128.shuffle<f64>(sum, difference, 0, 2));
     v128.store(to, v128.shuffle<f64>(sum, difference, 1, 3), 16);
@@ -66,7 +65,7 @@ function firstStage(from: usize, to: usize, modulus: usize, q: v128, i: v128, re
 /** Two stages, for even log2 N: joins the halves into vectors. */
 // @ts-ignore: decorator
 @inline
-function firstPass(from: usize, to: usize, modulus: usize, q: v128, i: v128, reduceFirst: bool): void {
+function firstPass(from: usize, to: usize, modulus: usize, q: v128, i: v128): void {
   const w1 = v128.load_splat<f64>(modulus, FORWARD_FIRST);
   const w2 = v128.load_splat<f64>(modulus, FORWARD_SECOND);
   const w3 = v128.load_splat<f64>(modulus, FORWARD_THIRD);
@@ -74,15 +73,8 @@ function firstPass(from: usize, to: usize, modulus: usize, q: v128, i: v128, red
   const end = from + quarter;
   for (; from < end; from += 16, to += 32) {
     let a = v128.load(from), b = v128.load(from + quarter);
-    let c = v128.load(from + half), d = v128.load(from + half + quarter);
-    if (reduceFirst) {
-      a = reduce(a, q, i);
-      b = reduce(b, q, i);
-      c = reduce(c, q, i);
-      d = reduce(d, q, i);
-    }
-    c = multiply(c, w1, q, i);
-    d = multiply(d, w1, q, i);
+    let c = multiply(v128.load(from + half), w1, q, i);
+    let d = multiply(v128.load(from + half + quarter), w1, q, i);
     const a1 = f64x2.add(a, c), c1 = f64x2.sub(a, c);
     const b1 = multiply(f64x2.add(b, d), w2, q, i);
     const d1 = multiply(f64x2.sub(b, d), w3, q, i);
@@ -110,21 +102,15 @@ function pass(to: usize, table: usize, blocks: usize, run: usize, q: v128, i: v1
   }
 }
 
-/**
- * Coefficients, natural order, to ring form.
- * @param bound every |coefficient| is at most this; above 2 q they are reduced first
- */
-export function forward(from: usize, to: usize, modulus: usize, bound: f64): void {
+/** Coefficients within 2^50, natural order, to the places of ring form, within 11.8 * 2^49 (see above for tighter). */
+export function forward(from: usize, to: usize, modulus: usize): void {
   const q = primes(modulus), i = primeInverses(modulus);
-  const reduceFirst = bound > 2 * primeOf(modulus);
   let blocks: usize;
   if (ctz(degree) & 1) {
-    if (reduceFirst) firstStage(from, to, modulus, q, i, true);
-    else firstStage(from, to, modulus, q, i, false);
+    firstStage(from, to, modulus, q, i);
     blocks = 1;
   } else {
-    if (reduceFirst) firstPass(from, to, modulus, q, i, true);
-    else firstPass(from, to, modulus, q, i, false);
+    firstPass(from, to, modulus, q, i);
     blocks = 2;
   }
   const table = forwardTable(modulus);

@@ -138,7 +138,7 @@ function roundReal(
 }
 
 /** Most |coefficient| that the ring takes as it is. */
-const DIRECT_BOUND = 2 ** 52;
+const DIRECT_BOUND = 2 ** 50;
 
 /**
  * Coefficients to ring form over the first `limbs` primes.
@@ -156,8 +156,7 @@ export function writePlain(
     const reduced =
       most <= DIRECT_BOUND ? coefficients : coefficients.map((value) => reduce(value, prime));
     ring.floats(work, ring.degree).set(reduced);
-    const bound = Math.min(Math.max(1, most), most <= DIRECT_BOUND ? DIRECT_BOUND : Number(prime));
-    ring.forward(work, limb, to + limb * ring.limbBytes, bound);
+    ring.forward(work, limb, to + limb * ring.limbBytes);
   }
 }
 

@@ -8,6 +8,7 @@ import {
   MAX_ROWS,
   MIN_CLIP,
 } from "../../../pipeline/stages/train/clip-margin.ts";
+import { conv, dense, networkOf, pool } from "../../network/random-networks.ts";
 
 const network: Network = { inputs: 64, layers: [{ outputs: 10, activation: "none" }] };
 
@@ -26,6 +27,20 @@ test("stays under 1.2 % at every size, and grows with rows", () => {
     expect(target).toBeGreaterThan(0.988);
     before = target;
   }
+});
+
+test("takes the widest kernel of a convolution, and fewer rows where blocks are smaller", () => {
+  const u = 2 ** -24;
+  const image = networkOf(64 * 64, [
+    { reshape: [64, 64, 1] },
+    conv(4, [9, 9], { padding: "same" }),
+    pool([32, 32]),
+    dense(3),
+  ]);
+  // Kernels [81, 4], none, [16, 3]: 81 + 4 + 3 + 3 terms; blocks of 12 rows.
+  const gamma = (terms: number) => (terms * u) / (1 - terms * u);
+  const margin = gamma(91) / 2 + 16 * u + 2 * gamma(11) * 12 + 2 * u * 100;
+  expect(clipTarget(image, 100, 1)).toBeCloseTo(1 / (1 + margin), 14);
 });
 
 test("scales with the clip", () => {
