@@ -1,19 +1,19 @@
 /**
  * Evaluates slots packs of one model: some wire ciphertexts in, each of some records, as many out.
  *
- * What an owner encrypted at is worked out again from the network's shape, so that a ciphertext of any other scale is
- * refused. Takes the ring's memory when it is made and gives it back when closed, last in first out. Must make no
+ * The scale is the owner's choice: the first ciphertext says it, and the others must be of the same. Takes the ring's memory when it is made and gives it back when closed, last in first out. Must make no
  * randomness: encryptions of zero are handed in.
  */
 import { SealstreamError } from "../errors.ts";
 import { lowerNetwork } from "../network/lower.ts";
-import { assumedCircuit } from "./assumed-circuit.ts";
 import type { PackOutcome, PackRequest } from "./engine.ts";
 import type { RingGaloisKeys, RingRelinKeys } from "./evaluation-keys.ts";
+import { CIPHERTEXT_POLYS } from "./parameters.ts";
 import type { Ring } from "./ring.ts";
 import type { CkksContext } from "./seal.ts";
 import { createSlotPackEvaluator } from "./slots/pack-evaluator.ts";
-import { planSlots, type SlotPlan, slotInputScaleBits } from "./slots/plan.ts";
+import { planSlots, type SlotPlan } from "./slots/plan.ts";
+import { readWireHeader } from "./wire-ciphertext.ts";
 
 export interface SlotsKeys {
   readonly ckks: CkksContext;
@@ -29,15 +29,31 @@ export interface SlotsEngine {
   close(): void;
 }
 
+/** Scales that an owner's plan may choose: log2, least and most. */
+const SCALE_BITS = { least: 8, most: 50 } as const;
+
+/** log2 of the scale at which a pack says that it was encrypted; null when it is none that an owner would choose. */
+export function slotsScaleBits(ckks: CkksContext, { ciphertexts }: PackRequest): number | null {
+  const { parameters } = ckks;
+  const limbs = ckks.primes.length - 1;
+  const expected = { polys: [CIPHERTEXT_POLYS], limbs, scale: null };
+  const header = readWireHeader(parameters, ciphertexts[0] ?? new Uint8Array(), expected);
+  if (header.status === "refused") return null;
+  const bits = Math.log2(header.shape.scale);
+  const isOne = Number.isInteger(bits) && bits >= SCALE_BITS.least && bits <= SCALE_BITS.most;
+  return isOne ? bits : null;
+}
+
 /** Plans a model in slots. @throws limit-exceeded when the packing cannot hold it */
-export function planSlotsPack(ckks: CkksContext, request: PackRequest): SlotPlan {
+export function planSlotsPack(
+  ckks: CkksContext,
+  request: PackRequest,
+  inputScaleBits: number,
+): SlotPlan {
   const { network, weights, mode, precisionBits } = request;
   const { parameters, primes } = ckks;
-  const goal = { mode, precisionBits };
-  // As the owner does, who knows the network and no weights.
-  const shape = assumedCircuit(network);
-  const inputScaleBits = slotInputScaleBits(shape, parameters, primes, goal);
-  return planSlots(lowerNetwork(network, weights), parameters, primes, { ...goal, inputScaleBits });
+  const goal = { mode, precisionBits, inputScaleBits };
+  return planSlots(lowerNetwork(network, weights), parameters, primes, goal);
 }
 
 /**

@@ -27,7 +27,7 @@ import {
   saveUncompressed,
 } from "./seal.ts";
 import type { SlotPlan } from "./slots/plan.ts";
-import { createSlotsEngine, planSlotsPack } from "./slots-engine.ts";
+import { createSlotsEngine, planSlotsPack, slotsScaleBits } from "./slots-engine.ts";
 
 /** Most memory of a ring: keys, tables and the working memory of one model. */
 const MOST_RING_BYTES = 448 * 1024 * 1024;
@@ -104,19 +104,25 @@ function keysInvalid(what: string, fault: string): SealstreamError {
 }
 
 function evaluatePack(machine: Machine, request: PackRequest): PackOutcome {
-  const evaluate = evaluatorOf(machine, request);
+  const scaleBits = request.packing === "slots" ? slotsScaleBits(machine.ckks, request) : 0;
+  if (scaleBits === null) return { status: "refused", part: 0, fault: "scale" };
+  const evaluate = evaluatorOf(machine, request, scaleBits);
   if (evaluate === null) return { status: "refused", part: -1, fault: "steps" };
   return guarded("evaluate the network", () => evaluate.evaluate(request));
 }
 
 /** The evaluator of a model in a packing, made when another model was evaluated before; null: the keys lack rotations. */
-function evaluatorOf(machine: Machine, request: PackRequest): ModelEvaluator | null {
+function evaluatorOf(
+  machine: Machine,
+  request: PackRequest,
+  scaleBits: number,
+): ModelEvaluator | null {
   const { open } = machine;
   const model = `${request.mode} ${request.modelId}`;
-  const name = `${request.packing} ${model}`;
+  const name = `${request.packing} ${scaleBits} ${model}`;
   const known = open.get(name);
   if (known !== undefined) return known;
-  const plan = planOf(machine, request, name);
+  const plan = planOf(machine, request, { name, scaleBits });
   if ([...open.keys()].some((other) => !other.endsWith(model))) closeAll(machine);
   const evaluator = makeWithRoom(machine, plan);
   if (evaluator !== null) open.set(name, evaluator);
@@ -177,13 +183,17 @@ function makeBatch(
   };
 }
 
-function planOf({ ckks, plans }: Machine, request: PackRequest, name: string): Plan {
+function planOf(
+  { ckks, plans }: Machine,
+  request: PackRequest,
+  { name, scaleBits }: { readonly name: string; readonly scaleBits: number },
+): Plan {
   const known = plans.get(name);
   if (known !== undefined) return known;
   const plan: Plan =
     request.packing === "batch"
       ? { packing: "batch", plan: planBatchPack(ckks, request) }
-      : { packing: "slots", plan: planSlotsPack(ckks, request) };
+      : { packing: "slots", plan: planSlotsPack(ckks, request, scaleBits) };
   plans.set(name, plan);
   const [oldest] = plans.keys();
   if (plans.size > MOST_PLANS && oldest !== undefined) plans.delete(oldest);

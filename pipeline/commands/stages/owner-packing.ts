@@ -14,10 +14,9 @@ import {
   parseParameters,
   slotCount,
 } from "../../ckks/parameters.ts";
-import { cheaperPacking, type PredictPlan } from "../../ckks/predict-plan.ts";
-import { primesOf } from "../../ckks/primes.ts";
+import { cheaperPacking } from "../../ckks/plan-carrier.ts";
+import type { PredictPlan } from "../../ckks/predict-plan.ts";
 import { slotLayout } from "../../ckks/slots/layout.ts";
-import { slotInputScaleBits } from "../../ckks/slots/plan.ts";
 import type { PublicBlob } from "../../crypto/blob-assembler.ts";
 import { SealstreamError } from "../../errors.ts";
 import { networkFromSpec } from "../../network/from-spec.ts";
@@ -96,12 +95,9 @@ function slotsOf(
   if (plan.packings.slots === null) return null;
   const network = networkFromSpec(spec.features, spec.train);
   const circuit = assumedCircuit(network);
-  const { parameters, mode } = plan;
-  const outcome = slotLayout(circuit, parameters);
+  const outcome = slotLayout(circuit, plan.parameters);
   if (outcome.status === "refused") return null;
-  const { precisionBits } = spec.predict;
-  const primes = primesOf(parameters);
-  const scaleBits = slotInputScaleBits(circuit, parameters, primes, { mode, precisionBits });
   const { layout } = outcome;
+  const scaleBits = plan.packings.slots.inputScaleBits;
   return { how: { packing: "slots", layout, scaleBits }, features: network.inputs };
 }
