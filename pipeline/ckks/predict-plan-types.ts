@@ -88,7 +88,11 @@ export interface PredictPlan extends PackingFigures {
 }
 
 /** The part of a pipeline file that has to change. */
-export type RefusedKey = "predict.parameters" | "train.network" | "encrypt.packs.maxBytesPerRecord";
+export type RefusedKey =
+  | "predict.parameters"
+  | "predict.packing"
+  | "train.network"
+  | "encrypt.packs.maxBytesPerRecord";
 
 export type PlanOutcome =
   | { readonly status: "ok"; readonly plan: PredictPlan }

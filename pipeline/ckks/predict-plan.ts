@@ -46,6 +46,9 @@ export type * from "./predict-plan-types.ts";
 
 /** Memory of a predict process before it has seen a pack: Node, both WebAssembly modules, clients. */
 const PROCESS_MIB = 180;
+/** A set that gains fewer bits than this adds no precision; after so many of them in turn no larger one is tried. */
+const LEAST_GAIN_BITS = 0.5;
+const MOST_IDLE = 4;
 /** How much dearer full packs may be so that those that are not full have a cheaper way. */
 const FALLBACK_WORTH = 1.5;
 const MIB = 1024 * 1024;
@@ -62,6 +65,10 @@ export function planPredict(request: PredictRequest): PlanOutcome {
 }
 
 function makePlan(request: PredictRequest): PlanOutcome {
+  if (request.predict.model === "encrypted" && request.predict.packing === "batch") {
+    const message = "an encrypted model is evaluated in slots: expected auto or slots";
+    return { status: "refused", key: "predict.packing", message, refusals: [] };
+  }
   const { parameters: wanted } = request.predict;
   const candidates = candidatesOf(wanted);
   if (candidates === null) {
@@ -80,35 +87,38 @@ function makePlan(request: PredictRequest): PlanOutcome {
 
 /**
  * Candidates that carry the network, the smallest first. Larger ones are not tried once one carries everything that is
- * asked for: inputs carry all data primes, so that a record costs more bytes and no less time.
+ * asked for (inputs carry all data primes, so that a record costs more bytes and no less time), nor when several in
+ * turn have added no precision.
  */
 function carriersOf(candidates: readonly Candidate[], task: Task): Carrier[] {
   const carriers: Carrier[] = [];
-  let enough: Carrier | null = null;
+  let stop: string | null = null;
+  let bits = Number.NEGATIVE_INFINITY;
+  let idle = 0;
   for (const candidate of candidates) {
-    if (enough !== null) {
-      const reason = `it was not tried: ${enough.name} is smaller and is enough`;
+    if (stop !== null) {
+      const reason = `it was not tried: ${stop}`;
       task.refusals.push(refusal(candidate, null, { kind: "dearer", reason }));
       continue;
     }
     const carrier = carry(candidate, task);
     if (carrier === null) continue;
     carriers.push(carrier);
-    if (isEnough(carrier, task)) enough ??= carrier;
+    idle = bitsOf(carrier) >= bits + LEAST_GAIN_BITS ? 0 : idle + 1;
+    bits = Math.max(bits, bitsOf(carrier));
+    if (isEnough(carrier, task)) stop = `${candidate.name} is smaller and is enough`;
+    else if (idle === MOST_IDLE) stop = "larger sets add no precision";
   }
   return carriers;
 }
 
-/** Whether nothing of what the file asks for is left to a larger ring. */
-function isEnough(carrier: Carrier, { circuit, request: { predict, encrypt } }: Task): boolean {
+/** Whether nothing of what the file asks for is left to a larger set. */
+function isEnough(carrier: Carrier, { circuit, request: { predict } }: Task): boolean {
   const { batch, slots } = carrier.packings;
-  const complete =
-    predict.packing !== "auto" || (batch !== null && (slots !== null || !hasSlots(circuit)));
-  return (
-    complete &&
-    bitsOf(carrier) >= predict.precisionBits &&
-    bytesWhenFull(carrier) <= encrypt.packs.maxBytesPerRecord
-  );
+  const wantsBoth =
+    predict.packing === "auto" && predict.model !== "encrypted" && hasSlots(circuit);
+  const complete = !wantsBoth || (batch !== null && slots !== null);
+  return complete && bitsOf(carrier) >= predict.precisionBits;
 }
 
 /** The cheapest that is precise enough and not too dear; without one, the most precise. */

@@ -19,8 +19,6 @@ import { notInSchema, type PlacedRule, placeRules } from "./rule-fields.ts";
 const SPLIT_TOLERANCE = 1e-9;
 /** One ciphertext per input: above this a pack no longer fits a transaction of sensible size. */
 const MAX_INPUTS = 4096;
-/** The square of one hidden layer is the multiplicative depth that the CKKS parameters of this version carry. */
-const MAX_HIDDEN_LAYERS = 1;
 /** A name, an IPv4 address or a bracketed IPv6 address, and a port. */
 const BROKER = /^(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\]):([0-9]{1,5})$/;
 
@@ -52,7 +50,6 @@ export function crossCheck(
     ...checkRecordFields(file, rules, schema, tree),
     ...checkTraining(file, tree),
     ...checkNetwork(file, tree),
-    ...checkDepth(file, tree),
     ...checkZones(file, tree),
   ];
 }
@@ -173,14 +170,6 @@ function checkTraining(file: PipelineFile, tree: LocatedTree): Complaint[] {
   if (updateBatchRecords % microBatchRecords === 0) return [];
   const message = `expected a multiple of microBatchRecords (${microBatchRecords}), found ${updateBatchRecords}`;
   return [tree.complain(["train", "updateBatchRecords"], message)];
-}
-
-/** Activations one behind the other, a recurrent layer's once a step. */
-function checkDepth(file: PipelineFile, tree: LocatedTree): Complaint[] {
-  const hidden = file.train.network.filter(({ activation }) => (activation ?? "none") !== "none");
-  if (hidden.length <= MAX_HIDDEN_LAYERS) return [];
-  const message = `a network deeper than ${MAX_HIDDEN_LAYERS} hidden layer is not in this version, found ${hidden.length}`;
-  return [tree.complain(["train", "network"], message)];
 }
 
 function checkZones(file: PipelineFile, tree: LocatedTree): Complaint[] {

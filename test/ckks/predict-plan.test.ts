@@ -108,6 +108,18 @@ describe("the choice for digits 64-32-10", () => {
     expect(slow.evaluationKeyBytes).toBeGreaterThanOrEqual(slots!.evaluationKeyBytes);
   });
 
+  test("an encrypted model is evaluated in slots alone", () => {
+    const packs = { maxBytesPerRecord: 400_000 };
+    const plan = requirePlan(digits({ predict: { model: "encrypted" }, packs }));
+    expect([plan.packing, plan.packings.batch, plan.mode]).toEqual(["slots", null, "encrypted"]);
+    expect(plan.precisionBits).toBeGreaterThanOrEqual(3);
+    const batch = refused(digits({ predict: { model: "encrypted", packing: "batch" } }));
+    expect(batch).toMatchObject({
+      key: "predict.packing",
+      message: "an encrypted model is evaluated in slots: expected auto or slots",
+    });
+  });
+
   test("is the same however often it is made", () => {
     const of = digits({ packs: { rate: 20 } });
     expect(predictParameters(of).id).toBe(requirePlan(of).parameters.id);

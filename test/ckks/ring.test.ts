@@ -125,6 +125,7 @@ describe.each(["fused", "exact"] as const)("the %s ring", (variant) => {
         const coefficients = Float64Array.from({ length: degree }, (_, index) => input(index));
         ring.floats(from, degree).set(coefficients);
         ring.forward(from, limb, to);
+        expect(ring.floats(to, degree).every((value) => Math.abs(value) <= prime)).toBe(true);
         const { limbBytes } = ring;
         const scratch = ring.mark();
         const out = new Uint8Array(limbBytes);

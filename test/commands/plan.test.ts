@@ -217,9 +217,36 @@ describe.each([
   });
 });
 
-describe("a network that no set carries", () => {
-  // Refused by the shape of the file until the stages take deeper networks.
-  it("is told with the nearest refusals", async () => {
+describe("deeper networks", () => {
+  const deep = (hidden: number): readonly [string, string] => [
+    "- { dense: 10 }",
+    `${"- { dense: 16, activation: square }\n    ".repeat(hidden)}- { dense: 10 }`,
+  ];
+  const roomy = packs("lingerMs: 500, maxBytesPerRecord: 1000000");
+
+  it("are planned with more products and more primes", async () => {
+    const { code, printed } = await run(edited(deep(1), roomy));
+    expect(code).toBe(0);
+    expect(printed).toContain("64 -> 32 square -> 16 square -> 10; 2 products of ciphertexts");
+    expect(printed).toMatch(/^chosen {6}chain-(?:8192|16384)-\d/m);
+  });
+
+  it.each([
+    ["plan", plan],
+    ["check", check],
+  ] as const)("are refused by %s when no set carries them", async (_, command) => {
+    const { code, told, printed, file, lineOf } = await run(edited(deep(9), roomy), {}, command);
+    expect({ code, printed }).toEqual({ code: 2, printed: "" });
+    expect(told).toMatch(
+      /train\.network: no parameter set carries this network; chain-32768-15: .*; use fewer or smaller layers, or activations of a lower degree/,
+    );
+    expect(told).toContain(`${file}:${lineOf("- { dense: 32")}:`);
+    if (command === plan) expect(told.match(/^not taken {3}/gm)?.length).toBeGreaterThan(2);
+  });
+});
+
+describe("a named set that does not carry the network", () => {
+  it("is told with its own refusals", async () => {
     const text = edited(predict("packing: slots, parameters: ckks-4096-46.46.17-s21"));
     const { told, printed } = await run(text);
     expect(printed).toBe("");

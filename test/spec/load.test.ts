@@ -282,12 +282,6 @@ describe("what does not fit together", () => {
       /a hidden layer needs an activation, such as square/,
     ],
     [
-      "two hidden layers",
-      "- { dense: 10 }",
-      "- { dense: 16, activation: square }\n    - { dense: 10 }",
-      /deeper than 1 hidden layer is not in this version, found 2/,
-    ],
-    [
       "a name that no topic can have",
       "name: digits",
       "name: my_digits",

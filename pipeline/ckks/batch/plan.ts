@@ -6,7 +6,8 @@
  * A large s leaves little for the weights behind it and less room below the modulus, a small one rounds the weights in
  * front of it away; so every s is tried and the one with the smallest predicted error (`noise.ts`) is taken. Results get
  * the largest 2^t that the first prime has room for. Primes that are not needed are dropped before the first step, which
- * costs nothing; more are kept only where a value would wrap around otherwise.
+ * costs nothing; more are kept, or rows rescaled by two primes at once so that their weights keep more digits, where a value
+ * would wrap around otherwise or the precision that was asked for is not reached.
  *
  * Guarantees: nothing can wrap around for features in [-1, 1] (`draft.ts`); a model that does not fit is refused with a
  * sentence, never computed wrongly. Must not load the library.
@@ -39,6 +40,12 @@ const LEAST_WEIGHT_BITS = 4;
 const MOST_WEIGHT_BITS = 24;
 /** Below this a logit's error is as large as the logit: such a plan is refused. */
 const MIN_PRECISION_BITS = 0;
+/** What is good enough where nothing is asked for. */
+const USUAL_PRECISION_BITS = 8;
+/** Primes kept beyond those that are divided by, for room. */
+const MOST_SPARE_LIMBS = 2;
+/** Scales are tried in steps of this many bits, then around the best. */
+const COARSE_BITS = 2;
 
 export interface BatchRequest {
   readonly circuit: Circuit;
@@ -46,6 +53,8 @@ export interface BatchRequest {
   /** In order, the key prime last. */
   readonly primes: readonly bigint[];
   readonly mode: BatchMode;
+  /** -log2 of the error that is wanted: the cheapest way that promises it is taken, else the most precise. */
+  readonly precisionBits?: number;
 }
 
 interface Attempt {
@@ -67,22 +76,60 @@ export function planBatch(request: BatchRequest): BatchPlan {
   const { parameters, mode } = request;
   checkNumbers(request.circuit);
   const circuit = withLinearEnd(request.circuit);
-  const least = rescaleDepth(circuit, mode) + 1;
   const most = dataLimbs(parameters);
+  const least = rescaleDepth(circuit, mode) + 1;
   if (least > most) {
     throw tooMuch(
       `this network needs ${least} data primes (mode ${mode}), ${parameters.id} has ${most}; take a larger parameter set or a flatter network`,
     );
   }
+  const goal = request.precisionBits ?? USUAL_PRECISION_BITS;
+  let best: Attempt | null = null;
   let fault = "";
-  for (let limbs = least; limbs <= most; limbs += 1) {
-    const found = bestAttempt({ ...request, circuit }, limbs);
-    if (typeof found !== "string") return finishPlan(request, found);
-    fault ||= found;
+  for (const way of waysOf(circuit, mode, most)) {
+    const found = bestAttempt({ ...request, circuit }, way);
+    if (typeof found === "string") fault ||= found;
+    else if (best === null || found.error < best.error) best = found;
+    if (best !== null && precisionOf(best.error) >= goal) break;
   }
-  throw tooMuch(
-    `${fault} under ${parameters.id}; train with smaller weights or take larger primes`,
-  );
+  if (best === null) {
+    throw tooMuch(
+      `${fault} under ${parameters.id}; train with smaller weights or take larger primes`,
+    );
+  }
+  if (precisionOf(best.error) < MIN_PRECISION_BITS) {
+    throw tooMuch(
+      `the logits of this model would drown in rounding and noise under ${parameters.id}; take larger or more primes`,
+    );
+  }
+  return finishPlan(request, best);
+}
+
+/** How the primes of a set are spent. */
+interface Way {
+  readonly inputLimbs: number;
+  /** Steps from this one on are rescaled by two primes: their weights keep more digits. */
+  readonly doubleFrom: number;
+}
+
+/** Ways to spend up to `most` primes, the cheapest first. */
+function waysOf(circuit: Circuit, mode: BatchMode, most: number): Way[] {
+  const ways: Way[] = [];
+  let before = 0;
+  for (let doubleFrom = circuit.steps.length; doubleFrom >= 0; doubleFrom -= 1) {
+    const least = rescaleDepth(circuit, mode, doubleFrom) + 1;
+    // A step that is not rescaled at all changes nothing.
+    if (least === before) continue;
+    before = least;
+    for (
+      let inputLimbs = least;
+      inputLimbs <= Math.min(most, least + MOST_SPARE_LIMBS);
+      inputLimbs += 1
+    ) {
+      ways.push({ inputLimbs, doubleFrom });
+    }
+  }
+  return ways.sort((a, b) => a.inputLimbs - b.inputLimbs);
 }
 
 function tooMuch(reason: string): SealstreamError {
@@ -120,41 +167,52 @@ function withLinearEnd(circuit: Circuit): Circuit {
 }
 
 /** Rescales on the longest way from a feature to a result. */
-export function rescaleDepth({ features, steps }: Circuit, mode: BatchMode): number {
+export function rescaleDepth(
+  { features, steps }: Circuit,
+  mode: BatchMode,
+  doubleFrom: number = steps.length,
+): number {
   const depths: number[] = new Array<number>(features).fill(0);
   for (const [index, { inputs, outputs, activation }] of steps.entries()) {
     const isDeep = inputs.some((wire) => wire >= features);
     const isHidden = index === steps.length - 1 && mode === "secret";
     const before = inputs.reduce((most, wire) => Math.max(most, depths[wire] ?? 0), 0);
-    const depth = before + (isDeep || isHidden ? 1 : 0) + powerDepth(powerForm(activation));
+    const rescales = isDeep || isHidden ? (index < doubleFrom ? 1 : 2) : 0;
+    const depth = before + rescales + powerDepth(powerForm(activation));
     for (let output = 0; output < outputs; output += 1) depths.push(depth);
   }
   return depths.at(-1) ?? 0;
 }
 
 /** The attempt with the smallest error over all scales, or why there is none. */
-function bestAttempt(request: BatchRequest, limbs: number): Attempt | string {
+function bestAttempt(request: BatchRequest, way: Way): Attempt | string {
   const { scaleBits } = request.parameters;
-  let best: Attempt | null = null;
+  let best: (Attempt & { readonly bits: number }) | null = null;
   let fault = "a value";
-  for (let bits = LEAST_WEIGHT_BITS; bits <= MOST_WEIGHT_BITS; bits += 1) {
-    const tried = attempt(request, limbs, scaleBits + bits);
-    if (typeof tried === "string") {
-      // Larger scales overflow all the more.
-      fault = tried;
-      break;
+  const range: number[] = [];
+  for (let bits = LEAST_WEIGHT_BITS; bits <= MOST_WEIGHT_BITS; bits += COARSE_BITS)
+    range.push(bits);
+  const tried = new Set<number>();
+  const tryBits = (bits: number): boolean => {
+    tried.add(bits);
+    const found = attempt(request, way, scaleBits + bits);
+    if (typeof found === "string") {
+      fault = found;
+      return false;
     }
-    if (best === null || tried.error < best.error) best = tried;
-  }
-  if (best === null) return fault;
-  return precisionOf(best.error) < MIN_PRECISION_BITS
-    ? "the logits of this model would drown in rounding and noise"
-    : best;
+    if (best === null || found.error < best.error) best = { ...found, bits };
+    return true;
+  };
+  // Larger scales overflow all the more.
+  for (const bits of range) if (!tryBits(bits)) break;
+  const coarse = (best as (Attempt & { bits: number }) | null)?.bits ?? LEAST_WEIGHT_BITS;
+  for (const bits of [coarse - 1, coarse + 1]) if (!tried.has(bits)) tryBits(bits);
+  return best ?? fault;
 }
 
-function attempt(request: BatchRequest, inputLimbs: number, rowBits: number): Attempt | string {
+function attempt(request: BatchRequest, way: Way, rowBits: number): Attempt | string {
   try {
-    return draftProgram(request, inputLimbs, rowBits);
+    return draftProgram(request, way, rowBits);
   } catch (error) {
     if (error instanceof Overflow) return error.message;
     throw error;
@@ -163,7 +221,7 @@ function attempt(request: BatchRequest, inputLimbs: number, rowBits: number): At
 
 function draftProgram(
   { circuit, parameters, primes, mode }: BatchRequest,
-  inputLimbs: number,
+  { inputLimbs, doubleFrom }: Way,
   rowBits: number,
 ): Attempt {
   const noise = noiseModel(parameters.polyModulusDegree, primes);
@@ -192,7 +250,10 @@ function draftProgram(
   for (const [index, step] of steps.entries()) {
     const isLast = index === steps.length - 1;
     const scale = 2 ** (isLast ? outputBits(draft, step, wires) : rowBits);
-    const result = writeStep(draft, { step, wires, features, mode, isLast, scale });
+    const result = writeStep(draft, {
+      ...{ step, wires, features, mode, isLast, scale },
+      rescales: index < doubleFrom ? 1 : 2,
+    });
     for (const wire of result.wires) wires.push(wire);
     levels.push(result.level);
     outputs = result.wires;

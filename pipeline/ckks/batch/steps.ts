@@ -8,7 +8,15 @@
  */
 import type { CircuitStep } from "../../network/circuit.ts";
 import { type PowerForm, polynomialAt, powerForm, powerSplit } from "./activation.ts";
-import { addCiphertext, ciphertextOf, type Draft, finish, multiply, primeAt } from "./draft.ts";
+import {
+  addCiphertext,
+  ciphertextOf,
+  type Draft,
+  finish,
+  multiply,
+  Overflow,
+  primeAt,
+} from "./draft.ts";
 import { type Estimate, powerSize } from "./noise.ts";
 import type { BatchLevel, BatchMode } from "./program.ts";
 import {
@@ -28,6 +36,8 @@ export interface StepRequest {
   readonly isLast: boolean;
   /** Scale of the rows before the activation. */
   readonly scale: number;
+  /** Primes that rows are rescaled by, where they are at all. */
+  readonly rescales: number;
 }
 
 export interface StepResult {
@@ -35,6 +45,8 @@ export interface StepResult {
   readonly wires: readonly Wire[];
   readonly level: BatchLevel;
 }
+
+const ONCE_MORE = { boostBits: 0, relinearize: false, rescale: true };
 
 /** Whether rows over these inputs are rescaled; see the head of this file. */
 export function isRescaled(
@@ -52,8 +64,10 @@ export function writeStep(draft: Draft, request: StepRequest): StepResult {
   const sources = Array.from(float.inputs, (id) => ciphertextOf(draft, id));
   // A step over constants alone reads no ciphertext.
   const limbs = sources.reduce((least, s) => Math.min(least, s.limbs), draft.primes.length - 1);
-  const rescale = isRescaled(float.inputs, request);
-  const target = rescale ? scale * primeAt(draft, limbs) : scale;
+  const rescales = isRescaled(float.inputs, request) ? request.rescales : 0;
+  if (rescales >= limbs) throw new Overflow("too many primes are needed: a value");
+  let target = scale;
+  for (let at = 0; at < rescales; at += 1) target *= primeAt(draft, limbs - at);
   const factors = chooseFactors(
     float,
     Float64Array.from(sources, (s) => s.scale),
@@ -71,8 +85,10 @@ export function writeStep(draft: Draft, request: StepRequest): StepResult {
       const constant = (float.constants[row] ?? 0) - form.shift;
       return constantWire(step.activation, constant, estimates[row]?.error ?? 0);
     }
-    const asked = { boostBits: factors.outputBoostBits, relinearize, rescale };
-    return writePowers(draft, finish(draft, id, asked), form, scale);
+    const asked = { boostBits: factors.outputBoostBits, relinearize, rescale: rescales > 0 };
+    let done = finish(draft, id, asked);
+    for (let at = 1; at < rescales; at += 1) done = finish(draft, done, ONCE_MORE);
+    return writePowers(draft, done, form, scale);
   });
   return { wires: out, level: levelOf(draft, { scale, limbs, factors, raw }) };
 }

@@ -44,8 +44,7 @@ describe.each([
   ["64-32-10", mlp(64, 32, 10), SHALLOW, "shared"],
   ["64-32-10", mlp(64, 32, 10), SECRET, "secret"],
   ["convolution, pool", cnn, SHALLOW, "shared"],
-  ["16-8-8-4", mlp(16, 8, 8, 4), DEEP, "shared"],
-  ["16-8-8-4", mlp(16, 8, 8, 4), DEEP, "secret"],
+  ["9-6-5-4", mlp(9, 6, 5, 4), DEEP, "secret"],
   ["recurrent, 3 steps", rnn, DEEP, "shared"],
   ["degree 4", powers, DEEP, "secret"],
 ] as const)("%s", (_, circuit, parameters, mode) => {

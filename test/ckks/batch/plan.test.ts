@@ -94,6 +94,22 @@ describe("refused with a sentence", () => {
   });
 });
 
+it("more primes buy digits, where they are asked for: the cheapest way that promises the goal", async () => {
+  const parameters = createParameters(8192, [46, 46, 46, 46], 28);
+  const long = (await openContext(parameters)).primes;
+  const circuit = mlp([64, 32, 10]);
+  const plans = [1, 6, 8, 20].map((precisionBits) =>
+    planBatch({ circuit, parameters, primes: long, mode: "shared", precisionBits }),
+  );
+  expect(plans.map(({ inputLimbs }) => inputLimbs)).toEqual([2, 3, 3, 3]);
+  expect(plans[0]!.precisionBits).toBeGreaterThanOrEqual(1);
+  expect(plans[2]!.precisionBits).toBeGreaterThan(plans[0]!.precisionBits + 2);
+  // Rows are rescaled by two primes at once: the last weights keep all their digits.
+  expect(plans[2]!.levels[1]!.weightBits).toBeGreaterThan(19);
+  expect(plans[2]!.ops.filter((op) => op.kind === "finish" && op.rescale)).toHaveLength(20);
+  expect(plans[3]!.precisionBits).toBeGreaterThanOrEqual(plans[2]!.precisionBits);
+});
+
 it("all weights zero: constants only, no ciphertext is computed", () => {
   const { outputs, ops } = plan(mlp([4, 3, 2], 0));
   expect(ops).toEqual([]);
@@ -140,23 +156,15 @@ it("places: an output never lies on an input or on anything that is still read",
     const kept = new Set([39, 5]);
     const { places, limbs } = placeCiphertexts(ops, Uint32Array.from(sizes), kept);
     const owner = new Int32Array(limbs).fill(-1);
+    const isThere = (id: number) =>
+      owner.subarray(places[id], places[id]! + sizes[id]!).every((one) => one === id);
     for (const op of ops) {
-      if (op.kind === "product") {
-        for (const id of [op.left, op.right]) {
-          // Still there when it is read.
-          expect(owner.subarray(places[id], places[id]! + sizes[id]!).every((o) => o === id)).toBe(
-            true,
-          );
-        }
-      }
+      const inputs = op.kind === "product" ? [op.left, op.right] : [];
+      // Still there when they are read, and not written over by the result.
+      expect(inputs.every(isThere)).toBe(true);
       const id = "output" in op ? op.output : -1;
       owner.fill(id, places[id], places[id]! + sizes[id]!);
-      const inputs = op.kind === "product" ? [op.left, op.right] : [];
-      for (const input of inputs) {
-        expect(
-          owner.subarray(places[input], places[input]! + sizes[input]!).every((o) => o === input),
-        ).toBe(true);
-      }
+      expect(inputs.every(isThere)).toBe(true);
     }
     for (const id of kept) expect(owner[places[id]!]).toBe(id);
     expect(limbs).toBeLessThan(sizes.reduce((sum, size) => sum + size, 0));
