@@ -44,10 +44,10 @@ export const predict = z
         "How records share ciphertexts. batch: one ciphertext a feature, thousands of records in each, the most records a second. slots: all features of a few records in one ciphertext, the first answer soonest. auto: whichever is cheaper for the records that came.",
       ),
     model: z
-      .enum(["secret", "shared"])
+      .enum(["secret", "shared", "encrypted"])
       .default("secret")
       .describe(
-        "What the consumer may learn of the model beside predictions. secret: results are re-randomised, which costs time. shared: the consumer may come to know the model.",
+        "What the consumer may learn of the model beside predictions. secret: results are re-randomised, which costs time. shared: the consumer may come to know the model. encrypted: the weights are ciphertexts too, so that the prediction zone sees neither records nor model; slots packing only.",
       ),
     // 24: beyond it the noise of encryption at our largest scale is all that is left.
     precisionBits: z

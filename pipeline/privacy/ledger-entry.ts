@@ -29,6 +29,23 @@ export interface LedgerRange {
   readonly modelVersion: number;
 }
 
+/** Sealed bytes in `models`. */
+export interface StoredModel {
+  /** Of the sealed bytes. */
+  readonly sha256: string;
+  readonly bytes: number;
+  /** SHA-256 of each chunk, in order. */
+  readonly chunks: readonly string[];
+}
+
+/** A model whose weights are CKKS ciphertexts under a consumer's public key. */
+export interface EncryptedModel extends StoredModel {
+  /** Id of the CKKS parameter set. */
+  readonly parameters: string;
+  /** Hex SHA-256 of the consumer's public key. */
+  readonly consumerKeyId: string;
+}
+
 export interface LedgerEntry {
   /** The lowest that can say the network (ledger-network.ts). */
   readonly version: 1 | 2;
@@ -73,13 +90,9 @@ export interface LedgerEntry {
   /** Composed over every run of the source topic that has an update, this entry included. */
   readonly epsilon: number;
   readonly delta: number;
-  readonly model: {
-    /** Of the sealed bytes. */
-    readonly sha256: string;
-    readonly bytes: number;
-    /** SHA-256 of each chunk, in order. */
-    readonly chunks: readonly string[];
-  };
+  readonly model: StoredModel;
+  /** The same model as ciphertexts, where the prediction zone must not see it; version 2 only. */
+  readonly encryptedModel?: EncryptedModel | undefined;
   /** When it was written, ISO 8601 in UTC with milliseconds. */
   readonly at: string;
 }
@@ -109,6 +122,7 @@ const hash = z.string().regex(/^[0-9a-f]{64}$/);
 const id = z.string().regex(/^[0-9a-f]{32}$/);
 const positive = z.number().positive();
 
+const stored = { sha256: hash, bytes: count.min(1), chunks: z.array(hash).min(1) };
 const fields = z.strictObject({
   version: z.literal([1, 2]),
   pipeline: z.string().min(1),
@@ -146,14 +160,32 @@ const fields = z.strictObject({
   participations: count.min(1),
   epsilon: z.number().min(0),
   delta: positive.max(1),
-  model: z.strictObject({
-    sha256: hash,
-    bytes: count.min(1),
-    chunks: z.array(hash).min(1),
-  }),
+  model: z.strictObject(stored),
+  encryptedModel: z
+    .strictObject({ ...stored, parameters: z.string().min(1).max(128), consumerKeyId: hash })
+    .optional(),
   at: z.iso.datetime({ precision: 3 }),
 });
-const schema = fields.refine(({ version, network }) => version === ledgerVersion(network));
+const schema = fields.refine((entry) => entry.version === entryVersion(entry));
+
+/** Version of an entry: 1 unless it says what version 1 has no words for. */
+export function entryVersion({
+  network,
+  encryptedModel,
+}: {
+  readonly network: LedgerNetwork;
+  readonly encryptedModel?: EncryptedModel | undefined;
+}): 1 | 2 {
+  return encryptedModel === undefined ? ledgerVersion(network) : 2;
+}
+
+/** Every chunk of `models` that an entry names. */
+export function chunksOf({
+  model,
+  encryptedModel,
+}: Pick<LedgerEntry, "model" | "encryptedModel">): readonly string[] {
+  return [...model.chunks, ...(encryptedModel?.chunks ?? [])];
+}
 
 /**
  * Canonical JSON of an entry, UTF-8; a new buffer.

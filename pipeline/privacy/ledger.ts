@@ -18,7 +18,7 @@ import {
   composedNoiseMultiplier,
   kFoldNoiseMultiplier,
 } from "./gaussian.ts";
-import { decodeLedgerEntry, type HashedEntry, type LedgerEntry } from "./ledger-entry.ts";
+import { chunksOf, decodeLedgerEntry, type HashedEntry, type LedgerEntry } from "./ledger-entry.ts";
 import { ledgerParameters } from "./ledger-network.ts";
 
 export type { HashedEntry, LedgerEntry } from "./ledger-entry.ts";
@@ -151,7 +151,8 @@ function constantsFault(entry: LedgerEntry): string | null {
   if (fractionBits === null) return "its clip and micro-batch have no grid";
   const sensitivity = contributionSensitivity({ l2ClipNorm, parameters, fractionBits });
   if (entry.sensitivity !== sensitivity) return "its sensitivity is not that of its clip and grid";
-  if (new Set(entry.model.chunks).size !== entry.model.chunks.length) return "it doubles a chunk";
+  const chunks = chunksOf(entry);
+  if (new Set(chunks).size !== chunks.length) return "it doubles a chunk";
   return null;
 }
 

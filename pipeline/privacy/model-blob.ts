@@ -8,13 +8,18 @@
  *   sealed = COSE_Encrypt0 (crypto/envelope.ts; topic "models", lane 0, record id UTF-8 "<runId>/<modelVersion>",
  *            schema version 1, sequence = the ledger entry's) of
  *            COSE_Sign1 (context "sealstream/models/v1|<pipeline>", model-signing) of the checkpoint (safetensors)
+ * A model of ciphertexts (ckks/slots/encrypted-model-file.ts) is stored alike, with "encrypted-models" instead of "models" in the
+ * signature's context and "/ckks" behind the version in the record id: neither form can be taken for the other.
  */
 import { type Chunk, sha256, splitIntoChunks } from "../crypto/chunks.ts";
 import { type FindSigner, sign1, verify1 } from "../crypto/cose-sign1.ts";
 import type { DataKey } from "../crypto/data-key.ts";
 import { type EnvelopeContext, openEnvelope, sealEnvelope } from "../crypto/envelope.ts";
 import { hex, type SigningKey } from "../crypto/key-handles.ts";
-import type { LedgerEntry } from "./ledger-entry.ts";
+import type { StoredModel } from "./ledger-entry.ts";
+
+/** Weights in the clear, or as CKKS ciphertexts. */
+export type ModelForm = "plain" | "encrypted";
 
 /** What a model is of. */
 export interface ModelName {
@@ -22,11 +27,13 @@ export interface ModelName {
   /** 32 hex digits. */
   readonly runId: string;
   readonly modelVersion: number;
+  /** `plain` unless said. */
+  readonly form?: ModelForm | undefined;
 }
 
 export interface SealedModel {
   /** For the ledger entry. */
-  readonly model: LedgerEntry["model"];
+  readonly model: StoredModel;
   /** For `models`: key = hash, value = bytes. */
   readonly chunks: readonly Chunk[];
 }
@@ -53,7 +60,7 @@ export function sealModel(options: {
   readonly maxChunkBytes: number;
 }): SealedModel {
   const { name, checkpoint, signer, dataKey, sequence, maxChunkBytes } = options;
-  const plaintext = sign1({ payload: checkpoint, signer, context: modelContext(name.pipeline) });
+  const plaintext = sign1({ payload: checkpoint, signer, context: modelContext(name) });
   const sealed = sealEnvelope({ dataKey, plaintext, context: envelopeContext(name), sequence });
   const chunks = splitIntoChunks(sealed, maxChunkBytes);
   return {
@@ -82,7 +89,7 @@ export function openModel(options: {
   if (opened.status !== "ok") return { status: opened.status };
   const verified = verify1({
     message: opened.plaintext,
-    context: modelContext(name.pipeline),
+    context: modelContext(name),
     findSigner,
   });
   if (verified.status === "ok") return { status: "ok", checkpoint: verified.payload };
@@ -90,11 +97,12 @@ export function openModel(options: {
   return { status: verified.reason === "unknown-signer" ? "unknown-key" : "refused" };
 }
 
-function envelopeContext({ pipeline, runId, modelVersion }: ModelName): EnvelopeContext {
-  const recordId = new TextEncoder().encode(`${runId}/${modelVersion}`);
+function envelopeContext({ pipeline, runId, modelVersion, form }: ModelName): EnvelopeContext {
+  const suffix = form === "encrypted" ? "/ckks" : "";
+  const recordId = new TextEncoder().encode(`${runId}/${modelVersion}${suffix}`);
   return { pipeline, topic: "models", lane: 0, recordId, schemaVersion: SCHEMA_VERSION };
 }
 
-function modelContext(pipeline: string): string {
-  return `sealstream/models/v1|${pipeline}`;
+function modelContext({ pipeline, form }: ModelName): string {
+  return `sealstream/${form === "encrypted" ? "encrypted-models" : "models"}/v1|${pipeline}`;
 }

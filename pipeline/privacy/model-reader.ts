@@ -11,14 +11,14 @@ import { joinChunks, sha256 } from "../crypto/chunks.ts";
 import type { KeyDirectory } from "../crypto/directory.ts";
 import { hex } from "../crypto/key-handles.ts";
 import { createLedger, type Ledger } from "./ledger.ts";
-import type { HashedEntry, LedgerEntry } from "./ledger-entry.ts";
-import { openModel } from "./model-blob.ts";
+import type { HashedEntry, LedgerEntry, StoredModel } from "./ledger-entry.ts";
+import { type ModelForm, openModel } from "./model-blob.ts";
 
 export interface ReadModel {
   readonly entry: LedgerEntry;
   /** Lower-case hex SHA-256 of the entry's canonical JSON. */
   readonly entryHash: string;
-  /** Authenticated safetensors bytes, for `decodeCheckpoint`. Shared: do not write. */
+  /** Authenticated bytes: safetensors for `decodeCheckpoint`, or a model of ciphertexts. Shared: do not write. */
   readonly checkpoint: Uint8Array;
 }
 
@@ -38,6 +38,8 @@ export interface ModelReaderOptions {
   readonly directory: KeyDirectory;
   /** Chunks held for models that are not complete yet, in bytes. */
   readonly maxCacheBytes?: number | undefined;
+  /** Which form of the models is wanted; `plain` unless said. Entries that name none are passed over. */
+  readonly form?: ModelForm | undefined;
 }
 
 /** Three of the largest models (16 MiB, network/definition.ts) and their seals. */
@@ -50,7 +52,7 @@ const MAX_WAITING_BYTES = 16 * 1024 * 1024;
 const LOOK_BACK = 64;
 
 export function createModelReader(options: ModelReaderOptions): ModelReader {
-  const { pipeline, directory } = options;
+  const { pipeline, directory, form = "plain" } = options;
   const findSigner = (kid: Uint8Array) => directory.findSigner(kid, ["model-signing"]);
   const ledger = createLedger({ pipeline, findSigner });
   const queue = createEntryQueue(ledger);
@@ -60,19 +62,27 @@ export function createModelReader(options: ModelReaderOptions): ModelReader {
   /** What `newest` was looked for with; a different one means that there may be a newer model. */
   let seen = "";
 
+  const storedIn = (entry: LedgerEntry): StoredModel | undefined =>
+    form === "plain" ? entry.model : entry.encryptedModel;
+  const name = (entry: LedgerEntry): void => {
+    cache.name(entry.sequence, storedIn(entry)?.chunks ?? []);
+  };
+
   function retry(): void {
-    for (const { entry } of queue.retry(directory.version)) cache.name(entry);
+    for (const { entry } of queue.retry(directory.version)) name(entry);
   }
 
   function open({ entry, entryHash }: HashedEntry): ReadModel | null {
-    const { bytes, chunks } = entry.model;
+    const stored = storedIn(entry);
+    if (stored === undefined) return null;
+    const { bytes, chunks } = stored;
     const hashes = chunks.map((chunk) => Buffer.from(chunk, "hex"));
     const sealed = joinChunks({ hashes, lookup: (hash) => cache.get(hex(hash)), bytes });
     if (sealed === null) return null;
     const opened =
-      hex(sha256(sealed)) === entry.model.sha256
+      hex(sha256(sealed)) === stored.sha256
         ? openModel({
-            name: { pipeline, runId: entry.runId, modelVersion: entry.modelVersion },
+            name: { pipeline, runId: entry.runId, modelVersion: entry.modelVersion, form },
             sealed,
             findKey: (kid) => directory.findDataKey(kid, "models"),
             findSigner,
@@ -87,7 +97,7 @@ export function createModelReader(options: ModelReaderOptions): ModelReader {
       if (value === null) return "refused";
       retry();
       const applied = queue.apply(value);
-      if (applied.status === "ok") cache.name(applied.entry);
+      if (applied.status === "ok") name(applied.entry);
       return applied.status === "ok" ? "accepted" : applied.status;
     },
     applyModel(key, value) {
@@ -171,8 +181,8 @@ function createEntryQueue(ledger: Ledger): EntryQueue {
 
 interface ChunkCache {
   apply(key: Uint8Array, value: Uint8Array | null): void;
-  /** An entry names its chunks. */
-  name(entry: LedgerEntry): void;
+  /** The entry of this number names chunks. */
+  name(sequence: number, hashes: readonly string[]): void;
   get(hash: string): Uint8Array | null;
   /** Models up to this entry are no longer wanted. */
   forgetUpTo(sequence: number): void;
@@ -217,8 +227,8 @@ function createChunkCache(maxBytes: number): ChunkCache {
       changes += 1;
       if (bytes > maxBytes) evict();
     },
-    name({ sequence, model }) {
-      for (const hash of model.chunks) namedBy.set(hash, sequence);
+    name(sequence, names) {
+      for (const hash of names) namedBy.set(hash, sequence);
     },
     get: (hash) => chunks.get(hash) ?? null,
     forgetUpTo(sequence) {

@@ -14,7 +14,6 @@ const LATER_VALUES: Readonly<Record<string, readonly string[]>> = {
   "train.protect": ["masked", "shares", "secagg", "secure-aggregation", "ckks", "local", "none"],
   "train.network[].activation": ["relu", "tanh", "sigmoid", "softplus", "softmax"],
   "predict.packing": ["replicated", "diagonal", "bsgs", "latency"],
-  "predict.model": ["encrypted"],
 };
 
 /** Keys by the path of the object they stand in. */

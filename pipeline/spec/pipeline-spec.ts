@@ -333,7 +333,7 @@ export interface PipelineSpec {
   readonly predict: {
     readonly packing: "auto" | "batch" | "slots";
     /** What the consumer may learn of the model. */
-    readonly model: "secret" | "shared";
+    readonly model: "secret" | "shared" | "encrypted";
     /** Right bits behind the binary point that every logit must have. */
     readonly precisionBits: number;
     /** Threads that evaluate; auto: one for each core. */

@@ -54,8 +54,10 @@ describe("keys about prediction", () => {
       /expected one of auto, batch, slots, found 'slot'; did you mean 'slots'\?/,
     ],
     [predict("packing: bsgs"), /packing 'bsgs' is not in this version/],
-    [predict("model: open"), /predict.model: expected one of secret, shared, found 'open'/],
-    [predict("model: encrypted"), /model 'encrypted' is not in this version/],
+    [
+      predict("model: open"),
+      /predict.model: expected one of secret, shared, encrypted, found 'open'/,
+    ],
     [predict("precisionBits: 0"), /predict.precisionBits: expected at least 1, found 0/],
     [predict("precisionBits: 25"), /predict.precisionBits: expected at most 24, found 25/],
     [predict("precisionBits: .nan"), /predict.precisionBits: expected a number/],

@@ -4,6 +4,8 @@
 import type { KeyDirectory } from "../../crypto/directory.ts";
 import type { KeyStore } from "../../crypto/key-store.ts";
 import type { Kms } from "../../crypto/kms/kms.ts";
+import type { Network } from "../../network/definition.ts";
+import type { Weights } from "../../network/weights.ts";
 import type { HashedEntry } from "../../privacy/ledger-entry.ts";
 import type { ReadModel } from "../../privacy/model-reader.ts";
 import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
@@ -14,6 +16,22 @@ export interface RestoredLedger {
   readonly entries: readonly HashedEntry[];
   /** The newest model that is complete; aggregate starts only if it is the last entry's. */
   readonly newest: ReadModel | null;
+}
+
+/** A model of ciphertexts: what the prediction zone gets under `predict.model: encrypted`. */
+export interface CiphertextModel {
+  /** Bytes of `ckks/slots/encrypted-model-file.ts`. */
+  readonly file: Uint8Array;
+  /** Id of the CKKS parameter set. */
+  readonly parameters: string;
+  /** Hex SHA-256 of the consumer's public key. */
+  readonly consumerKeyId: string;
+}
+
+export interface ModelEncryption {
+  ready(): boolean;
+  /** @returns null when this model cannot be evaluated on ciphertexts: prediction goes on with the one before */
+  encrypt(network: Network, weights: Weights): Promise<CiphertextModel | null>;
 }
 
 /** What became of one update. Public facts: the same stands in the ledger. */
@@ -41,6 +59,11 @@ export interface AggregateStageOptions {
   readonly restore: () => Promise<RestoredLedger>;
   /** That many bytes of a CSPRNG: run ids and first weights. */
   readonly random: (bytes: number) => Uint8Array;
+  /**
+   * Encrypts a model for the prediction zone, which then never gets it in the clear; undefined: it gets the model itself.
+   * `ready` is false until the consumer's public key is known: until then no model is published.
+   */
+  readonly modelEncryption?: ModelEncryption | undefined;
   /** Noise of the run instead of what the budget asks for; the budget is held all the same. */
   readonly noiseMultiplier?: number | undefined;
   /** May be called again for an update whose transaction had to be repeated. */

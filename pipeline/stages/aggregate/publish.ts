@@ -8,20 +8,22 @@
 import { MAX_VALUE_BYTES, topicName } from "../../../schemas/topics.ts";
 import { createDataKey } from "../../crypto/data-key.ts";
 import type { KeyEntry } from "../../crypto/key-entries.ts";
+import { SEALED_TOPICS } from "../../crypto/key-purposes.ts";
 import { partiesOf } from "../../crypto/wrap/key-wrap.ts";
 import type { Recipient } from "../../crypto/wrap/types.ts";
 import { SealstreamError } from "../../errors.ts";
 import { encodeCheckpoint } from "../../network/safetensors.ts";
-import { unflatten } from "../../network/weights.ts";
+import { unflatten, type Weights } from "../../network/weights.ts";
 import { entryFault, withEntry } from "../../privacy/ledger.ts";
 import {
+  chunksOf,
   encodeLedgerEntry,
   entryHash,
+  entryVersion,
   type LedgerEntry,
   type LedgerRange,
 } from "../../privacy/ledger-entry.ts";
-import { ledgerVersion } from "../../privacy/ledger-network.ts";
-import { sealModel } from "../../privacy/model-blob.ts";
+import { type ModelName, sealModel } from "../../privacy/model-blob.ts";
 import type { OutputRecord } from "../../stream/contract.ts";
 import {
   type AggregateState,
@@ -59,8 +61,12 @@ const MODELS_PER_DATA_KEY = 1_000;
 /** A record takes part in one release of a run: one pass, each range once. */
 const PARTICIPATIONS = 1;
 
-/** The public keys that a model is sealed to; null until `keys` has all of them. */
+/**
+ * The public keys that a model is sealed to; null until `keys` has all of them, and the consumer's where models are
+ * encrypted for the prediction zone.
+ */
 export function modelRecipients({ options }: StateContext): readonly Recipient[] | null {
+  if (options.modelEncryption?.ready() === false) return null;
   return options.directory.recipientsFor("models");
 }
 
@@ -78,14 +84,17 @@ export async function publish(
   const { options, settings } = context;
   const { name: pipeline } = options.spec;
   const signer = options.keys.signing("model-signing");
-  const { sealing, entry: keyEntry } = await sealingFor(context, state.sealing, recipients);
+  const readers = readersOf(context, recipients);
+  const { sealing, entry: keyEntry } = await sealingFor(context, state.sealing, readers.plain);
   const facts = entryFacts(context, state, draft);
   const { sequence, runId, modelVersion } = facts;
+  const name = { pipeline, runId, modelVersion };
+  const weights = unflatten(settings.network, draft.weights);
   const { model, chunks } = sealModel({
-    name: { pipeline, runId, modelVersion },
+    name,
     checkpoint: encodeCheckpoint({
       network: settings.network,
-      weights: unflatten(settings.network, draft.weights),
+      weights,
       metadata: checkpointMetadata(facts),
     }),
     signer,
@@ -93,17 +102,37 @@ export async function publish(
     sequence,
     maxChunkBytes: MAX_VALUE_BYTES,
   });
-  const claim = { ...facts, epsilon: 0, model, at: new Date(nowMs).toISOString() };
+  const twin = await sealEncrypted(context, state, {
+    name,
+    weights,
+    sequence,
+    to: readers.encrypted,
+  });
+  const { encryptedModel } = twin;
+  const claim = {
+    ...facts,
+    version: entryVersion({ network: settings.network, encryptedModel }),
+    epsilon: 0,
+    model,
+    ...(encryptedModel === undefined ? {} : { encryptedModel }),
+    at: new Date(nowMs).toISOString(),
+  };
   // The rules recompute epsilon from the entry's other fields; what they find is what is claimed.
   const { epsilon } = withEntry(state.ledger, { entry: claim, entryHash: "" });
   const entry: LedgerEntry = { ...claim, epsilon };
   const fault = entryFault(state.ledger, entry);
   if (fault !== null) throw new SealstreamError("internal", fault.message);
-  const kept = [...state.kept, model.chunks];
+  const kept = [...state.kept, chunksOf(entry)];
   const dropped = kept.slice(0, -KEPT_MODELS).flat();
   const outputs: OutputRecord[] = [
-    ...(keyEntry === null ? [] : [{ role: "keys" as const, ...keyEntry }]),
-    ...chunks.map(({ hash, bytes }) => ({ role: "models" as const, key: hash, value: bytes })),
+    ...[keyEntry, twin.keyEntry].flatMap((one) =>
+      one === null ? [] : [{ role: "keys" as const, ...one }],
+    ),
+    ...[...chunks, ...twin.chunks].map(({ hash, bytes }) => ({
+      role: "models" as const,
+      key: hash,
+      value: bytes,
+    })),
     ...dropped.map((chunk) => ({
       role: "models" as const,
       key: Buffer.from(chunk, "hex"),
@@ -122,6 +151,7 @@ export async function publish(
       position: draft.contributionsNext,
       decisions: { ...state.decisions, refusedTo: null },
       sealing: { ...sealing, uses: sealing.uses + 1 },
+      encryptedSealing: twin.sealing,
     },
   };
 }
@@ -136,7 +166,6 @@ function entryFacts(context: StateContext, state: AggregateState, draft: ModelDr
   const laneNext: Record<string, number> = { ...before?.laneNext };
   for (const { lane, to } of draft.ranges) laneNext[lane] = to;
   return {
-    version: ledgerVersion(settings.network),
     pipeline,
     sequence: (last?.entry.sequence ?? -1) + 1,
     previous: last?.entryHash ?? null,
@@ -161,6 +190,51 @@ function entryFacts(context: StateContext, state: AggregateState, draft: ModelDr
     contributionsHash: draft.contributionsHash,
     participations: PARTICIPATIONS,
     delta: privacy.delta,
+  };
+}
+
+/** Who gets the model itself, and who gets it as ciphertexts only: the prediction zone, where models are encrypted. */
+function readersOf({ options }: StateContext, recipients: readonly Recipient[]) {
+  if (options.modelEncryption === undefined) return { plain: recipients, encrypted: [] };
+  const isPrediction = ({ purpose }: Recipient) => purpose === "model-unwrap";
+  const isRecovery = ({ purpose }: Recipient) => purpose === SEALED_TOPICS.models.recovery;
+  return {
+    plain: recipients.filter((one) => !isPrediction(one)),
+    encrypted: recipients.filter((one) => isPrediction(one) || isRecovery(one)),
+  };
+}
+
+/** The model once more, as ciphertexts, sealed for the prediction zone; nothing where it gets the model itself. */
+async function sealEncrypted(
+  context: StateContext,
+  state: AggregateState,
+  model: {
+    readonly name: ModelName;
+    readonly weights: Weights;
+    readonly sequence: number;
+    readonly to: readonly Recipient[];
+  },
+) {
+  const { options, settings } = context;
+  const made = await options.modelEncryption?.encrypt(settings.network, model.weights);
+  if (made === undefined || made === null) {
+    return { chunks: [], keyEntry: null, sealing: state.encryptedSealing };
+  }
+  const { sealing, entry } = await sealingFor(context, state.encryptedSealing, model.to);
+  const { model: stored, chunks } = sealModel({
+    name: { ...model.name, form: "encrypted" },
+    checkpoint: made.file,
+    signer: options.keys.signing("model-signing"),
+    dataKey: sealing.dataKey,
+    sequence: model.sequence,
+    maxChunkBytes: MAX_VALUE_BYTES,
+  });
+  const { parameters, consumerKeyId } = made;
+  return {
+    chunks,
+    keyEntry: entry,
+    sealing: { ...sealing, uses: sealing.uses + 1 },
+    encryptedModel: { ...stored, parameters, consumerKeyId },
   };
 }
 

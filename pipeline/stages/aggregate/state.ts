@@ -12,7 +12,12 @@ import { sameNetwork } from "../../network/definition.ts";
 import { type Checkpoint, decodeCheckpoint } from "../../network/safetensors.ts";
 import { flatten } from "../../network/weights.ts";
 import { emptyLedger, entryFault, type LedgerSummary, withEntry } from "../../privacy/ledger.ts";
-import { entryHash, type HashedEntry, type LedgerEntry } from "../../privacy/ledger-entry.ts";
+import {
+  chunksOf,
+  entryHash,
+  type HashedEntry,
+  type LedgerEntry,
+} from "../../privacy/ledger-entry.ts";
 import { type Decisions, NO_DECISIONS } from "./decisions.ts";
 import { emptyInbox, type Inbox } from "./inbox.ts";
 import type { AggregateStageOptions, RestoredLedger } from "./options.ts";
@@ -31,6 +36,8 @@ export interface AggregateState {
   readonly inbox: Inbox;
   /** The data key that models are sealed under; null until one is needed. */
   readonly sealing: ModelSealing | null;
+  /** The one for models of ciphertexts. */
+  readonly encryptedSealing: ModelSealing | null;
   readonly decisions: Decisions;
 }
 
@@ -83,7 +90,7 @@ export function restoreState(
       `its newest entry and what was refused behind it end at ${expected} of contributions, the group stands at ${position}`,
     );
   }
-  const kept = restored.entries.slice(-KEPT_MODELS).map((hashed) => hashed.entry.model.chunks);
+  const kept = restored.entries.slice(-KEPT_MODELS).map((hashed) => chunksOf(hashed.entry));
   if (entry.configHash !== context.settings.configHash) {
     // Without an update the run costs no budget, unless one was begun and what it wrote was thrown away.
     if (entry.kind === "genesis" && decisions.spendingRun === entry.runId) {
@@ -101,6 +108,7 @@ export function restoreState(
     position,
     inbox: emptyInbox(position),
     sealing: null,
+    encryptedSealing: null,
     decisions: { ...decisions, refusedForKey: from(decisions.refusedForKey, position) },
   };
 }
@@ -144,6 +152,7 @@ function newRun(
     position,
     inbox: emptyInbox(position),
     sealing: null,
+    encryptedSealing: null,
     decisions: NO_DECISIONS,
   };
 }

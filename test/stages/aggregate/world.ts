@@ -18,10 +18,12 @@ import {
   contributionFractionBits,
   encodeContribution,
 } from "../../../pipeline/privacy/contribution.ts";
+import type { ModelForm } from "../../../pipeline/privacy/model-blob.ts";
 import { createModelReader } from "../../../pipeline/privacy/model-reader.ts";
 import { runConfigHash } from "../../../pipeline/privacy/run-config.ts";
 import type {
   AggregateStageOptions,
+  ModelEncryption,
   RestoredLedger,
 } from "../../../pipeline/stages/aggregate/options.ts";
 import { createAggregateStage } from "../../../pipeline/stages/aggregate/stage.ts";
@@ -129,9 +131,10 @@ export function readerOf(
   zones: Zones,
   topics: Topics,
   holder: "train" | "aggregate" | "predict" = "aggregate",
+  form: ModelForm = "plain",
 ) {
   const directory = directoryOf(zones, topics.keys, holder);
-  const reader = createModelReader({ pipeline: PIPELINE, directory });
+  const reader = createModelReader({ pipeline: PIPELINE, directory, form });
   for (const { key, value } of topics.models) reader.applyModel(key, value);
   for (const [offset, value] of topics.ledger.entries()) reader.applyLedger(value, offset);
   return reader;
@@ -213,6 +216,7 @@ export interface LaneOptions {
   readonly noiseMultiplier?: number;
   /** Every key entry written before this time is known; nothing of the kind when absent. */
   readonly keysFreshAsOf?: () => number;
+  readonly modelEncryption?: ModelEncryption;
   /** Whether decisions survive a restart. */
   readonly hasChangelog?: boolean;
   /** Changes what is restored. */
@@ -237,6 +241,7 @@ export async function startLane(zones: Zones, topics: Topics, options: LaneOptio
     },
     random: randomBytes,
     onUpdate: (progress) => updates.push(progress),
+    modelEncryption: options.modelEncryption,
     ...(options.noiseMultiplier === undefined ? {} : { noiseMultiplier: options.noiseMultiplier }),
   });
   // Because this stage opens its lane and steps without waiting for anything.
