@@ -7,11 +7,13 @@
  * results are decrypted and compared with the plain network before anything is timed.
  */
 import type { BenchOptions, BenchOutcome, BenchRow } from "./lib/report.ts";
+import { OTHERS } from "./predict/cases.ts";
 import { breastCancerModel, digitsModel, MNIST_VERSION, mnistModels } from "./predict/models.ts";
 import {
+  encryptedModel,
   keyOperations,
   latencies,
-  otherNetworks,
+  otherNetwork,
   type Session,
   secretPacks,
   sharedPacks,
@@ -35,6 +37,7 @@ export async function bench({ quick }: BenchOptions): Promise<BenchOutcome> {
     tenseal: typeof tenseal === "string" ? null : tenseal,
     rounds: quick ? 2 : 5,
     turnMs: quick ? 100 : 300,
+    quick,
     tell,
   };
   try {
@@ -43,14 +46,15 @@ export async function bench({ quick }: BenchOptions): Promise<BenchOutcome> {
       ...(await sharedPacks(session, digits)),
       ...(await secretPacks(session, digits)),
       ...(await latencies(session, digits)),
+      ...(await encryptedModel(session, digits)),
       ...(await keyOperations(session)),
-      ...(await otherNetworks(session, breastCancerModel(), [])),
+      ...(await otherNetwork(session, breastCancerModel(), OTHERS.breastCancer)),
     ];
     const mnist = await mnistModels(tell, { epochs: quick ? 1 : 4 });
     if (typeof mnist === "string") missing.push(`MNIST: ${mnist}`);
     else {
-      rows.push(...(await otherNetworks(session, mnist.mlp, MARKS.mlp)));
-      rows.push(...(await otherNetworks(session, mnist.cnn, MARKS.cnn)));
+      rows.push(...(await otherNetwork(session, mnist.mlp, OTHERS.mlp, MARKS.mlp)));
+      rows.push(...(await otherNetwork(session, mnist.cnn, OTHERS.cnn, MARKS.cnn)));
     }
     return {
       packages: ["node-seal", "assemblyscript"],

@@ -6,7 +6,7 @@
  * stays below half the last modulus.
  */
 import type { Circuit } from "../../pipeline/network/circuit.ts";
-import type { OurShape } from "./ours.ts";
+import type { OurShape, SlotShape } from "./ours.ts";
 
 /** A dense layer as peers take it. */
 export interface PeerLayer {
@@ -81,31 +81,76 @@ export const TENSOR: TensorJob = {
   inputBits: 30,
 };
 
-/** One ciphertext at a time: the peer's job, and what ours runs under. */
-export const REPLICATED: readonly { readonly job: ReplicatedJob; readonly ours: OurShape }[] = [
+const REPLICATED_LARGE: ReplicatedJob = {
+  kind: "replicated",
+  degree: 8192,
+  bits: [48, 40, 48],
+  inputBits: 20,
+  weightBits: [15, 12],
+};
+
+/** What one ciphertext at a time is evaluated under, and beside which job of the peers. */
+interface LatencyCase {
+  readonly name: string;
+  readonly job: ReplicatedJob;
+  readonly ours: SlotShape;
+  /** Largest difference of a logit that still is this network. */
+  readonly mostError: number;
+}
+
+export const LATENCIES: readonly LatencyCase[] = [
   {
-    job: {
-      ...{ kind: "replicated", degree: 8192, bits: [48, 40, 48] },
-      ...{ inputBits: 20, weightBits: [15, 12] },
-    },
-    ours: { degree: 8192, bits: [48, 40, 48], inputBits: 20, mode: "shared" },
+    name: "the peer's parameters, N=8192 [48,40,48]",
+    job: REPLICATED_LARGE,
+    ours: { degree: 8192, bits: [48, 40, 48], mode: "shared" },
+    mostError: 0.5,
   },
   {
+    // As fast, and 6 bits more precise; a native library has no use for the fourth prime.
+    name: "our plan's N=8192 [49,40,30,49] beside the peer's [48,40,48]",
+    job: REPLICATED_LARGE,
+    ours: { degree: 8192, bits: [49, 40, 30, 49], mode: "shared" },
+    mostError: 0.5,
+  },
+  {
+    // So small a ring has no room for precise logits: the argmax holds, a logit is off by more than 1.
+    name: "the peer's parameters, N=4096 [40,33,36]",
     job: {
       ...{ kind: "replicated", degree: 4096, bits: [40, 33, 36] },
       ...{ inputBits: 20, weightBits: [10, 7] },
     },
-    ours: { degree: 4096, bits: [40, 33, 36], inputBits: 20, mode: "shared" },
+    ours: { degree: 4096, bits: [40, 33, 36], mode: "shared" },
+    mostError: 6,
   },
 ];
 
+/** The same parameters with the weights in the clear and encrypted. */
+export const ENCRYPTED_MODEL = {
+  plain: { degree: 8192, bits: [46, 34, 34, 34, 46], mode: "secret" },
+  encrypted: { degree: 8192, bits: [46, 34, 34, 34, 46], mode: "encrypted" },
+} as const satisfies Record<string, SlotShape>;
+
 /** What our packs run under. */
 export const OURS = {
-  shared: { degree: 4096, bits: [46, 46, 17], inputBits: 24, mode: "shared" },
-  secret: { degree: 8192, bits: [46, 46, 47], inputBits: 24, mode: "secret" },
-  /** Deeper, or wider: MNIST. */
-  precise: { degree: 8192, bits: [49, 49, 49, 49], inputBits: 30, mode: "shared" },
+  shared: { degree: 4096, bits: [46, 46, 17], inputBits: 22, mode: "shared" },
+  secret: { degree: 8192, bits: [46, 46, 47], inputBits: 22, mode: "secret" },
 } as const satisfies Record<string, OurShape>;
+
+/** Networks without a peer in the same run. */
+export const OTHERS = {
+  breastCancer: {
+    packs: OURS.shared,
+    one: { degree: 8192, bits: [49, 40, 30, 49], mode: "shared" },
+  },
+  mlp: {
+    packs: { degree: 8192, bits: [49, 49, 49], inputBits: 24, mode: "shared" },
+    one: { degree: 8192, bits: [49, 40, 30, 49], mode: "shared" },
+  },
+  cnn: {
+    packs: { degree: 8192, bits: [49, 49, 49, 49], inputBits: 22, mode: "shared" },
+    one: { degree: 16384, bits: [49, 45, 45, 45, 45, 45, 49], mode: "shared" },
+  },
+} as const satisfies Record<string, { packs: OurShape; one: SlotShape }>;
 
 /** Rotations of one record 64-32-10 in the replicated packing at N = 8192, two records a ciphertext. */
 const ROTATION_STEPS = [2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048];

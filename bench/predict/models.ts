@@ -27,8 +27,8 @@ import {
 export const MNIST_VERSION = "1.1.0";
 const ROOT = join(import.meta.dirname, "..", "..");
 const MNIST_SIDE = 28;
-/** Half a per cent of accuracy at most, and the largest possible logit is 8 times smaller: 3 more bits of precision. */
-const PULLS = { decay: 1e-3, shrink: 3e-4 };
+/** No accuracy is lost, and the largest possible logit is 7 times smaller than at 1e-4: 3 more bits of precision. */
+const DECAY = 3e-3;
 
 export interface Model {
   readonly name: string;
@@ -116,7 +116,7 @@ export function digitsModel(): Model {
     "digits 64-32-10",
     [dense(64, 32, true), dense(32, 10, false)],
     split(readDigits(), 4),
-    { epochs: 60, batch: 16, learningRate: 0.1, ...PULLS },
+    { epochs: 60, batch: 16, learningRate: 0.1, decay: DECAY },
   );
 }
 
@@ -125,7 +125,7 @@ export function breastCancerModel(): Model {
     "breast cancer 30-16-2",
     [dense(30, 16, true), dense(16, 2, false)],
     split(readBreastCancer(), 4),
-    { epochs: 60, batch: 16, learningRate: 0.1, ...PULLS },
+    { epochs: 60, batch: 16, learningRate: 0.1, decay: DECAY },
   );
 }
 
@@ -140,7 +140,7 @@ export async function mnistModels(
   const pixels = { channels: 1, width: MNIST_SIDE };
   const filters = convolution(pixels, { filters: 5, window: 5, stride: 2 });
   const pooled = pooledDense(filters.image, { pool: 2, outputs: 32, square: true });
-  const schedule = { epochs, batch: 32, learningRate: 0.1, ...PULLS };
+  const schedule = { epochs, batch: 32, learningRate: 0.1, decay: DECAY };
   return {
     mlp: makeModel(
       "MNIST 784-32-10",

@@ -25,6 +25,8 @@ export interface SealLab {
   plain(values: Float64Array, scale: number): SealPlain;
   /** Under the public key. @returns uncompressed, a new buffer */
   encrypt(values: Float64Array, scale: number): Uint8Array;
+  /** A fresh encryption of zero under the public key, at the first level; a new buffer. */
+  encryptZero(): Uint8Array;
   load(blob: Uint8Array, into: SealCipher): void;
   /** Every slot; a new array. */
   decrypt(cipher: SealCipher): Float64Array;
@@ -71,6 +73,10 @@ export async function openSealLab(
     encrypt(values, scale) {
       encoder.encode(values, scale, scratch);
       encryptor.encrypt(scratch, sealed);
+      return saveUncompressed(ckks, sealed);
+    },
+    encryptZero() {
+      encryptor.encryptZero(sealed);
       return saveUncompressed(ckks, sealed);
     },
     load: (blob, into) => into.loadFromArray(context, blob),

@@ -8,17 +8,19 @@ import { type BenchRow, rowOf } from "../lib/report.ts";
 import {
   BATCH_SMALL,
   BATCH_STANDARD,
+  ENCRYPTED_MODEL,
   KEY_CASES,
   keyResult,
+  LATENCIES,
   OURS,
-  REPLICATED,
   TENSOR,
 } from "./cases.ts";
 import { type Agreement, type Contest, type Remote, type Runner, runContest } from "./contest.ts";
 import type { Model } from "./models.ts";
 import { nodeSealKeys } from "./node-seal-peer.ts";
-import { type OurRunner, openOurBatch, openOurSlots } from "./ours.ts";
+import { type OurRunner, type OurShape, openOurBatch, type SlotShape } from "./ours.ts";
 import { ourKeys } from "./ours-keys.ts";
+import { openOurSlots } from "./ours-slots.ts";
 import {
   NODE_SEAL,
   openNodeSeal,
@@ -35,26 +37,28 @@ export interface Session {
   readonly tenseal: Tenseal | null;
   readonly rounds: number;
   readonly turnMs: number;
+  /** Leaves out the peers that say least for the time they take. */
+  readonly quick: boolean;
   readonly tell: (message: string) => void;
 }
 
 type Peers = Record<string, Runner | Remote>;
 
-/** Largest error of a logit that still is the network; what is measured is reported. */
+/** Largest error of a logit that still is the network, unless a case says more; what is measured is reported. */
 const MOST_ERROR = 0.5;
 /** Of a value in [0, 1] that was rotated or squared at scale 2^30. */
 const MOST_KEY_ERROR = 0.02;
 
 function networkContest(
   session: Session,
-  about: Pick<Contest, "case" | "measure"> & { readonly model: Model },
+  about: Pick<Contest, "case" | "measure"> & { readonly model: Model; readonly mostError?: number },
   ours: Runner | null,
   peers: Peers,
 ) {
   const { rounds, turnMs, tell } = session;
   const { model, ...rest } = about;
-  const options = { rounds, turnMs, tell, mostError: MOST_ERROR, plain: model.logits };
-  return runContest({ ...rest, ...options, ours, peers });
+  const options = { rounds, turnMs, tell, plain: model.logits };
+  return runContest({ mostError: MOST_ERROR, ...rest, ...options, ours, peers });
 }
 
 /** Rows about exactness, of a model's held-out rows. */
@@ -86,8 +90,7 @@ function accuracyRows(
 }
 
 /** Bytes of a record in a full pack. */
-function byteRows(name: string, ours: OurRunner | null, peers: Record<string, TensealRemote>) {
-  if (ours === null) return [];
+function byteRows(name: string, ours: OurRunner, peers: Record<string, TensealRemote>) {
   const row = (what: string, mine: number, theirs: (peer: TensealRemote) => number) =>
     rowOf(
       { case: `${name}: ${what}`, unit: "bytes/record", rounds: 1, better: "less" },
@@ -110,8 +113,9 @@ export async function sharedPacks(session: Session, model: Model): Promise<Bench
   const remote: Record<string, TensealRemote> = {};
   const peers: Peers = {
     [`${NODE_SEAL}, same parameters`]: await openNodeSeal(BATCH_SMALL, model),
-    [`${NODE_SEAL}, standard parameters`]: await openNodeSeal(BATCH_STANDARD, model),
   };
+  if (!session.quick)
+    peers[`${NODE_SEAL}, standard parameters`] = await openNodeSeal(BATCH_STANDARD, model);
   if (tenseal !== null) {
     const open = (id: string, job: typeof BATCH_SMALL | typeof TENSOR) =>
       openRemote(tenseal, id, job, model);
@@ -135,9 +139,9 @@ export async function secretPacks(session: Session, model: Model): Promise<Bench
   const name = `${model.name}, full packs, secret model`;
   const ours = await openOurBatch(model, OURS.secret);
   const remote: Record<string, TensealRemote> = {};
-  const peers: Peers = {
-    [`${NODE_SEAL}, standard parameters`]: await openNodeSeal(BATCH_STANDARD, model),
-  };
+  const peers: Peers = {};
+  if (!session.quick)
+    peers[`${NODE_SEAL}, standard parameters`] = await openNodeSeal(BATCH_STANDARD, model);
   if (tenseal !== null) {
     const label = `${SEALAPI}, standard parameters`;
     remote[label] = await openRemote(tenseal, "standard", BATCH_STANDARD, model);
@@ -156,16 +160,26 @@ export async function secretPacks(session: Session, model: Model): Promise<Bench
 export async function latencies(session: Session, model: Model): Promise<BenchRow[]> {
   const { tenseal } = session;
   const found: BenchRow[] = [];
-  for (const { job, ours: shape } of REPLICATED) {
-    const name = `${model.name}, one ciphertext, N=${job.degree} [${job.bits.join(",")}]`;
+  for (const { name: under, job, ours: shape, mostError } of LATENCIES) {
+    const name = `${model.name}, one ciphertext, ${under}`;
     const ours = await openOurSlots(model, shape);
     const peers: Peers = { [NODE_SEAL]: await openNodeSeal(job, model) };
     if (tenseal !== null) peers[SEALAPI] = await openRemote(tenseal, "one", job, model);
-    const about = { case: name, measure: "ms", model } as const;
+    const about = { case: name, measure: "ms", model, mostError } as const;
     const { rows, agreements } = await networkContest(session, about, ours, peers);
     found.push(...rows, ...accuracyRows(name, agreements, Object.keys(peers)));
   }
   return found;
+}
+
+/** What it costs that the prediction zone sees no weights either: ours beside ours. */
+export async function encryptedModel(session: Session, model: Model): Promise<BenchRow[]> {
+  const name = `${model.name}, one ciphertext, encrypted weights`;
+  const peers: Peers = { "ours, plain weights": await openOurSlots(model, ENCRYPTED_MODEL.plain) };
+  const ours = await openOurSlots(model, ENCRYPTED_MODEL.encrypted);
+  const about = { case: name, measure: "ms", model } as const;
+  const { rows, agreements } = await networkContest(session, about, ours, peers);
+  return [...rows, ...accuracyRows(name, agreements, Object.keys(peers))];
 }
 
 /** Operations with keys on ciphertexts in memory. */
@@ -188,15 +202,39 @@ export async function keyOperations(session: Session): Promise<BenchRow[]> {
 }
 
 /** Networks without a peer in the same run, with marks from the literature told beside them. */
-export async function otherNetworks(
+export async function otherNetwork(
   session: Session,
   model: Model,
-  marks: readonly string[],
+  shapes: { readonly packs: OurShape; readonly one: SlotShape },
+  marks: readonly string[] = [],
 ): Promise<BenchRow[]> {
-  const name = `${model.name}, full packs`;
-  const ours = await openOurBatch(model, OURS.precise);
-  const about = { case: name, measure: "records/s", model } as const;
-  const { rows, agreements } = await networkContest(session, about, ours, {});
+  const packs = {
+    name: `${model.name}, full packs`,
+    ours: await openOurBatch(model, shapes.packs),
+  };
+  const many = await networkContest(
+    session,
+    { case: packs.name, measure: "records/s", model },
+    packs.ours,
+    {},
+  );
+  const one = {
+    name: `${model.name}, one ciphertext`,
+    ours: await openOurSlots(model, shapes.one),
+  };
+  const single = await networkContest(
+    session,
+    { case: one.name, measure: "ms", model },
+    one.ours,
+    {},
+  );
+  session.tell(`  ${one.ours.units} records in it`);
   for (const mark of marks) session.tell(`  mark, not measured here: ${mark}`);
-  return [...rows, ...byteRows(name, ours, {}), ...accuracyRows(name, agreements, [])];
+  return [
+    ...many.rows,
+    ...byteRows(packs.name, packs.ours, {}),
+    ...accuracyRows(packs.name, many.agreements, []),
+    ...single.rows,
+    ...accuracyRows(one.name, single.agreements, []),
+  ];
 }

@@ -38,9 +38,8 @@ export interface Schedule {
   readonly batch: number;
   /** At the beginning; it falls to zero along half a cosine. */
   readonly learningRate: number;
-  /** Pulls of every parameter towards zero, in proportion and constant: small weights leave room below the modulus. */
+  /** Pull of every parameter towards zero: small weights leave room below the modulus. */
   readonly decay: number;
-  readonly shrink: number;
 }
 
 const MOMENTUM = 0.9;
@@ -267,7 +266,7 @@ function shuffle(order: Uint32Array, random: () => number): void {
 export function train(
   layers: readonly SharedLayer[],
   examples: readonly Example[],
-  { epochs, batch, learningRate, decay, shrink }: Schedule,
+  { epochs, batch, learningRate, decay }: Schedule,
 ): void {
   const random = seeded(7);
   for (const [index, layer] of layers.entries()) initialize(layer, index === 0, random);
@@ -308,8 +307,7 @@ export function train(
       const speed = speeds[index]!;
       const gradient = gradients[index]!;
       for (let at = 0; at < theta.length; at += 1) {
-        const pull = decay * theta[at]! + shrink * Math.sign(theta[at]!);
-        speed[at] = MOMENTUM * speed[at]! + scale * gradient[at]! + pull;
+        speed[at] = MOMENTUM * speed[at]! + scale * gradient[at]! + decay * theta[at]!;
         theta[at]! -= rate * speed[at]!;
       }
       gradient.fill(0);

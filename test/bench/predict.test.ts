@@ -53,7 +53,7 @@ describe("the trainer", () => {
     const layers = smallNetwork();
     const random = seeded(9);
     const example: Example = { features: Float64Array.from({ length: 98 }, random), label: 1 };
-    const still = { epochs: 1, batch: 1, learningRate: 0, decay: 0, shrink: 0 };
+    const still = { epochs: 1, batch: 1, learningRate: 0, decay: 0 };
     train(layers, [example], still);
     const before = layers.map(({ theta }) => theta.slice());
     const loss = (): number => {

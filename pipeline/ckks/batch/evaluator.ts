@@ -44,6 +44,8 @@ export interface BatchEvaluatorOptions {
    * compression. Needed where the plan says so.
    */
   readonly encryptZero?: (() => Uint8Array) | null;
+  /** Called at the end of each operation with its kind, for profiles. */
+  readonly phase?: (name: string) => void;
 }
 
 export type BatchOutcome =
@@ -76,6 +78,7 @@ interface Machine extends Required<BatchEvaluatorOptions> {
  */
 export function createBatchEvaluator(options: BatchEvaluatorOptions): BatchEvaluator {
   const { ring, parameters, plan, relinKeys = null, encryptZero = null } = options;
+  const { phase = () => undefined } = options;
   const hasKeys =
     (relinKeys !== null || !plan.needsRelinKeys) && (encryptZero !== null || !plan.needsPublicKey);
   if (!hasKeys || plan.parameters !== parameters.id) {
@@ -84,7 +87,7 @@ export function createBatchEvaluator(options: BatchEvaluatorOptions): BatchEvalu
   const mark = ring.mark();
   try {
     const machine: Machine = {
-      ...{ ring, parameters, plan, relinKeys, encryptZero },
+      ...{ ring, parameters, plan, relinKeys, encryptZero, phase },
       memory: ring.take(plan.placeLimbs * ring.limbBytes),
       cut: ring.take(2 * CIPHERTEXT_POLYS * plan.inputLimbs * ring.limbBytes),
       bits: ring.take(ring.limbBytes + BITS_SLACK),
@@ -109,8 +112,11 @@ function evaluate(machine: Machine, wires: readonly Uint8Array[]): BatchOutcome 
   for (const op of plan.ops) {
     const refused = runOp(machine, op, wires);
     if (refused !== null) return refused;
+    machine.phase(op.kind === "affine" && op.fromWire ? "unpack and sum" : op.kind);
   }
-  return { status: "ok", blobs: plan.outputs.map((output) => writeOutput(machine, output)) };
+  const blobs = plan.outputs.map((output) => writeOutput(machine, output));
+  machine.phase("pack");
+  return { status: "ok", blobs };
 }
 
 function refuse(feature: number, fault: BlobFault): BatchOutcome {

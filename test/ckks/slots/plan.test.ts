@@ -12,7 +12,7 @@ const PARAMETERS = createParameters(8192, [46, 34, 34, 34, 46], 30);
 let primes: readonly bigint[];
 beforeAll(async () => {
   ({ primes } = await openContext(PARAMETERS));
-});
+}, 120_000);
 
 function dense(seed: number, factor: number, ...widths: number[]): Circuit {
   const [inputs = 1, ...layers] = widths;
