@@ -4,6 +4,9 @@
  */
 import { createEvaluatorPool, type PoolRequest, workersFor } from "../../pipeline/ckks/pool.ts";
 
+/** What a machine of two cores gives the stage. */
+const WORKERS = 2;
+
 /** What the parent sends, once. */
 export interface MemoryJob {
   readonly request: PoolRequest;
@@ -18,15 +21,14 @@ export interface MemoryReport {
 }
 
 async function run({ request, packs }: MemoryJob): Promise<MemoryReport> {
-  const workers = workersFor("auto");
-  const pool = createEvaluatorPool({ workers });
+  const pool = createEvaluatorPool({ workers: WORKERS });
   const { parameters, keyId, keys, network, weights, mode, packing, form } = request;
   const sample = { network, weights, mode, packing, form };
   await pool.warmUp({ ...{ parameters, keyId, keys }, ...request, ...sample });
   // Every worker has one to evaluate, and one that waits.
-  for (let done = 0; done < packs; done += 2 * workers) {
+  for (let done = 0; done < packs; done += 2 * WORKERS) {
     const outcomes = await Promise.all(
-      Array.from({ length: 2 * workers }, () => pool.evaluate(request)),
+      Array.from({ length: 2 * WORKERS }, () => pool.evaluate(request)),
     );
     const failed = outcomes.find(({ status }) => status !== "ok");
     if (failed !== undefined) throw new Error(`a pack was ${failed.status}`);
@@ -34,7 +36,7 @@ async function run({ request, packs }: MemoryJob): Promise<MemoryReport> {
   // Kibibytes, says Node.
   const mostResident = process.resourceUsage().maxRSS * 1024;
   await pool.close();
-  return { workers, mostResident };
+  return { workers: WORKERS, mostResident };
 }
 
 process.once("message", (job) => {
