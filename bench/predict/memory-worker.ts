@@ -2,7 +2,7 @@
  * A predict stage without Kafka, in a process of its own: the pool of killable workers, warmed up, that evaluates the packs
  * it is given and then says how much memory the process had resident at most. One for one measurement; holds no secret.
  */
-import { createEvaluatorPool, type PoolRequest, workersFor } from "../../pipeline/ckks/pool.ts";
+import { createEvaluatorPool, type PoolRequest } from "../../pipeline/ckks/pool.ts";
 
 /** What a machine of two cores gives the stage. */
 const WORKERS = 2;
