@@ -8,7 +8,8 @@
 import { SealstreamError } from "../errors.ts";
 import { type BlobFault, checkOutputCiphertext, checkSecretKey } from "./blob.ts";
 import type { ResultLayout } from "./engine.ts";
-import { type CiphertextForm, type CkksParameters, slotCount } from "./parameters.ts";
+import { type CiphertextForm, type CkksParameters, dataLimbs, slotCount } from "./parameters.ts";
+import { createRing, type Ring } from "./ring.ts";
 import {
   type CkksContext,
   guarded,
@@ -17,6 +18,12 @@ import {
   type SealEncoder,
   type SealPlaintext,
 } from "./seal.ts";
+import { readWireHeader, sealFromWire } from "./wire-ciphertext.ts";
+
+/** Memory of the ring that unpacks: tables and two limbs. */
+const RING_BYTES = 64 * 1024 * 1024;
+/** Polynomials of a result: two, or three that were not relinearised. */
+const RESULT_POLYS = [2, 3];
 
 export type DecryptOutcome =
   /** One array of logits per record; new buffers. */
@@ -62,7 +69,8 @@ export async function createPredictionDecryptor(options: {
         encoder: keep(new seal.CKKSEncoder(context)),
         ciphertext: keep(new seal.Ciphertext()),
         plaintext: keep(new seal.Plaintext()),
-      };
+        ring: null,
+      } as Tools;
     },
   );
   return { parameters, close, decrypt: (logits) => decryptLogits(ckks, tools, logits) };
@@ -110,6 +118,8 @@ interface Tools {
     loadFromArray(context: CkksContext["context"], blob: Uint8Array): void;
   };
   readonly plaintext: SealPlaintext;
+  /** Made when the first wire ciphertext comes. */
+  ring: Ring | null;
 }
 
 function decryptLogits(
@@ -162,15 +172,36 @@ function slotOf(
 /** Checks a part and loads it into `tools.ciphertext`; what is wrong with it, or null. */
 function loadPart(
   ckks: CkksContext,
-  { ciphertext }: Tools,
+  tools: Tools,
   blob: Uint8Array,
   form: CiphertextForm,
 ): BlobFault | null {
-  if (form === "wire") return "shape";
-  const check = checkOutputCiphertext(ckks, blob);
-  if (check.status === "refused") return check.fault;
-  guarded("load a prediction", () => ciphertext.loadFromArray(ckks.context, blob));
+  const found = form === "wire" ? readWirePart(ckks, tools, blob) : readLibraryPart(ckks, blob);
+  if (found.status === "refused") return found.fault;
+  guarded("load a prediction", () => tools.ciphertext.loadFromArray(ckks.context, found.blob));
   return null;
+}
+
+type ReadPart =
+  | { readonly status: "ok"; readonly blob: Uint8Array }
+  | { readonly status: "refused"; readonly fault: BlobFault };
+
+function readLibraryPart(ckks: CkksContext, blob: Uint8Array): ReadPart {
+  const check = checkOutputCiphertext(ckks, blob);
+  return check.status === "refused" ? check : { status: "ok", blob };
+}
+
+/** A result may be over any number of the first primes: as many as its length says, which must be exact. */
+function readWirePart(ckks: CkksContext, tools: Tools, blob: Uint8Array): ReadPart {
+  for (let limbs = 1; limbs <= dataLimbs(ckks.parameters); limbs += 1) {
+    const expected = { polys: RESULT_POLYS, limbs, scale: null };
+    const header = readWireHeader(ckks.parameters, blob, expected);
+    if (header.status === "refused" && header.fault === "shape") continue;
+    if (header.status === "refused") return header;
+    tools.ring ??= createRing(ckks, { maxBytes: RING_BYTES });
+    return sealFromWire(ckks, tools.ring, blob, expected);
+  }
+  return { status: "refused", fault: "shape" };
 }
 
 function decryptLoaded({ decryptor, encoder, ciphertext, plaintext }: Tools): Float64Array {

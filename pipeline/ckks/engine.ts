@@ -5,12 +5,12 @@
  * one used last the longest, up to a number and a size: a rotation needs two, packs of the old and the new keys mixed.
  * Guarantees that no blob is read which was not checked first. Must not hold a secret, nor anything of a pack.
  */
-import { SealstreamError } from "../errors.ts";
 import type { Network } from "../network/definition.ts";
 import type { Weights } from "../network/weights.ts";
 import type { BlobFault } from "./blob.ts";
 import { createNetworkEvaluator, type EvaluationKeys } from "./evaluate.ts";
 import type { CiphertextForm, CkksParameters, ModelMode, Packing } from "./parameters.ts";
+import { createWireEngine } from "./wire-engine.ts";
 
 export type { EvaluationKeys } from "./evaluate.ts";
 
@@ -20,6 +20,8 @@ export interface PackRequest {
   readonly network: Network;
   readonly weights: Weights;
   readonly mode: ModelMode;
+  /** Right bits behind the binary point that every logit should have. */
+  readonly precisionBits: number;
   readonly packing: Packing;
   readonly form: CiphertextForm;
   /** Records in the pack, 1 or more. */
@@ -52,41 +54,51 @@ export interface PackEngine {
    * @throws limit-exceeded or checkpoint-invalid when the model cannot be evaluated
    * @throws worker-died when the memory of library or kernels is not to be used again
    */
-  evaluate(request: PackRequest): PackOutcome;
+  evaluate(request: PackRequest): PackOutcome | Promise<PackOutcome>;
   /** Frees everything. */
-  close(): void;
-}
-
-function batchLayout(records: number) {
-  return {
-    ...({ packing: "batch", classStride: 0, recordStride: 1 } as const),
-    recordsPerPart: records,
-  };
+  close(): void | Promise<void>;
 }
 
 /** What a pack's result is worth when the plan does not say: as the default parameters gave it. */
 const LIBRARY_PRECISION_BITS = 10;
 
 /**
- * Checks and loads a consumer's keys.
+ * A consumer's keys; each form of ciphertext has its own evaluator, loaded when the first pack of that form comes.
  * @throws key-invalid when a key blob is not a key of these parameters
  */
-export async function createPackEngine(
+export function createPackEngine(parameters: CkksParameters, keys: EvaluationKeys): PackEngine {
+  const loaded = new Map<CiphertextForm, Promise<PackEngine>>();
+  const load = (form: CiphertextForm): Promise<PackEngine> => {
+    const known = loaded.get(form);
+    if (known !== undefined) return known;
+    const made = (form === "wire" ? createWireEngine : createLibraryEngine)(parameters, keys);
+    loaded.set(form, made);
+    made.catch(() => loaded.delete(form));
+    return made;
+  };
+  return {
+    evaluate: async (request) => (await load(request.form)).evaluate(request),
+    async close() {
+      for (const engine of loaded.values()) await (await engine).close();
+    },
+  };
+}
+
+/** Packs of the version before: batch, evaluated by the library. */
+async function createLibraryEngine(
   parameters: CkksParameters,
   keys: EvaluationKeys,
 ): Promise<PackEngine> {
   const evaluator = await createNetworkEvaluator(parameters, keys);
   return {
     evaluate(request) {
-      if (request.packing !== "batch") {
-        throw new SealstreamError("limit-exceeded", "CKKS: these keys evaluate batch packs only.");
-      }
       const outcome = evaluator.evaluate(request);
       if (outcome.status === "refused") {
         return { status: "refused", part: outcome.feature, fault: outcome.fault };
       }
+      const strides = { classStride: 0, recordStride: 1, recordsPerPart: request.records };
       const precisionBits = LIBRARY_PRECISION_BITS;
-      const layout = { ...batchLayout(request.records), precisionBits };
+      const layout = { packing: "batch", ...strides, precisionBits } as const;
       return { status: "ok", blobs: outcome.blobs, layout };
     },
     close: () => evaluator.close(),
@@ -105,6 +117,8 @@ export interface EngineCache {
     parameters: CkksParameters,
     keys: EvaluationKeys | null,
   ): Promise<PackEngine | null>;
+  /** Lets go of keys that turned out to be none. */
+  drop(keyId: string): Promise<void>;
   /** Ids of what is kept. */
   ids(): string[];
 }
@@ -113,15 +127,16 @@ export interface EngineCache {
 export function createEngineCache(create: typeof createPackEngine = createPackEngine): EngineCache {
   /** The one used longest ago first. */
   const kept = new Map<string, { readonly engine: PackEngine; readonly bytes: number }>();
-  const drop = (keyId: string): void => {
-    kept.get(keyId)?.engine.close();
+  const drop = async (keyId: string): Promise<void> => {
+    const engine = kept.get(keyId)?.engine;
     kept.delete(keyId);
+    await engine?.close();
   };
-  const makeRoom = (bytes: number): void => {
+  const makeRoom = async (bytes: number): Promise<void> => {
     const held = () => [...kept.values()].reduce((sum, one) => sum + one.bytes, bytes);
     for (const keyId of [...kept.keys()]) {
       if (kept.size < MOST_ENGINES && held() <= MOST_KEY_BYTES) return;
-      drop(keyId);
+      await drop(keyId);
     }
   };
   return {
@@ -135,11 +150,12 @@ export function createEngineCache(create: typeof createPackEngine = createPackEn
       if (keys === null) return null;
       const bytes = keys.evaluationKeys.length + keys.publicKey.length;
       // Before the new one is loaded: both at once would be what the bound is there for.
-      makeRoom(bytes);
-      const engine = await create(parameters, keys);
+      await makeRoom(bytes);
+      const engine = create(parameters, keys);
       kept.set(keyId, { engine, bytes });
       return engine;
     },
+    drop,
     ids: () => [...kept.keys()],
   };
 }

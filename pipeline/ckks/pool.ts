@@ -75,15 +75,21 @@ export interface EvaluatorPoolOptions {
   readonly startWorker?: (() => Worker) | undefined;
 }
 
-/** What a predict process may have resident, what it takes without workers, and what each takes with keys and a pack. */
+/** What a predict process may have resident. */
 const PROCESS_MIB = 700;
-const BASE_MIB = 220;
-const WORKER_MIB = 110;
+/** What every further worker takes beside its keys and packs: a thread with the library's and our own module. */
+const THREAD_MIB = 60;
+/** What the planner counts for a process before its first pack (`predict-plan.ts`). */
+const PLANNED_BASE_MIB = 180;
 
-/** Workers that `predict.workers` stands for: as many as it says, or one for each core as far as memory goes. */
-export function workersFor(setting: "auto" | number): number {
+/**
+ * Workers that `predict.workers` stands for: as many as it says, or one for each core as far as memory goes.
+ * @param memoryMiB of a process with one worker, as planned
+ */
+export function workersFor(setting: "auto" | number, memoryMiB: number): number {
   if (setting !== "auto") return setting;
-  const most = Math.floor((PROCESS_MIB - BASE_MIB) / WORKER_MIB);
+  const eachMiB = THREAD_MIB + Math.max(0, memoryMiB - PLANNED_BASE_MIB);
+  const most = 1 + Math.floor((PROCESS_MIB - memoryMiB) / eachMiB);
   return Math.max(1, Math.min(availableParallelism(), most));
 }
 

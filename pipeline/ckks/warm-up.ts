@@ -8,13 +8,14 @@ import type { Network } from "../network/definition.ts";
 import type { Weights } from "../network/weights.ts";
 import type { PackRequest } from "./engine.ts";
 import { encryptPack } from "./pack.ts";
-import type { CiphertextForm, CkksParameters, ModelMode, Packing } from "./parameters.ts";
+import { createWirePacker } from "./pack-wire.ts";
+import type { CiphertextForm, CkksParameters, ModelMode } from "./parameters.ts";
 
 export interface WarmUpSample {
   readonly network: Network;
   readonly weights: Weights;
   readonly mode: ModelMode;
-  readonly packing: Packing;
+  readonly precisionBits: number;
   readonly form: CiphertextForm;
 }
 
@@ -26,8 +27,13 @@ export async function syntheticPack(given: {
 }): Promise<PackRequest> {
   const { parameters, publicKey, sample } = given;
   // One ciphertext stands for every feature: encrypting is what the library is slow at.
-  const zero = { rows: 1, features: 1, at: () => 0 };
-  const [ciphertext] = await encryptPack({ publicKey, parameters, ...zero });
+  const zero = { publicKey, rows: 1, features: 1 };
+  const [ciphertext] =
+    sample.form === "library"
+      ? await encryptPack({ parameters, ...zero, at: () => 0 })
+      : await (await createWirePacker(parameters)).pack({
+          ...{ ...zero, matrix: new Float32Array(1), how: { packing: "batch" } },
+        });
   const ciphertexts = Array.from({ length: sample.network.inputs }, () => ciphertext ?? publicKey);
-  return { ...sample, modelId: "warm-up", records: 1, ciphertexts };
+  return { ...sample, modelId: "warm-up", packing: "batch", records: 1, ciphertexts };
 }

@@ -62,9 +62,19 @@ async function runRequest(engines: EngineCache, request: WorkerRequest): Promise
   if (engine === null) {
     throw new SealstreamError("internal", "A worker was asked to evaluate without keys.");
   }
-  if (request.kind === "evaluate") return engine.evaluate(request.pack);
-  const { publicKey } = request.keys;
-  return engine.evaluate(await syntheticPack({ parameters, publicKey, sample: request.sample }));
+  try {
+    return await engine.evaluate(
+      request.kind === "evaluate"
+        ? request.pack
+        : await syntheticPack({
+            ...{ parameters, publicKey: request.keys.publicKey, sample: request.sample },
+          }),
+    );
+  } catch (error) {
+    // Keys that could not be loaded are not kept: others may come under the same id after all.
+    if (isSealstreamError(error, "key-invalid")) await engines.drop(request.keyId);
+    throw error;
+  }
 }
 
 async function serve(): Promise<void> {

@@ -29,7 +29,13 @@ beforeAll(async () => {
   const keys = await keysFor(SMALL);
   const pack = { publicKey: keys.publicKey, parameters: SMALL, rows: ROWS, features: FEATURES };
   const ciphertexts = await encryptPack({ ...pack, at: inputs });
-  const model = { modelId: "m1", network: shape, weights, mode: "secret" } as const;
+  const model = {
+    modelId: "m1",
+    network: shape,
+    weights,
+    mode: "secret",
+    precisionBits: 4,
+  } as const;
   const made = { packing: "batch", form: "library", records: ROWS, ciphertexts } as const;
   request = { parameters: SMALL, keyId: "k1", keys, ...model, ...made };
 });
@@ -166,7 +172,7 @@ test("warm-up loads keys and evaluates a pack of zeros, so that the first pack f
   const { started, startWorker } = watchedWorkers();
   const pool = poolOf({ startWorker, workers: 2 });
   const { parameters, keyId, keys } = request;
-  const kind = { mode: "secret", packing: "batch", form: "library" } as const;
+  const kind = { mode: "secret", precisionBits: 4, form: "library" } as const;
   await pool.warmUp({ parameters, keyId, keys, network: shape, weights, ...kind });
   expect(pool.workers).toBe(2);
   // Keys that cannot be loaded any more: the worker keeps the ones it has under this id.
@@ -180,7 +186,7 @@ test("a warm-up that fails is no reason not to start", async () => {
   const pool = poolOf({});
   const { parameters, keyId } = request;
   const keys = { publicKey: new Uint8Array(1), evaluationKeys: new Uint8Array(1) };
-  const kind = { mode: "secret", packing: "batch", form: "library" } as const;
+  const kind = { mode: "secret", precisionBits: 4, form: "library" } as const;
   await pool.warmUp({ parameters, keyId, keys, network: shape, weights, ...kind });
   await expectRight(pool);
 });
@@ -197,10 +203,10 @@ test("keys of several generations are kept side by side, and sent again when one
 });
 
 test("workers: as said, else one a core as far as memory goes", () => {
-  expect(workersFor(9)).toBe(9);
-  const auto = workersFor("auto");
-  expect(auto).toBeGreaterThanOrEqual(1);
-  expect(auto).toBeLessThanOrEqual(availableParallelism());
+  expect(workersFor(9, 200)).toBe(9);
+  expect(workersFor("auto", 200)).toBe(Math.min(availableParallelism(), 7));
+  expect(workersFor("auto", 650)).toBe(1);
+  expect(workersFor("auto", 2_000)).toBe(1);
 });
 
 test("two workers, many packs at once, in any order", async () => {

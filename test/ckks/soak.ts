@@ -15,7 +15,15 @@ const weights = randomWeights(shape, seeded(1));
 const model = { network: shape, weights, ciphertexts };
 const pool = createEvaluatorPool({});
 const kind = { modelId: "m", mode: "secret", packing: "batch", form: "library" } as const;
-const request = { ...model, ...kind, records: 8, parameters: SMALL, keyId: "k", keys };
+const request = {
+  ...model,
+  ...kind,
+  precisionBits: 4,
+  records: 8,
+  parameters: SMALL,
+  keyId: "k",
+  keys,
+};
 const { status } = await pool.evaluate(request);
 await pool.close();
 const evaluator = await createNetworkEvaluator(SMALL, keys);

@@ -8,7 +8,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { STAGES, topicName } from "../../../schemas/topics.ts";
 import { createConsumerKeys } from "../../ckks/keys.ts";
-import { DEFAULT_PARAMETERS } from "../../ckks/parameters.ts";
+import { predictParameters } from "../../ckks/predict-plan.ts";
 import { ckksSecretFile, createFreshKey, purposesOf } from "../../crypto/key-ceremony.ts";
 import type { KeyFile } from "../../crypto/key-file.ts";
 import {
@@ -21,6 +21,7 @@ import {
 } from "../../crypto/key-purposes.ts";
 import { SealstreamError } from "../../errors.ts";
 import { pinZones } from "../../spec/pin-zones.ts";
+import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
 import { type CommandContext, EXIT } from "../context.ts";
 import type { Options } from "../options.ts";
 import { type Ceremony, withCeremonies, zonesOption } from "./ceremony.ts";
@@ -41,7 +42,7 @@ export function create(context: CommandContext, file: string, options: Options):
       context.tell("some of these keys are here already: making and publishing what is missing");
     }
     context.tell(`making keys of ${zones.join(", ")}`);
-    const made = await makeFiles(missing);
+    const made = await makeFiles(missing, before.spec);
     await writeSealed(before, made, options["seal"]);
     await completeFolders(before.root);
     const written = await open();
@@ -91,11 +92,11 @@ function unpinned({ spec, identities, file, root }: Ceremony, zones: readonly Zo
   });
 }
 
-async function makeFiles(purposes: readonly Purpose[]): Promise<KeyFile[]> {
+async function makeFiles(purposes: readonly Purpose[], spec: PipelineSpec): Promise<KeyFile[]> {
   const files: KeyFile[] = [];
   for (const purpose of purposes) {
     if (PURPOSES[purpose].kind === "ckks-secret") {
-      const { secretKey } = await createConsumerKeys(DEFAULT_PARAMETERS);
+      const { secretKey } = await createConsumerKeys(predictParameters(spec));
       files.push(ckksSecretFile(secretKey));
       secretKey.fill(0);
     } else files.push(createFreshKey(purpose));

@@ -4,7 +4,8 @@
  * Keys are on the disk before anybody hears of them, so a ceremony that was cut off in between is finished by this alone.
  */
 import { createPublicKeys } from "../../ckks/keys.ts";
-import { DEFAULT_PARAMETERS } from "../../ckks/parameters.ts";
+import { DEFAULT_PARAMETERS, secretKeyBytes } from "../../ckks/parameters.ts";
+import { type PredictPlan, requirePlan } from "../../ckks/predict-plan.ts";
 import type { KeyListing } from "../../crypto/directory.ts";
 import { blobEntries, publicEntries } from "../../crypto/key-ceremony.ts";
 import { publicHalfOf } from "../../crypto/key-ceremony-halves.ts";
@@ -87,24 +88,29 @@ export async function missingEntries(
   const entries = publicEntries({ pipeline: spec.name, files, identities });
   for (const file of files.filter(({ purpose }) => purpose === "ckks-secret")) {
     ceremony.context.tell("making the public CKKS keys of the consumer's secret key");
-    entries.push(...(await ckksEntries(spec.name, file, identityOf(ceremony, BLOB_ZONE))));
+    const by = { pipeline: spec.name, identity: identityOf(ceremony, BLOB_ZONE) };
+    entries.push(...(await ckksEntries(file, requirePlan(spec), by)));
   }
   return entries;
 }
 
 /** Evaluation keys before the public key: nothing is encrypted that cannot be predicted yet. */
 async function ckksEntries(
-  pipeline: string,
   file: KeyFile,
-  identity: SigningKey,
+  plan: PredictPlan,
+  { pipeline, identity }: { readonly pipeline: string; readonly identity: SigningKey },
 ): Promise<KeyEntry[]> {
   const { generation } = file;
   const { material } = parseKeyFile(file.json, "ckks-secret", "The key file of ckks-secret");
   const secretKey = new Uint8Array(material);
   material.fill(0);
   try {
-    const made = await createPublicKeys(DEFAULT_PARAMETERS, secretKey);
-    const common = { pipeline, parameters: DEFAULT_PARAMETERS.id, identity, generation };
+    // A key of another length was made by the version before, and never published.
+    const isPlanned = secretKey.length === secretKeyBytes(plan.parameters);
+    const parameters = isPlanned ? plan.parameters : DEFAULT_PARAMETERS;
+    const steps = isPlanned ? plan.rotationSteps : [];
+    const made = await createPublicKeys(parameters, secretKey, { steps });
+    const common = { pipeline, parameters: parameters.id, identity, generation };
     return [
       ...blobEntries({ ...common, purpose: "ckks-evaluation", bytes: made.evaluationKeys }),
       ...blobEntries({ ...common, purpose: "ckks-public", bytes: made.publicKey }),

@@ -6,7 +6,7 @@
  */
 import { join } from "node:path";
 import { createConsumerKeys } from "../../ckks/keys.ts";
-import { DEFAULT_PARAMETERS } from "../../ckks/parameters.ts";
+import { predictParameters } from "../../ckks/predict-plan.ts";
 import { readLedger } from "../../client/ledger.ts";
 import { ckksSecretFile, createFreshKey } from "../../crypto/key-ceremony.ts";
 import { publicHalfOf } from "../../crypto/key-ceremony-halves.ts";
@@ -109,7 +109,7 @@ function nextGeneration({ directory, files }: Ceremony, purpose: Purpose): numbe
 async function nextKey(ceremony: Ceremony, purpose: Purpose): Promise<KeyFile> {
   const generation = nextGeneration(ceremony, purpose);
   if (PURPOSES[purpose].kind === "ckks-secret") {
-    const { secretKey } = await createConsumerKeys(DEFAULT_PARAMETERS);
+    const { secretKey } = await createConsumerKeys(predictParameters(ceremony.spec));
     const file = ckksSecretFile(secretKey, generation);
     secretKey.fill(0);
     return file;

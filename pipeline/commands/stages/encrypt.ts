@@ -1,12 +1,14 @@
-/** Wires `encrypt`: the consumer's public CKKS key out of `keys`, and the packer that uses it. */
+/** Wires `encrypt`: the consumer's public CKKS key out of `keys`, and how packs are made under it. */
 import { randomBytes } from "node:crypto";
-import { encryptPack } from "../../ckks/pack.ts";
-import { DEFAULT_PARAMETERS, slotCount } from "../../ckks/parameters.ts";
-import { SealstreamError } from "../../errors.ts";
+import { slotCount } from "../../ckks/parameters.ts";
+import { requirePlan } from "../../ckks/predict-plan.ts";
 import { createEncryptStage } from "../../stages/encrypt/stage.ts";
+import { createOwnerPacking } from "./owner-packing.ts";
 import type { WireStage } from "./world.ts";
 
 export const wire: WireStage = async ({ spec, directory, keys, kms, counter, logger }) => {
+  const plan = requirePlan(spec);
+  const packing = createOwnerPacking(spec, plan);
   let packs = 0;
   let waited: string | null = null;
   let missed: string | null = null;
@@ -16,25 +18,8 @@ export const wire: WireStage = async ({ spec, directory, keys, kms, counter, log
     kms,
     signer: keys.signing("owner-signing"),
     splitSecret: keys.secret("split"),
-    parametersId: DEFAULT_PARAMETERS.id,
-    slotsPerPack: slotCount(DEFAULT_PARAMETERS),
-    consumerKeyId: () => directory.blob("ckks-public")?.id ?? null,
-    packer: (rows, features, at) => {
-      const blob = directory.blob("ckks-public");
-      if (blob === null) {
-        throw new SealstreamError(
-          "key-missing",
-          'The consumer\'s CKKS public key is not published: run "sealstream keys create FILE".',
-        );
-      }
-      return encryptPack({
-        publicKey: blob.bytes,
-        parameters: DEFAULT_PARAMETERS,
-        rows,
-        features,
-        at,
-      });
-    },
+    packing: () => packing(directory.blob("ckks-public")),
+    mostPackRecords: slotCount(plan.parameters),
     random: randomBytes,
     onPack: () => {
       packs += 1;

@@ -1,5 +1,6 @@
 /** Wires `predict`: the newest model, and the pool that parses and evaluates ciphertexts in killable workers. */
 import { createEvaluatorPool, workersFor } from "../../ckks/pool.ts";
+import { requirePlan } from "../../ckks/predict-plan.ts";
 import { createPredictStage } from "../../stages/predict/stage.ts";
 import { openModelView } from "./model-view.ts";
 import type { WireStage } from "./world.ts";
@@ -7,6 +8,7 @@ import type { WireStage } from "./world.ts";
 export const wire: WireStage = async (world) => {
   const { spec, directory, keys, counter } = world;
   const models = await openModelView(world);
+  const plan = requirePlan(spec);
   let predicted = 0;
   return createPredictStage({
     spec,
@@ -14,7 +16,8 @@ export const wire: WireStage = async (world) => {
     signer: keys.signing("result-signing"),
     model: () => models.newest(),
     keysFreshAsOf: world.keysFreshAsOf,
-    evaluator: createEvaluatorPool({ workers: workersFor(spec.predict.workers) }),
+    parameters: plan.parameters,
+    evaluator: createEvaluatorPool({ workers: workersFor(spec.predict.workers, plan.memoryMiB) }),
     onPack: ({ rows }) => {
       predicted += rows;
       counter.note("predicted", predicted);

@@ -1,5 +1,5 @@
 /**
- * Turns unlabelled rows into one pack: CKKS ciphertexts (one per feature, slot r is row r) in a signed bundle.
+ * Turns unlabelled rows into one pack: CKKS ciphertexts in a signed bundle (grammar in `stages/predict/pack.ts`).
  *
  * The record ids travel sealed to the consumer, because a record id may still be personal. Must not know the CKKS
  * library or hold a secret key: the packer is handed in and encrypts under the consumer's public key.
@@ -16,30 +16,40 @@ import type { Row } from "./row.ts";
 
 export type PredictRow = Extract<Row, { kind: "predict" }>;
 
-/**
- * Encrypts a matrix of features, one ciphertext per column.
- * @param rows of the matrix, 1..slots
- * @param features columns
- * @param matrix row-major, values in 0..1; not kept
- */
-export type Packer = (
-  rows: number,
-  features: number,
-  matrix: Float32Array,
-) => Promise<Uint8Array[]>;
+/** An encrypted matrix of features. */
+export interface PackedRows {
+  readonly parts: readonly Uint8Array[];
+  /** Null: the ciphertexts are the library's, as the version before wrote them. */
+  readonly packing: "batch" | "slots" | null;
+  /** Records that as many parts could hold. */
+  readonly capacity: number;
+}
+
+/** How unlabelled rows are packed under the consumer's keys of this moment. */
+export interface OwnerPacking {
+  /** Hex SHA-256 of the consumer's public key. */
+  readonly consumerKeyId: string;
+  /** Id of the CKKS parameter set. */
+  readonly parametersId: string;
+  /** Most records of a pack. */
+  readonly packRecords: number;
+  /**
+   * Encrypts a matrix of features under that key, in whichever packing is cheaper for so many rows.
+   * @param rows of the matrix, 1..packRecords
+   * @param features columns
+   * @param matrix row-major, values in 0..1; not kept
+   */
+  encrypt(rows: number, features: number, matrix: Float32Array): Promise<PackedRows>;
+}
 
 export interface PackOptions {
   readonly pipeline: string;
   readonly lane: number;
   readonly sequence: number;
   readonly features: number;
-  readonly slotsPerPack: number;
   readonly maxBytesPerRecord: number;
   readonly signer: SigningKey;
-  readonly packer: Packer;
-  readonly parametersId: string;
-  /** Hex SHA-256 of the consumer's public key under which the packer encrypts. */
-  readonly consumerKeyId: string;
+  readonly packing: OwnerPacking;
   readonly recipient: Recipient;
   /** CSPRNG. */
   readonly random: (bytes: number) => Uint8Array;
@@ -67,16 +77,16 @@ export async function sealPack(
   const { pipeline, lane, features } = options;
   const matrix = new Float32Array(rows.length * features);
   for (const [index, row] of rows.entries()) matrix.set(row.x, index * features);
-  const parts = await options.packer(rows.length, features, matrix);
+  const { parts, packing, capacity } = await options.packing.encrypt(rows.length, features, matrix);
   matrix.fill(0);
-  if (parts.length !== features) {
-    throw new SealstreamError("internal", "The packer must return one ciphertext per feature.");
+  if (parts.length > features || (packing !== "slots" && parts.length !== features)) {
+    throw new SealstreamError("internal", "The packer made another number of ciphertexts.");
   }
   const bytes = parts.reduce((sum, part) => sum + part.length, 0);
-  if (bytes / options.slotsPerPack > options.maxBytesPerRecord) {
+  if (bytes / capacity > options.maxBytesPerRecord) {
     throw new SealstreamError(
       "limit-exceeded",
-      `A record of a full pack takes ${Math.ceil(bytes / options.slotsPerPack)} bytes: use fewer features or raise encrypt.packs.maxBytesPerRecord.`,
+      `A record of a full pack takes ${Math.ceil(bytes / capacity)} bytes: use fewer features or raise encrypt.packs.maxBytesPerRecord.`,
     );
   }
   const bundleId = options.random(BUNDLE_ID_BYTES);
@@ -89,9 +99,10 @@ export async function sealPack(
       sequence: options.sequence,
       rows: rows.length,
       features,
-      parameters: options.parametersId,
-      consumerKeyId: options.consumerKeyId,
+      parameters: options.packing.parametersId,
+      consumerKeyId: options.packing.consumerKeyId,
       recordIds: sealRecordIds({ pipeline, bundleId, ids, recipient: options.recipient }),
+      ...(packing === null ? {} : { packing }),
     },
     signer: options.signer,
     maxChunkBytes: MAX_VALUE_BYTES,

@@ -3,7 +3,7 @@
  * by one for the training zone, unlabelled ones share CKKS slots under the consumer's public key. Both also go to other
  * services, field by field, where the pipeline file says so.
  *
- * Everything is handed in: keys, the view of `keys`, the packer, randomness. Must not know Kafka or node-seal, and must
+ * Everything is handed in: keys, the view of `keys`, the packing, randomness. Must not know Kafka or node-seal, and must
  * hold no key that opens what it seals beyond the data key in use.
  */
 import type { KeyDirectory } from "../../crypto/directory.ts";
@@ -23,7 +23,7 @@ import type {
 import { fillsLane } from "../../stream/record-window.ts";
 import { type Cut, decideCut } from "./cut.ts";
 import { type ExampleRow, sealExamples } from "./example-sealer.ts";
-import { type Packer, type PredictRow, type SealedPack, sealPack } from "./pack-sealer.ts";
+import { type OwnerPacking, type PredictRow, type SealedPack, sealPack } from "./pack-sealer.ts";
 import { audiencesOf, type GrantView, type RecordAudiences } from "./record-audiences.ts";
 import { sealRecords } from "./record-sealer.ts";
 import { createRowReader, type Row, type RowReader } from "./row.ts";
@@ -37,13 +37,10 @@ export interface EncryptOptions {
   readonly signer: SigningKey;
   /** Key `split`. */
   readonly splitSecret: Pick<SecretKey, "hmac">;
-  /** Encrypts under the consumer's public key that `consumerKeyId` names at the same moment. */
-  readonly packer: Packer;
-  /** Name of the CKKS parameters of the packer. */
-  readonly parametersId: string;
-  /** Hex id of the consumer's public CKKS key; null: not known yet. */
-  readonly consumerKeyId: () => string | null;
-  readonly slotsPerPack: number;
+  /** How packs are made under the consumer's keys as they are now; null: they are not known yet. */
+  readonly packing: () => OwnerPacking | null;
+  /** Most records that a pack will have under any keys: sizes what a lane may hold. */
+  readonly mostPackRecords: number;
   /** Wraps data keys of records for grants of keys in a service. */
   readonly kms?: Kms | undefined;
   /** CSPRNG. */
@@ -66,7 +63,7 @@ const WINDOW_BYTES = 32 * 1024 * 1024;
 /** Makes the stage. */
 export function createEncryptStage(options: EncryptOptions): Stage<EncryptState> {
   const bounds: LaneBounds = {
-    maxRecords: Math.max(WINDOW_PACKS * options.slotsPerPack, MIN_WINDOW_RECORDS),
+    maxRecords: Math.max(WINDOW_PACKS * options.mostPackRecords, MIN_WINDOW_RECORDS),
     maxBytes: WINDOW_BYTES,
   };
   const { splitSecret, spec } = options;
@@ -106,7 +103,7 @@ function openLane(
       options.onMissingKeys?.(keys.missing);
       if (keys.records !== null) options.onMissingGrants?.(keys.records.missing);
       const cut = decideCut(rows, {
-        slotsPerPack: options.slotsPerPack,
+        slotsPerPack: keys.consumer?.packing.packRecords ?? options.mostPackRecords,
         lingerMs: options.spec.encrypt.packs.lingerMs,
         nowMs,
         windowFull: fillsLane(records, bounds),
@@ -128,25 +125,25 @@ function openLane(
 
 interface AvailableKeys {
   readonly examples: readonly Recipient[] | null;
-  readonly consumer: { readonly recipient: Recipient; readonly keyId: string } | null;
+  readonly consumer: { readonly recipient: Recipient; readonly packing: OwnerPacking } | null;
   /** Null: the file has no `encrypt.records`. */
   readonly records: RecordAudiences | null;
   /** Names of what is wanted for examples and packs and not there. */
   readonly missing: readonly string[];
 }
 
-function availableKeys({ directory, consumerKeyId, spec }: EncryptOptions): AvailableKeys {
+function availableKeys({ directory, packing: packingNow, spec }: EncryptOptions): AvailableKeys {
   const recipient = directory.recipient("consumer-unwrap");
-  const keyId = consumerKeyId();
+  const packing = packingNow();
   const examples = directory.recipientsFor("examples");
   return {
     missing: [
       ...(examples === null ? ["training-unwrap"] : []),
       ...(recipient === null ? ["consumer-unwrap"] : []),
-      ...(keyId === null ? ["ckks-public"] : []),
+      ...(packing === null ? ["ckks-public"] : []),
     ],
     examples,
-    consumer: recipient === null || keyId === null ? null : { recipient, keyId },
+    consumer: recipient === null || packing === null ? null : { recipient, packing },
     records: spec.encrypt.records && audiencesOf(spec.encrypt.records, directory),
   };
 }
@@ -178,12 +175,9 @@ async function encryptRows(
       lane,
       sequence: state.packSequence,
       features: reader.features,
-      slotsPerPack: options.slotsPerPack,
       maxBytesPerRecord: spec.encrypt.packs.maxBytesPerRecord,
       signer,
-      packer: options.packer,
-      parametersId: options.parametersId,
-      consumerKeyId: keys.consumer.keyId,
+      packing: keys.consumer.packing,
       recipient: keys.consumer.recipient,
       random: options.random,
     });

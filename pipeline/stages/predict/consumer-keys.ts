@@ -4,22 +4,23 @@
  * Both are asked of the directory each time, so that a rotation is followed without a pause. Must not keep a key.
  */
 import { randomBytes } from "node:crypto";
-import { type CkksParameters, DEFAULT_PARAMETERS, parseParameters } from "../../ckks/parameters.ts";
+import { type CkksParameters, fitsKernels, parseParameters } from "../../ckks/parameters.ts";
 import type { PoolKeys } from "../../ckks/pool.ts";
 import type { KeyDirectory } from "../../crypto/directory.ts";
 import type { Network } from "../../network/definition.ts";
 import { initialWeights } from "../../network/weights.ts";
 import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
 
-/** Parameter sets of the published keys, the newest first, or the default one while nothing is published. */
+/** Parameter sets of the published keys, the newest first, or the planned one while nothing is published. */
 export function consumerParameters(
   directory: KeyDirectory,
+  planned: CkksParameters,
 ): readonly [CkksParameters, ...CkksParameters[]] {
   const published = directory
     .list()
     .blobs.filter(({ purpose }) => purpose === "ckks-evaluation")
     .flatMap(({ parameters }) => parseParameters(parameters) ?? []);
-  const [newest = DEFAULT_PARAMETERS, ...others] = published;
+  const [newest = planned, ...others] = published;
   return [newest, ...others];
 }
 
@@ -29,8 +30,9 @@ export function warmUpSample(directory: KeyDirectory, spec: PipelineSpec, networ
   const found = publicKey === null ? null : evaluationKeysOf(directory, publicKey.id);
   if (found === null) return undefined;
   const weights = initialWeights(network, (bytes) => new Uint8Array(randomBytes(bytes)));
-  const sample = { network, weights, mode: spec.predict.model, packing: "batch" } as const;
-  return { ...found, ...sample, form: "library" } as const;
+  const { model: mode, precisionBits } = spec.predict;
+  const form = fitsKernels(found.parameters) ? "wire" : "library";
+  return { ...found, network, weights, mode, precisionBits, form } as const;
 }
 
 /** The keys of a pack as the evaluator takes them, or null when they are not published. */

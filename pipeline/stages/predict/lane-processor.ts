@@ -307,6 +307,7 @@ function evaluationRequest(
     network: model.network,
     weights: model.weights,
     mode: options.spec.predict.model,
+    precisionBits: options.spec.predict.precisionBits,
     packing: pack.packing,
     form: pack.form,
     records: pack.rows,

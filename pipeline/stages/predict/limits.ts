@@ -5,10 +5,13 @@
  */
 import { MAX_VALUE_BYTES } from "../../../schemas/topics.ts";
 import {
+  CIPHERTEXT_POLYS,
   type CiphertextForm,
   type CkksParameters,
+  dataLimbs,
   inputCiphertextBytes,
 } from "../../ckks/parameters.ts";
+import { wireCiphertextBytes } from "../../ckks/wire-ciphertext.ts";
 import type { BundleSpan } from "../../crypto/bundle.ts";
 
 /** Chunks smaller than this are not expected; with them a pack of allowed size could have too many records. */
@@ -56,5 +59,9 @@ export function isPartLength(
   form: CiphertextForm,
   bytes: number,
 ): boolean {
-  return form === "library" && bytes === inputCiphertextBytes(parameters);
+  const whole =
+    form === "library"
+      ? inputCiphertextBytes(parameters)
+      : wireCiphertextBytes(parameters, CIPHERTEXT_POLYS, dataLimbs(parameters));
+  return bytes === whole;
 }

@@ -8,7 +8,12 @@
  * that cannot be evaluated is passed over. Every result names the model and the ledger entry it was made with.
  * Must not look into record ids, nor know Kafka.
  */
-import type { Packing } from "../../ckks/parameters.ts";
+import {
+  type CkksParameters,
+  DEFAULT_PARAMETERS,
+  fitsKernels,
+  type Packing,
+} from "../../ckks/parameters.ts";
 import { depthFault } from "../../ckks/plan.ts";
 import type { EvaluatorPool } from "../../ckks/pool.ts";
 import type { KeyDirectory } from "../../crypto/directory.ts";
@@ -63,6 +68,8 @@ export interface PredictStageOptions {
    */
   readonly keysFreshAsOf: () => number;
   readonly evaluator: EvaluatorPool;
+  /** The planned parameter set: sizes the lanes while no keys are published. */
+  readonly parameters?: CkksParameters | undefined;
   /** How long the end of a pack that has begun is waited for, in milliseconds. Ten minutes unless said. */
   readonly packDeadlineMs?: number | undefined;
   /** Called for each pack that was evaluated, before its transaction commits. */
@@ -78,12 +85,12 @@ export interface PredictStageOptions {
 export function createPredictStage(options: PredictStageOptions): Stage<PredictState> {
   const { spec, directory, evaluator } = options;
   const network = networkFromSpec(spec.features, spec.train);
-  const sets = consumerParameters(directory);
-  for (const parameters of sets.slice(0, 1)) {
-    const tooDeep = depthFault(network, parameters);
-    if (tooDeep !== null) {
-      throw new SealstreamError("limit-exceeded", `train.network cannot be predicted: ${tooDeep}.`);
-    }
+  const sets = consumerParameters(directory, options.parameters ?? DEFAULT_PARAMETERS);
+  const [newest] = sets;
+  // Packs of the version before: what our kernels evaluate was planned before there were keys.
+  const tooDeep = fitsKernels(newest) ? null : depthFault(network, newest);
+  if (tooDeep !== null) {
+    throw new SealstreamError("limit-exceeded", `train.network cannot be predicted: ${tooDeep}.`);
   }
   const limits = packLimits(sets, network.inputs);
   const bounds: LaneBounds = { maxRecords: limits.window.records, maxBytes: limits.window.bytes };

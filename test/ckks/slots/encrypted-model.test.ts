@@ -42,7 +42,7 @@ beforeAll(async () => {
     (packing) => planOf(packing as SlotPacking, primes).rotationSteps,
   );
   on = await parties(PARAMETERS, [...new Set(steps)]);
-});
+}, 120_000);
 
 const pixel = (record: number, feature: number) => digits.pixels[record * 64 + feature]!;
 

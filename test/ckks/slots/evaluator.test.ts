@@ -40,7 +40,7 @@ beforeAll(async () => {
     ...plan(recurrent, "shared", "diagonal", primes).rotationSteps,
   ];
   on = await parties(PARAMETERS, [...new Set(steps)]);
-});
+}, 120_000);
 
 /** Evaluates records in packs; returns the largest error and asserts every argmax and every slot. */
 function check(

@@ -24,7 +24,7 @@ let on: Parties;
 beforeAll(async () => {
   const { primes } = await openContext(PARAMETERS);
   on = await parties(PARAMETERS, planOf("shared", primes).rotationSteps);
-});
+}, 120_000);
 
 const random = seeded(4);
 const values = Float64Array.from({ length: 8 * 30 }, () => 2 * random() - 1);

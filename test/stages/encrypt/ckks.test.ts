@@ -10,7 +10,7 @@ import { openContext, withHandles } from "../../../pipeline/ckks/seal.ts";
 import { readBundles } from "../../../pipeline/crypto/bundle.ts";
 import { packContext } from "../../../pipeline/stages/encrypt/pack-sealer.ts";
 import { createEncryptStage } from "../../../pipeline/stages/encrypt/stage.ts";
-import { asRecords, makeZones, record, smallSpec } from "./fixtures.ts";
+import { asRecords, makeZones, packingOf, record, smallSpec } from "./fixtures.ts";
 
 const parameters = DEFAULT_PARAMETERS;
 
@@ -40,11 +40,12 @@ it("packs real ciphertexts that the consumer can open", async () => {
     directory,
     signer: zones.owner.signing("owner-signing"),
     splitSecret: zones.owner.secret("split"),
-    packer: (rows, features, at) =>
-      encryptPack({ publicKey: keys.publicKey, parameters, rows, features, at }),
-    parametersId: parameters.id,
-    consumerKeyId: () => "00".repeat(32),
-    slotsPerPack: slotCount(parameters),
+    packing: packingOf(
+      (rows, features, at) =>
+        encryptPack({ publicKey: keys.publicKey, parameters, rows, features, at }),
+      { slots: slotCount(parameters), keyId: "00".repeat(32), parametersId: parameters.id },
+    ),
+    mostPackRecords: slotCount(parameters),
     random: randomBytes,
   });
   const lane = await stage.openLane(0);

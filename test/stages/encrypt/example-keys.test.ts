@@ -26,10 +26,8 @@ async function openLane(more: string, kms?: Kms, signer = zones.owner.signing("o
     kms,
     signer,
     splitSecret: zones.owner.secret("split"),
-    packer: () => Promise.reject(new Error("nothing is packed here")),
-    parametersId: "test",
-    consumerKeyId: () => null,
-    slotsPerPack: 4,
+    packing: () => null,
+    mostPackRecords: 4,
     random: randomBytes,
   });
   return stage.openLane(0);

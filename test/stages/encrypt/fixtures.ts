@@ -1,6 +1,7 @@
 /**
  * A whole zone setup with real keys, and records as `desensitize` writes them, for the tests of stage encrypt.
  */
+
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,6 +11,7 @@ import { type KeyStore, openKeyStore, writeKeyFiles } from "../../../pipeline/cr
 import { createUnwrapKey } from "../../../pipeline/crypto/wrap/key-wrap.ts";
 import type { UnwrapKey } from "../../../pipeline/crypto/wrap/types.ts";
 import type { PipelineSpec } from "../../../pipeline/spec/pipeline-spec.ts";
+import type { OwnerPacking } from "../../../pipeline/stages/encrypt/pack-sealer.ts";
 import type { OutputRecord, StreamRecord } from "../../../pipeline/stream/contract.ts";
 import { pinsOf } from "../../crypto/fixtures.ts";
 import { edited, loadGood } from "../../spec/fixtures.ts";
@@ -91,4 +93,17 @@ export function asRecords(outputs: readonly OutputRecord[], role: string) {
       value: output.value,
       headers: output.headers ?? {},
     }));
+}
+
+/** A packing of the version before under a made-up key, of packs that `make` makes. */
+export function packingOf(
+  make: (rows: number, features: number, matrix: Float32Array) => Promise<Uint8Array[]>,
+  { slots = 4, keyId = "ab".repeat(32), parametersId = "test" } = {},
+): () => OwnerPacking {
+  return () => ({
+    consumerKeyId: keyId,
+    parametersId,
+    packRecords: slots,
+    encrypt: async (...given) => ({ parts: await make(...given), packing: null, capacity: slots }),
+  });
 }

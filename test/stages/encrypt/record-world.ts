@@ -12,7 +12,7 @@ import { createEncryptStage, type EncryptOptions } from "../../../pipeline/stage
 import type { EncryptState } from "../../../pipeline/stages/encrypt/state.ts";
 import type { LaneProcessor, OutputRecord } from "../../../pipeline/stream/contract.ts";
 import { createWorld, PIPELINE } from "../../crypto/fixtures.ts";
-import { smallSpec } from "./fixtures.ts";
+import { packingOf, smallSpec } from "./fixtures.ts";
 
 export const LANE = 2;
 
@@ -97,10 +97,10 @@ export async function openLane({
     directory: directoryOf(),
     signer: world.signing("owner-signing"),
     splitSecret: { hmac: () => new Uint8Array(32) },
-    packer: async (_rows, features) => Array.from({ length: features }, () => new Uint8Array(1)),
-    parametersId: "test",
-    consumerKeyId: () => "ab".repeat(32),
-    slotsPerPack: 4,
+    packing: packingOf(async (_rows, features) =>
+      Array.from({ length: features }, () => new Uint8Array(1)),
+    ),
+    mostPackRecords: 4,
     random: randomBytes,
     ...change,
   });

@@ -16,7 +16,7 @@ import type {
   StreamRecord,
 } from "../../../pipeline/stream/contract.ts";
 import { edited } from "../../spec/fixtures.ts";
-import { asRecords, makeZones, record, smallSpec } from "./fixtures.ts";
+import { asRecords, makeZones, packingOf, record, smallSpec } from "./fixtures.ts";
 
 const LANE = 2;
 const SLOTS = 4;
@@ -35,14 +35,15 @@ async function openLane(
     signer: zones.owner.signing("owner-signing"),
     splitSecret: zones.owner.secret("split"),
     // Stands for the CKKS room: the columns as they are, so that a test can read them.
-    packer: async (rows, features, matrix) =>
-      Array.from({ length: features }, (_, feature) => {
-        const column = Array.from({ length: rows }, (_, row) => matrix[row * features + feature]);
-        return Uint8Array.from(Buffer.from(JSON.stringify(column)));
-      }),
-    parametersId: "test",
-    consumerKeyId: () => "ab".repeat(32),
-    slotsPerPack: SLOTS,
+    packing: packingOf(
+      async (rows, features, matrix) =>
+        Array.from({ length: features }, (_, feature) => {
+          const column = Array.from({ length: rows }, (_, row) => matrix[row * features + feature]);
+          return Uint8Array.from(Buffer.from(JSON.stringify(column)));
+        }),
+      { slots: SLOTS },
+    ),
+    mostPackRecords: SLOTS,
     random: randomBytes,
     ...change,
   });
@@ -318,10 +319,11 @@ describe("unlabelled records", () => {
       directory: zones.directory(),
       signer: zones.owner.signing("owner-signing"),
       splitSecret: zones.owner.secret("split"),
-      packer: async (_rows, features) => Array.from({ length: features }, () => new Uint8Array(1)),
-      parametersId: "test",
-      consumerKeyId: () => "",
-      slotsPerPack: SLOTS,
+      packing: packingOf(
+        async (_rows, features) => Array.from({ length: features }, () => new Uint8Array(1)),
+        { slots: SLOTS },
+      ),
+      mostPackRecords: SLOTS,
       random: randomBytes,
     });
     const { maxRecords } = stage.bounds;
@@ -336,8 +338,10 @@ describe("unlabelled records", () => {
 
   it("stop the stage when a full pack costs more than the file allows", async () => {
     const lane = await openLane({
-      packer: async (_rows, features) =>
-        Array.from({ length: features }, () => new Uint8Array(200_001)),
+      packing: packingOf(
+        async (_rows, features) => Array.from({ length: features }, () => new Uint8Array(200_001)),
+        { slots: SLOTS },
+      ),
     });
     const made = Promise.resolve(lane.process([0, 1, 2, 3].map(predict), START, 0));
     await expect(made).rejects.toMatchObject({ code: "limit-exceeded" });
@@ -355,7 +359,7 @@ describe("keys that are not published yet", () => {
   });
 
   it("without the consumer's CKKS key labelled records before it still go", async () => {
-    const lane = await openLane({ consumerKeyId: () => null });
+    const lane = await openLane({ packing: () => null });
     const result = await lane.process([record(0), predict(1), record(2)], START, 5000);
     expect(result).toMatchObject({ consumedTo: 1, wakeAtMs: 5200 });
   });

@@ -337,12 +337,13 @@ test("bounds hold one pack, its manifest and the next one's beginning", async ()
 
 test("a network too deep for the parameters is refused at the start", () => {
   const options = {
-    directory: world.directory,
+    directory: world.emptyDirectory(),
     signer: world.signing("result-signing"),
     model: () => model,
     keysFreshAsOf: () => NOW_MS,
   };
-  const spec = specFor(FEATURES, CLASSES, [4, CLASSES]);
+  // Of the version before: what our kernels evaluate is planned before there are keys.
+  const spec = specFor(FEATURES, CLASSES, [4, 4, 4, CLASSES]);
   expect(() => createPredictStage({ ...options, spec, evaluator: pool })).toThrow(
     expect.objectContaining({ code: "limit-exceeded" }),
   );

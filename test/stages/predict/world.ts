@@ -80,7 +80,7 @@ export function specFor(
       label: { field: "y", classes },
     },
     train: { network },
-    predict: { packing: "auto", model: "secret" },
+    predict: { packing: "auto", model: "secret", precisionBits: 4 },
   };
   // Because predict reads no other part of it.
   return spec as unknown as PipelineSpec;

@@ -1,0 +1,215 @@
+/**
+ * Evaluates wire packs with one consumer's keys on our own kernels: batch packs, and slots packs where keys allow.
+ *
+ * A ring holds the keys at the bottom of its memory and the evaluators of one model above them; another model gives that
+ * memory back first. Plans are kept for a few models, since planning takes longer than a pack. Guarantees that a model
+ * which does not fit the ring or its keys is refused with a sentence, never evaluated wrongly, and that the ring stays
+ * usable. Must hold no secret: encryptions of zero are made under the consumer's public key, by the library.
+ */
+import { isSealstreamError, SealstreamError } from "../errors.ts";
+import { lowerNetwork } from "../network/lower.ts";
+import { createBatchEvaluator } from "./batch/evaluator.ts";
+import { planBatch } from "./batch/plan.ts";
+import type { BatchPlan } from "./batch/program.ts";
+import { checkPublicKey } from "./blob.ts";
+import type { EvaluationKeys, PackEngine, PackOutcome, PackRequest } from "./engine.ts";
+import type { RingGaloisKeys, RingRelinKeys } from "./evaluation-keys.ts";
+import { checkEvaluationKeys, expandEvaluationKeys } from "./key-blob.ts";
+import type { CkksParameters } from "./parameters.ts";
+import { createRing, type Ring } from "./ring.ts";
+import {
+  type CkksContext,
+  guarded,
+  type Handle,
+  openTools,
+  type SealCiphertext,
+  type SealEncryptor,
+  saveUncompressed,
+} from "./seal.ts";
+import type { SlotPlan } from "./slots/plan.ts";
+import { createSlotsEngine, planSlotsPack, slotsScaleBits } from "./slots-engine.ts";
+
+/** Most memory of a ring: keys, tables and the working memory of one model. */
+const MOST_RING_BYTES = 448 * 1024 * 1024;
+/** Plans kept: the newest model and the one before, in either packing. */
+const MOST_PLANS = 4;
+
+interface Machine {
+  readonly ckks: CkksContext;
+  readonly ring: Ring;
+  readonly relinKeys: RingRelinKeys | null;
+  readonly galoisKeys: RingGaloisKeys | null;
+  readonly encryptor: SealEncryptor;
+  readonly zero: SealCiphertext;
+  readonly plans: Map<string, Plan>;
+  /** Evaluators of one model; memory above the keys. */
+  readonly open: Map<string, ModelEvaluator>;
+}
+
+type Plan =
+  | { readonly packing: "batch"; readonly plan: BatchPlan }
+  | { readonly packing: "slots"; readonly plan: SlotPlan };
+
+/** One model in one packing. */
+interface ModelEvaluator {
+  evaluate(request: PackRequest): PackOutcome;
+  close(): void;
+}
+
+/**
+ * Checks, expands and loads a consumer's keys.
+ * @throws key-invalid when a key blob is not a key of these parameters
+ * @throws limit-exceeded when the keys do not fit the ring; ciphertext-refused when the kernels cannot hold the primes
+ */
+export async function createWireEngine(
+  parameters: CkksParameters,
+  keys: EvaluationKeys,
+): Promise<PackEngine> {
+  const { tools, close } = await openTools(parameters, "load the consumer's keys", (ckks, keep) =>
+    loadMachine(ckks, keys, keep),
+  );
+  return { evaluate: (request) => evaluatePack(tools, request), close };
+}
+
+function loadMachine(
+  ckks: CkksContext,
+  keys: EvaluationKeys,
+  keep: <T extends Handle>(handle: T) => T,
+): Machine {
+  const publicCheck = checkPublicKey(ckks, keys.publicKey);
+  if (publicCheck.status === "refused") throw keysInvalid("public key", publicCheck.fault);
+  const check = checkEvaluationKeys(ckks, keys.evaluationKeys);
+  if (check.status === "refused") throw keysInvalid("evaluation keys", check.fault);
+  const expanded = expandEvaluationKeys(ckks, check.keys);
+  if (typeof expanded === "string") throw keysInvalid("evaluation keys", expanded);
+  const ring = createRing(ckks, { maxBytes: MOST_RING_BYTES });
+  const relinKeys = expanded.relinKeys && ring.loadRelinKeys(expanded.relinKeys);
+  const galoisKeys = expanded.galoisKeys && ring.loadGaloisKeys(expanded.galoisKeys);
+  const publicKey = keep(new ckks.seal.PublicKey());
+  publicKey.loadFromArray(ckks.context, keys.publicKey);
+  return {
+    ...{ ckks, ring, relinKeys, galoisKeys },
+    encryptor: keep(new ckks.seal.Encryptor(ckks.context, publicKey)),
+    zero: keep(new ckks.seal.Ciphertext()),
+    plans: new Map(),
+    open: new Map(),
+  };
+}
+
+function keysInvalid(what: string, fault: string): SealstreamError {
+  return new SealstreamError(
+    "key-invalid",
+    `The consumer's CKKS ${what} in topic keys are not usable (${fault}); run sealstream keys create for the consumer zone.`,
+  );
+}
+
+function evaluatePack(machine: Machine, request: PackRequest): PackOutcome {
+  const scaleBits = request.packing === "slots" ? slotsScaleBits(machine.ckks, request) : 0;
+  if (scaleBits === null) return { status: "refused", part: 0, fault: "scale" };
+  const evaluate = evaluatorOf(machine, request, scaleBits);
+  if (evaluate === null) return { status: "refused", part: -1, fault: "steps" };
+  return guarded("evaluate the network", () => evaluate.evaluate(request));
+}
+
+/** The evaluator of a model in a packing, made when another model was evaluated before; null: the keys lack rotations. */
+function evaluatorOf(
+  machine: Machine,
+  request: PackRequest,
+  scaleBits: number,
+): ModelEvaluator | null {
+  const { open } = machine;
+  const model = `${request.mode} ${request.modelId}`;
+  const name = `${request.packing} ${scaleBits} ${model}`;
+  const known = open.get(name);
+  if (known !== undefined) return known;
+  const plan = planOf(machine, request, { name, scaleBits });
+  if ([...open.keys()].some((other) => !other.endsWith(model))) closeAll(machine);
+  const evaluator = makeWithRoom(machine, plan);
+  if (evaluator !== null) open.set(name, evaluator);
+  return evaluator;
+}
+
+/** Where both packings of a model do not fit side by side, one gives way. */
+function makeWithRoom(machine: Machine, plan: Plan): ModelEvaluator | null {
+  try {
+    return makeEvaluator(machine, plan);
+  } catch (error) {
+    if (machine.open.size === 0 || !isSealstreamError(error, "limit-exceeded")) throw error;
+    closeAll(machine);
+    return makeEvaluator(machine, plan);
+  }
+}
+
+function closeAll({ open }: Machine): void {
+  // Last in, first out: memory of the ring is a stack.
+  for (const [name, evaluator] of [...open].reverse()) {
+    evaluator.close();
+    open.delete(name);
+  }
+}
+
+function makeEvaluator(machine: Machine, plan: Plan): ModelEvaluator | null {
+  const zero = () => encryptZero(machine);
+  if (plan.packing === "batch") return makeBatch(machine, plan.plan, zero);
+  try {
+    return createSlotsEngine({ ...machine, encryptZero: zero }, plan.plan);
+  } catch (error) {
+    // Of keys that were made for another network: the pack is bound to them, and no later model helps it.
+    if (isSealstreamError(error, "key-missing")) return null;
+    throw error;
+  }
+}
+
+function makeBatch(
+  { ckks, ring, relinKeys }: Machine,
+  plan: BatchPlan,
+  zero: () => Uint8Array,
+): ModelEvaluator | null {
+  if (plan.needsRelinKeys && relinKeys === null) return null;
+  const { parameters } = ckks;
+  const evaluator = createBatchEvaluator({ ring, parameters, plan, relinKeys, encryptZero: zero });
+  return {
+    close: () => evaluator.close(),
+    evaluate({ ciphertexts, records }) {
+      const outcome = evaluator.evaluate(ciphertexts);
+      if (outcome.status === "refused") {
+        return { status: "refused", part: outcome.feature, fault: outcome.fault };
+      }
+      const { precisionBits } = plan;
+      const strides = { classStride: 0, recordStride: 1, recordsPerPart: records };
+      const layout = { packing: "batch", ...strides, precisionBits } as const;
+      return { status: "ok", blobs: outcome.blobs, layout };
+    },
+  };
+}
+
+function planOf(
+  { ckks, plans }: Machine,
+  request: PackRequest,
+  { name, scaleBits }: { readonly name: string; readonly scaleBits: number },
+): Plan {
+  const known = plans.get(name);
+  if (known !== undefined) return known;
+  const plan: Plan =
+    request.packing === "batch"
+      ? { packing: "batch", plan: planBatchPack(ckks, request) }
+      : { packing: "slots", plan: planSlotsPack(ckks, request, scaleBits) };
+  plans.set(name, plan);
+  const [oldest] = plans.keys();
+  if (plans.size > MOST_PLANS && oldest !== undefined) plans.delete(oldest);
+  return plan;
+}
+
+function planBatchPack({ parameters, primes }: CkksContext, request: PackRequest): BatchPlan {
+  const { network, weights, mode } = request;
+  if (mode === "encrypted") {
+    throw new SealstreamError("limit-exceeded", "CKKS: batch packs take no encrypted model.");
+  }
+  return planBatch({ circuit: lowerNetwork(network, weights), parameters, primes, mode });
+}
+
+/** A fresh encryption of zero over all data primes, as the library serializes it. */
+function encryptZero({ ckks, encryptor, zero }: Machine): Uint8Array {
+  encryptor.encryptZero(zero);
+  return saveUncompressed(ckks, zero);
+}

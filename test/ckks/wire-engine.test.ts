@@ -1,0 +1,188 @@
+/** Wire packs through the engine that a worker runs: both packings and modes, against floats, and what is refused. */
+import { afterEach, expect, test } from "vitest";
+import { assumedCircuit } from "../../pipeline/ckks/assumed-circuit.ts";
+import { createPredictionDecryptor } from "../../pipeline/ckks/decrypt.ts";
+import { createPackEngine, type PackEngine, type PackRequest } from "../../pipeline/ckks/engine.ts";
+import { type ConsumerKeys, createConsumerKeys } from "../../pipeline/ckks/keys.ts";
+import { createWirePacker, type PackLayout } from "../../pipeline/ckks/pack-wire.ts";
+import { type CkksParameters, createParameters } from "../../pipeline/ckks/parameters.ts";
+import { primesOf } from "../../pipeline/ckks/primes.ts";
+import { slotLayout } from "../../pipeline/ckks/slots/layout.ts";
+import { planSlots, slotInputScaleBits } from "../../pipeline/ckks/slots/plan.ts";
+import { lowerNetwork } from "../../pipeline/network/lower.ts";
+import { compare, network, randomWeights, seeded } from "./fixtures.ts";
+
+const FEATURES = 8;
+const shape = network(FEATURES, 4, 3);
+const weights = randomWeights(shape, seeded(3));
+const GOAL = 4;
+
+const engines: PackEngine[] = [];
+afterEach(async () => {
+  for (const engine of engines.splice(0)) await engine.close();
+});
+
+function matrixOf(rows: number): Float32Array {
+  const random = seeded(rows);
+  return Float32Array.from({ length: rows * FEATURES }, () => random());
+}
+
+interface Setup {
+  readonly parameters: CkksParameters;
+  readonly keys: ConsumerKeys;
+  readonly engine: PackEngine;
+}
+
+function setUp(parameters: CkksParameters, keys: ConsumerKeys): Setup {
+  const engine = createPackEngine(parameters, keys);
+  engines.push(engine);
+  return { parameters, keys, engine };
+}
+
+async function requestOf(
+  { parameters, keys }: Setup,
+  { how, rows, mode }: { how: PackLayout; rows: number; mode: PackRequest["mode"] },
+): Promise<PackRequest> {
+  const packer = await createWirePacker(parameters);
+  const given = { publicKey: keys.publicKey, rows, features: FEATURES, how };
+  const ciphertexts = await packer.pack({ ...given, matrix: matrixOf(rows) });
+  const model = { modelId: "m", network: shape, weights, mode, precisionBits: GOAL };
+  return { ...model, packing: how.packing, form: "wire", records: rows, ciphertexts };
+}
+
+async function expectRight(setup: Setup, request: PackRequest) {
+  const outcome = await setup.engine.evaluate(request);
+  if (outcome.status !== "ok") throw new Error(outcome.fault);
+  const { secretKey } = setup.keys;
+  const decryptor = await createPredictionDecryptor({ secretKey, parameters: setup.parameters });
+  const { blobs: parts, layout } = outcome;
+  const rows = request.records;
+  const opened = decryptor.decrypt({
+    parts,
+    rows,
+    classes: 3,
+    layout: { ...layout, form: "wire" },
+  });
+  decryptor.close();
+  if (opened.status !== "ok") throw new Error(opened.fault);
+  const found = compare(shape, weights, matrixOf(rows), opened.logits);
+  expect(found.precisionBits).toBeGreaterThan(layout.precisionBits - 0.5);
+  return { outcome, found };
+}
+
+/** Keys for slots packs of the network, and how an owner packs. */
+async function slotsOf(parameters: CkksParameters, mode: "secret" | "shared") {
+  const primes = primesOf(parameters);
+  const goal = { mode, precisionBits: GOAL };
+  const assumed = assumedCircuit(shape);
+  const scaleBits = slotInputScaleBits(assumed, parameters, primes, goal);
+  const outcome = slotLayout(assumed, parameters);
+  if (outcome.status !== "ok") throw new Error("no layout");
+  const plan = planSlots(lowerNetwork(shape, weights), parameters, primes, {
+    ...{ ...goal, inputScaleBits: scaleBits },
+  });
+  const keys = await createConsumerKeys(parameters, { steps: plan.rotationSteps });
+  const how = { packing: "slots", layout: outcome.layout, scaleBits } as const;
+  return { setup: setUp(parameters, keys), how };
+}
+
+const SHARED = createParameters(4096, [46, 46, 17], 24);
+const SLOTS = createParameters(8192, [49, 40, 30, 49], 24);
+
+test("batch, shared: full and partial packs, three polynomials, no more bytes than planned", async () => {
+  const setup = setUp(SHARED, await createConsumerKeys(SHARED));
+  for (const rows of [1, 5, 2048]) {
+    const how = { packing: "batch" } as const;
+    const request = await requestOf(setup, { how, rows, mode: "shared" });
+    expect(request.ciphertexts.map(({ length }) => length)).toEqual(
+      Array.from({ length: FEATURES }, () => 16 + 2 * 2 * 46 * 512),
+    );
+    const { outcome } = await expectRight(setup, request);
+    expect(outcome.blobs.map(({ length }) => length)).toEqual(
+      Array.from({ length: 3 }, () => 16 + 3 * 46 * 512),
+    );
+  }
+});
+
+test("both packings of one model in turn, with one set of keys", async () => {
+  const { setup, how } = await slotsOf(SLOTS, "shared");
+  const slots = await requestOf(setup, {
+    how,
+    rows: how.layout.recordsPerPack + 1,
+    mode: "shared",
+  });
+  expect(slots.ciphertexts).toHaveLength(2);
+  const batch = await requestOf(setup, { how: { packing: "batch" }, rows: 9, mode: "shared" });
+  for (const request of [slots, batch, slots]) await expectRight(setup, request);
+});
+
+test("ciphertexts above one message: a ring of 16,384", async () => {
+  const parameters = createParameters(16_384, [48, 48, 48, 48, 48, 48, 49], 30);
+  const setup = setUp(parameters, await createConsumerKeys(parameters));
+  const how = { packing: "batch" } as const;
+  const request = await requestOf(setup, { how, rows: 3, mode: "secret" });
+  expect(request.ciphertexts[0]!.length).toBe(16 + 2 * 6 * 48 * 2048);
+  expect(request.ciphertexts[0]!.length).toBeGreaterThan(2 ** 20);
+  await expectRight(setup, request);
+});
+
+test("keys without the rotations of the network refuse a slots pack and no batch pack", async () => {
+  const { how } = await slotsOf(SLOTS, "shared");
+  const setup = setUp(SLOTS, await createConsumerKeys(SLOTS, { steps: [1] }));
+  const slots = await requestOf(setup, { how, rows: 1, mode: "shared" });
+  expect(await setup.engine.evaluate(slots)).toEqual({
+    status: "refused",
+    part: -1,
+    fault: "steps",
+  });
+  await expectRight(
+    setup,
+    await requestOf(setup, { how: { packing: "batch" }, rows: 1, mode: "shared" }),
+  );
+});
+
+test("what is refused is an outcome, and the engine goes on", async () => {
+  const setup = setUp(SHARED, await createConsumerKeys(SHARED));
+  const how = { packing: "batch" } as const;
+  const good = await requestOf(setup, { how, rows: 2, mode: "shared" });
+  const changed = (change: (blob: Uint8Array) => Uint8Array): PackRequest => ({
+    ...good,
+    ciphertexts: good.ciphertexts.map((blob, part) => (part === 5 ? change(blob.slice()) : blob)),
+  });
+  const cases: [string, PackRequest][] = [
+    ["count", { ...good, ciphertexts: good.ciphertexts.slice(1) }],
+    ["length", changed((blob) => blob.subarray(0, blob.length - 1))],
+    ["length", changed(() => new Uint8Array(0))],
+    ["wire-header", changed((blob) => blob.fill(0, 0, 4))],
+    ["shape", changed((blob) => blob.fill(3, 6, 7))],
+    ["scale", changed((blob) => blob.fill(0xff, 8, 16))],
+    ["residue", changed((blob) => blob.fill(0xff, 16, 16 + 46))],
+    ["transparent", changed((blob) => blob.fill(0, 16 + 2 * 46 * 512))],
+  ];
+  for (const [fault, request] of cases) {
+    expect(await setup.engine.evaluate(request), fault).toMatchObject({ status: "refused", fault });
+  }
+  await expectRight(setup, good);
+});
+
+test("models in turn: each is planned once more, and none leaves memory behind", async () => {
+  const setup = setUp(SHARED, await createConsumerKeys(SHARED));
+  const how = { packing: "batch" } as const;
+  const good = await requestOf(setup, { how, rows: 2, mode: "shared" });
+  for (let round = 0; round < 40; round += 1) {
+    const outcome = await setup.engine.evaluate({ ...good, modelId: `m${round % 7}` });
+    expect(outcome.status).toBe("ok");
+  }
+});
+
+test("a model that does not fit is refused with a sentence", async () => {
+  const setup = setUp(SHARED, await createConsumerKeys(SHARED));
+  const how = { packing: "batch" } as const;
+  const good = await requestOf(setup, { how, rows: 2, mode: "shared" });
+  const deep = network(FEATURES, 4, 4, 4, 3);
+  const model = { modelId: "deep", network: deep, weights: randomWeights(deep, seeded(1)) };
+  await expect(async () => setup.engine.evaluate({ ...good, ...model })).rejects.toMatchObject({
+    code: "limit-exceeded",
+  });
+  await expectRight(setup, good);
+});
