@@ -58,14 +58,16 @@ export function createOwnerPacking(
     const isPlanned = parameters.id === plan.parameters.id;
     const { features } = slots ?? { features: 1 };
     const mostInSlots = slots === null ? 0 : slots.how.layout.recordsPerPack * features;
+    // What the plan does not read is not sent; where the keys are not the plan's, everything is.
+    const limbs = isPlanned ? plan.packings.batch?.inputLimbs : undefined;
+    const batch: PackLayout = { packing: "batch", ...(limbs !== undefined && { limbs }) };
     const onlySlots = isPlanned && plan.packings.batch === null && slots !== null;
     return {
       ...named,
       packRecords: onlySlots ? mostInSlots : slotCount(parameters),
       async encrypt(rows, columns, matrix): Promise<PackedRows> {
         const fits = isPlanned && slots !== null && rows <= mostInSlots;
-        const how: PackLayout =
-          fits && cheaperPacking(rows, plan) === "slots" ? slots.how : { packing: "batch" };
+        const how: PackLayout = fits && cheaperPacking(rows, plan) === "slots" ? slots.how : batch;
         const packer = await packerOf(parameters);
         const parts = await packer.pack({ publicKey, rows, features: columns, matrix, how });
         const capacity =

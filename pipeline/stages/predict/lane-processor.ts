@@ -225,7 +225,7 @@ function judge(
   if (parameters === null || pack.rows > slotCount(parameters)) return "pack-refused";
   const keys = evaluationKeysOf(directory, pack.consumerKeyId);
   if (keys?.parameters.id !== pack.parameters) return "key-unknown";
-  return pack.ciphertexts.every(({ length }) => isPartLength(parameters, pack.form, length))
+  return pack.ciphertexts.every(({ length }) => isPartLength(parameters, pack, length))
     ? { bundle, pack }
     : "ciphertext-refused";
 }
