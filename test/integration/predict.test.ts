@@ -84,7 +84,7 @@ function findInMemory(pid: number, wanted: readonly Uint8Array[]): boolean[] {
   const found = wanted.map(() => false);
   for (const piece of memoryOf(pid)) {
     for (const [index, bytes] of wanted.entries()) {
-      if (found[index] !== true && piece.includes(bytes)) found[index] = true;
+      if (found[index] !== true && piece.includes(Buffer.from(bytes))) found[index] = true;
     }
   }
   return found;
