@@ -8,6 +8,7 @@
  */
 import type { BenchOptions, BenchOutcome, BenchRow } from "./lib/report.ts";
 import { OTHERS } from "./predict/cases.ts";
+import { memoryRows } from "./predict/memory.ts";
 import { breastCancerModel, digitsModel, MNIST_VERSION, mnistModels } from "./predict/models.ts";
 import {
   encryptedModel,
@@ -48,6 +49,7 @@ export async function bench({ quick }: BenchOptions): Promise<BenchOutcome> {
       ...(await latencies(session, digits)),
       ...(await encryptedModel(session, digits)),
       ...(await keyOperations(session)),
+      ...(await memoryRows(digits)),
       ...(await otherNetwork(session, breastCancerModel(), OTHERS.breastCancer)),
     ];
     const mnist = await mnistModels(tell, { epochs: quick ? 1 : 4 });

@@ -126,8 +126,11 @@ export const LATENCIES: readonly LatencyCase[] = [
 
 /** The same parameters with the weights in the clear and encrypted. */
 export const ENCRYPTED_MODEL = {
-  plain: { degree: 8192, bits: [46, 34, 34, 34, 46], mode: "secret" },
-  encrypted: { degree: 8192, bits: [46, 34, 34, 34, 46], mode: "encrypted" },
+  plain: { degree: 8192, bits: [46, 34, 34, 34, 46], mode: "secret", precisionBits: 8 },
+  encrypted: {
+    ...{ degree: 8192, bits: [46, 34, 34, 34, 46] },
+    ...{ mode: "encrypted", precisionBits: 8 },
+  },
 } as const satisfies Record<string, SlotShape>;
 
 /** What our packs run under. */

@@ -93,6 +93,8 @@ const SLOTS_RESERVE_BITS = 3;
 /** Largest published evaluation keys: a blob of topic `keys` (`crypto/key-payload.ts`). */
 const MAX_EVALUATION_KEY_BYTES = 64 * 1024 * 1024;
 const MIB = 1024 * 1024;
+/** Most memory of a worker's kernels. */
+const MOST_WORKER_BYTES = 384 * MIB;
 /** Most rotation steps of one key set (`key-blob.ts`). */
 const MAX_ROTATION_STEPS = 256;
 /** Ciphertexts that a slots evaluation holds at a time, generously. */
@@ -146,7 +148,7 @@ function batchVerdict(question: PackingQuestion): PackingVerdict {
     return { status: "refused", kind: "fit", reason: "encrypted models are evaluated in slots" };
   }
   const outlook = batchOutlook(question, question.mode);
-  return keysRefusal(question.parameters, outlook) ?? { status: "ok", outlook };
+  return keysRefusal(question.parameters, outlook) ?? withinMemory(outlook);
 }
 
 /** Keys are judged before scales are searched for: they depend on the shape alone. */
@@ -158,7 +160,14 @@ function slotsVerdict(question: PackingQuestion): PackingVerdict {
   const steps = rotationSteps(circuit, found.layout);
   const keys = evaluationKeyBytes(parameters, { relin: needsRelin, steps: steps.length });
   const form = { needsRelin, rotationSteps: steps, evaluationKeyBytes: keys };
-  return keysRefusal(parameters, form) ?? { status: "ok", outlook: slotsOutlook(question) };
+  return keysRefusal(parameters, form) ?? withinMemory(slotsOutlook(question));
+}
+
+/** A worker's kernels have a bound of their own (`batch/session.ts`, `slots/session.ts`). */
+function withinMemory(outlook: PackingOutlook): PackingVerdict {
+  if (outlook.memoryBytes <= MOST_WORKER_BYTES) return { status: "ok", outlook };
+  const reason = `it needs ${Math.ceil(outlook.memoryBytes / MIB)} MiB of working memory, more than the ${MOST_WORKER_BYTES / MIB} of a worker`;
+  return { status: "refused", kind: "fit", reason };
 }
 
 /** The planners refuse in whole sentences, with advice behind a semicolon. */
@@ -189,11 +198,9 @@ function keysRefusal(
   return { status: "refused", kind: "keys", reason };
 }
 
-function batchOutlook(
-  { circuit, parameters }: PackingQuestion,
-  mode: "shared" | "secret",
-): PackingOutlook {
-  const plan = planBatch({ circuit, parameters, primes: primesOf(parameters), mode });
+function batchOutlook(question: PackingQuestion, mode: "shared" | "secret"): PackingOutlook {
+  const { parameters } = question;
+  const plan = planBatch({ ...question, primes: primesOf(parameters), mode });
   const classes = plan.outputs.length;
   const degree = parameters.polyModulusDegree;
   const inBytes = wireCiphertextBytes(parameters, CIPHERTEXT_POLYS, dataLimbs(parameters));
@@ -207,21 +214,28 @@ function batchOutlook(
     inputScaleBits: plan.inputScaleBits,
     bytesIn: plan.features * inBytes,
     bytesOut: classes * wireCiphertextBytes(parameters, plan.outputPolys, plan.outputLimbs),
-    ms: batchMs(plan, degree),
+    ms: batchMs(plan, parameters),
     precisionBits: plan.precisionBits,
     needsRelin: plan.needsRelinKeys,
     rotationSteps: [],
     evaluationKeyBytes: plan.needsRelinKeys ? evaluationKeyBytes(parameters, keys) : 0,
-    memoryBytes: plan.placeLimbs * degree * RESIDUE_BYTES + plan.features * inBytes,
+    // Published keys are seeded: expanded, they are twice as large.
+    memoryBytes:
+      plan.placeLimbs * degree * RESIDUE_BYTES +
+      (plan.needsRelinKeys ? 2 * evaluationKeyBytes(parameters, keys) : 0),
     levels: plan.levels.map(({ limbs, scaleBits }) => ({ limbs, scaleBits })),
   };
 }
 
-function batchMs(plan: BatchPlan, degree: number): number {
+function batchMs(plan: BatchPlan, parameters: CkksParameters): number {
+  const { polyModulusDegree: degree, coeffModulusBits } = parameters;
   const read = CIPHERTEXT_POLYS * plan.features * plan.inputLimbs;
   const written = plan.outputs.length * plan.outputPolys * plan.outputLimbs;
   const work = plan.ops.reduce((sum, op) => sum + opMs(plan, op, degree), 0);
-  const fresh = plan.mode === "secret" ? plan.outputs.length * reRandomizeMs(degree, 1) : 0;
+  const fresh =
+    plan.mode === "secret"
+      ? plan.outputs.length * reRandomizeMs(degree, coeffModulusBits.length)
+      : 0;
   return wireMs(read + written, degree) + work + fresh;
 }
 
@@ -259,21 +273,21 @@ function slotsOutlook(question: PackingQuestion): PackingOutlook {
     inputScaleBits: plan.inputScaleBits,
     bytesIn,
     bytesOut: wireCiphertextBytes(parameters, plan.outputPolys, plan.outputLimbs),
-    ms: slotsMs(plan, degree),
+    ms: slotsMs(plan),
     precisionBits: plan.precisionBits,
     needsRelin,
     rotationSteps: plan.rotationSteps,
     evaluationKeyBytes: keys,
-    // Published keys are seeded: expanded, they are twice as large.
     memoryBytes:
       2 * keys + SLOTS_CIPHERTEXTS * CIPHERTEXT_POLYS * plan.inputLimbs * degree * RESIDUE_BYTES,
     levels: plan.levels,
   };
 }
 
-function slotsMs({ cost, mode, inputLimbs, outputLimbs }: SlotPlan, degree: number): number {
+function slotsMs({ cost, mode, inputLimbs, outputLimbs, parameters }: SlotPlan): number {
+  const degree = parameters.polyModulusDegree;
   const wires = CIPHERTEXT_POLYS * (inputLimbs + outputLimbs);
-  const fresh = mode === "shared" ? 0 : reRandomizeMs(degree, outputLimbs);
+  const fresh = mode === "shared" ? 0 : reRandomizeMs(degree, inputLimbs + 1);
   return (
     wireMs(wires, degree) +
     cost.transforms * transformMs(degree) +

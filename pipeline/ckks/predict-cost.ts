@@ -2,21 +2,22 @@
  * What evaluating costs on one core, from counts of operations: numbers for choosing and for telling, never for deciding
  * whether something is safe.
  *
- * Measured on one core of an Intel Xeon (Cascade Lake, 2.5 GHz, 2 vCPU), Node 24, fused multiply-add; other machines
- * keep the ratios. Sources: findings of the first prototypes (NTT 22 us and key switch .313 ms at N = 8192 with two
- * data primes; dense layers of 64-32-10 at N = 4096, 50 ms a pack), and the benchmarks of the kernels.
+ * Measured in thread CPU time on one core of an Intel Xeon (Cascade Lake, 2.5 GHz, 2 vCPU) that was busy with other work,
+ * Node 24, fused multiply-add; other machines keep the ratios. Evaluating 64-32-10 on a full batch: 23.5 ms at N = 4096
+ * (shared), 129 ms at N = 8192 with two data primes and 151 ms with three (secret), of which the ten encryptions of zero
+ * by node-seal are two thirds. One transform at N = 8192: 22 us; one key switch with two data primes: .31 ms.
  */
 /** One transform at N = 8192, in ms; others by N log N. */
 const NTT_MS = 0.022;
 const NTT_DEGREE = 8192;
 /** One multiply-accumulate on a residue, in ns. */
-const ACCUMULATE_NS = 0.28;
+const ACCUMULATE_NS = 0.45;
 /** One product of two residues, in ns. */
 const PRODUCT_NS = 1.6;
 /** Reading or writing one residue of the wire format, in ns. */
 const WIRE_NS = 2;
-/** node-seal's encryption of zero for one result, in ms at N = 8192 with one data prime. */
-const ENCRYPT_MS = 1.6;
+/** node-seal's encryption of zero, in ms at N = 8192 for each prime, the key prime too. */
+const ENCRYPT_MS = 2.65;
 const NS_PER_MS = 1e6;
 
 /**
@@ -65,7 +66,7 @@ export function wireMs(limbs: number, degree: number): number {
   return (limbs * degree * WIRE_NS) / NS_PER_MS;
 }
 
-/** Milliseconds of making one result look fresh. */
-export function reRandomizeMs(degree: number, limbs: number): number {
-  return (ENCRYPT_MS * limbs * degree) / NTT_DEGREE;
+/** Milliseconds of making one result look fresh. @param primes of the set, the key prime among them */
+export function reRandomizeMs(degree: number, primes: number): number {
+  return (ENCRYPT_MS * primes * degree) / NTT_DEGREE;
 }

@@ -49,6 +49,8 @@ const PROCESS_MIB = 180;
 /** A set that gains fewer bits than this adds no precision; after so many of them in turn no larger one is tried. */
 const LEAST_GAIN_BITS = 0.5;
 const MOST_IDLE = 4;
+/** Below this a logit's error is as large as what argmax compares: such a set is not taken, whatever the goal. */
+const LEAST_USEFUL_BITS = 1;
 /** How much dearer full packs may be so that those that are not full have a cheaper way. */
 const FALLBACK_WORTH = 1.5;
 const MIB = 1024 * 1024;
@@ -138,7 +140,8 @@ function choose(carriers: readonly Carrier[], task: Task): PlanOutcome {
     const message = `${dear(tooDear, limit).reason}, under ${tooDear.name}; raise it, use fewer features, or lower predict.precisionBits`;
     return { status: "refused", key: "encrypt.packs.maxBytesPerRecord", message, refusals };
   }
-  const chosen = both.length > 0 ? cheapest(both, request) : least(cheap, (one) => -bitsOf(one));
+  const usable = cheap.filter((one) => bitsOf(one) >= LEAST_USEFUL_BITS);
+  const chosen = both.length > 0 ? cheapest(both, request) : least(usable, (one) => -bitsOf(one));
   if (chosen === null) {
     const key = wanted === "auto" ? "train.network" : "predict.parameters";
     return { status: "refused", key, message: noCarrier(wanted, refusals), refusals };

@@ -135,6 +135,10 @@ describe("what does not fit", () => {
       return parameters.coeffModulusBits.length;
     });
     expect(primes[1]).toBeGreaterThan(primes[0]!);
+    // Three squares blur or pass, but never are they taken without a right bit.
+    const three = planPredict(request(64, [16, 16, 16, 10], { packs }));
+    if (three.status === "ok") expect(three.plan.precisionBits).toBeGreaterThanOrEqual(1);
+    else expect(three.key).toBe("train.network");
     // Sixteen layers are the most that a network has: fifteen squares.
     const outcome = refused(request(8, [...new Array<number>(15).fill(4), 2], { packs }));
     expect(outcome.key).toBe("train.network");

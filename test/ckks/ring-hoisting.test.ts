@@ -210,6 +210,9 @@ describe.each(SETS)("the ring of $set.id", ({ set, scale, error }) => {
       expect(ring.loadGaloisKeys(galoisBlob.subarray(0, cut))).toBeNull();
     }
     expect(ring.loadRelinKeys(Buffer.concat([relinBlob, Buffer.alloc(1)]))).toBeNull();
+    const longer = Buffer.concat([relinBlob, Buffer.alloc(1)]);
+    longer.writeBigUInt64LE(BigInt(longer.length), 8);
+    expect(ring.loadRelinKeys(longer)).toBeNull();
     expect(ring.loadRelinKeys(galoisBlob)).toBeNull();
     expect(ring.loadGaloisKeys(relinBlob)).toBeNull();
     expect(ring.loadGaloisKeys(wrong(galoisBlob, galoisBlob.length - 1, 1))).toBeNull();

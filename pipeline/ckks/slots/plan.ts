@@ -80,7 +80,7 @@ export function planSlots(
   if (scales === null) {
     throw new SealstreamError(
       "limit-exceeded",
-      `The slots packing cannot hold this model under ${parameters.id}: its values do not fit the primes; take more or larger primes, or predict.packing: batch.`,
+      `The slots packing cannot hold this model under ${parameters.id}: its values do not fit the primes, or drown in noise; take more or larger primes, or predict.packing: batch.`,
     );
   }
   const last = scales.steps.at(-1);
@@ -181,6 +181,11 @@ function predictedBits({ variance }: SlotScales): number {
   return -Math.log2(ERROR_DEVIATIONS * Math.sqrt(variance));
 }
 
+/** Whether errors are as large as logits: weights round away, and what is left is a constant. Never a plan. */
+function drowned({ statistics }: ScaleProblem, { variance }: SlotScales): boolean {
+  return variance * ERROR_DEVIATIONS ** 2 > statistics.logitSquare;
+}
+
 /** Structures from the cheapest on: the first that has the bits, else the most precise of all. */
 function chooseScales(problem: ScaleProblem, goal: number): SlotScales | null {
   const { program, encrypted } = problem;
@@ -190,7 +195,8 @@ function chooseScales(problem: ScaleProblem, goal: number): SlotScales | null {
   let best: SlotScales | null = null;
   for (const { structure } of ordered) {
     const scales = bestScales(problem, structure);
-    if (scales === null || (best !== null && best.variance <= scales.variance)) continue;
+    if (scales === null || drowned(problem, scales)) continue;
+    if (best !== null && best.variance <= scales.variance) continue;
     best = scales;
     if (predictedBits(best) >= goal) break;
   }

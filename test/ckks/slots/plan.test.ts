@@ -91,6 +91,20 @@ test("the owner's scale does not depend on weights, and plans take another", () 
   expect(plan.inputScaleBits).toBe(27);
 });
 
+test("a plan whose errors are as large as its logits is none, however little is asked for", async () => {
+  const circuit = dense(1, 1, 64, 32, 10);
+  const small = createParameters(4096, [40, 33, 36], 20);
+  const { primes: few } = await openContext(small);
+  const { precisionBits } = planSlots(circuit, small, few, { mode: "shared", precisionBits: -100 });
+  // Logits of this model are of the size of 1 to 2^4.
+  expect(precisionBits).toBeGreaterThan(-4);
+  const tiny = createParameters(4096, [30, 25, 36], 20);
+  const { primes: least } = await openContext(tiny);
+  expect(() => planSlots(circuit, tiny, least, { mode: "shared" })).toThrow(
+    expect.objectContaining({ code: "limit-exceeded" }),
+  );
+});
+
 test("too large, too deep and not finite are refused", () => {
   const refused = expect.objectContaining({ code: "limit-exceeded" });
   const options = { mode: "shared" } as const;
