@@ -201,11 +201,12 @@ function planOf(
 }
 
 function planBatchPack({ parameters, primes }: CkksContext, request: PackRequest): BatchPlan {
-  const { network, weights, mode } = request;
+  const { network, weights, mode, precisionBits } = request;
   if (mode === "encrypted") {
     throw new SealstreamError("limit-exceeded", "CKKS: batch packs take no encrypted model.");
   }
-  return planBatch({ circuit: lowerNetwork(network, weights), parameters, primes, mode });
+  const circuit = lowerNetwork(network, weights);
+  return planBatch({ circuit, parameters, primes, mode, precisionBits });
 }
 
 /** A fresh encryption of zero over all data primes, as the library serializes it. */
