@@ -5,6 +5,7 @@
  * one used last the longest, up to a number and a size: a rotation needs two, packs of the old and the new keys mixed.
  * Guarantees that no blob is read which was not checked first. Must not hold a secret, nor anything of a pack.
  */
+import { SealstreamError } from "../errors.ts";
 import type { Network } from "../network/definition.ts";
 import type { Weights } from "../network/weights.ts";
 import type { BlobFault } from "./blob.ts";
@@ -14,11 +15,17 @@ import { createWireEngine } from "./wire-engine.ts";
 
 export type { EvaluationKeys } from "./evaluate.ts";
 
+/** Weights that are ciphertexts: the bytes of `slots/encrypted-model-file.ts`, authentic. */
+export interface CiphertextWeights {
+  readonly file: Uint8Array;
+}
+
 export interface PackRequest {
   /** Names network and weights: plans are kept by it. */
   readonly modelId: string;
   readonly network: Network;
-  readonly weights: Weights;
+  /** Ciphertexts exactly where `mode` is encrypted. */
+  readonly weights: Weights | CiphertextWeights;
   readonly mode: ModelMode;
   /** Right bits behind the binary point that every logit should have. */
   readonly precisionBits: number;
@@ -92,7 +99,11 @@ async function createLibraryEngine(
   const evaluator = await createNetworkEvaluator(parameters, keys);
   return {
     evaluate(request) {
-      const outcome = evaluator.evaluate(request);
+      const { weights } = request;
+      if ("file" in weights) {
+        throw new SealstreamError("limit-exceeded", "CKKS: these packs take no encrypted model.");
+      }
+      const outcome = evaluator.evaluate({ ...request, weights });
       if (outcome.status === "refused") {
         return { status: "refused", part: outcome.feature, fault: outcome.fault };
       }

@@ -6,11 +6,14 @@
  */
 import { SealstreamError } from "../errors.ts";
 import { lowerNetwork } from "../network/lower.ts";
+import { assumedCircuit } from "./assumed-circuit.ts";
 import type { PackOutcome, PackRequest } from "./engine.ts";
 import type { RingGaloisKeys, RingRelinKeys } from "./evaluation-keys.ts";
 import { CIPHERTEXT_POLYS } from "./parameters.ts";
 import type { Ring } from "./ring.ts";
 import type { CkksContext } from "./seal.ts";
+import { planFromRecipe } from "./slots/encrypted-model.ts";
+import { decodeEncryptedModel } from "./slots/encrypted-model-file.ts";
 import { createSlotPackEvaluator } from "./slots/pack-evaluator.ts";
 import { planSlots, type SlotPlan } from "./slots/plan.ts";
 import { readWireHeader } from "./wire-ciphertext.ts";
@@ -44,7 +47,11 @@ export function slotsScaleBits(ckks: CkksContext, { ciphertexts }: PackRequest):
   return isOne ? bits : null;
 }
 
-/** Plans a model in slots. @throws limit-exceeded when the packing cannot hold it */
+/**
+ * Plans a model in slots; one of ciphertexts was planned where its weights are.
+ * @throws limit-exceeded when the packing cannot hold it
+ * @throws checkpoint-invalid when ciphertexts are not those of this network and these parameters
+ */
 export function planSlotsPack(
   ckks: CkksContext,
   request: PackRequest,
@@ -52,6 +59,16 @@ export function planSlotsPack(
 ): SlotPlan {
   const { network, weights, mode, precisionBits } = request;
   const { parameters, primes } = ckks;
+  if ("file" in weights) {
+    const { recipe } = decodeEncryptedModel(weights.file);
+    if (recipe.bits.input !== inputScaleBits) {
+      throw new SealstreamError(
+        "limit-exceeded",
+        "CKKS: the encrypted model is for packs of another scale than the owner's.",
+      );
+    }
+    return planFromRecipe(assumedCircuit(network), parameters, primes, recipe);
+  }
   const goal = { mode, precisionBits, inputScaleBits };
   return planSlots(lowerNetwork(network, weights), parameters, primes, goal);
 }
@@ -59,13 +76,19 @@ export function planSlotsPack(
 /**
  * @throws limit-exceeded when the ring's memory does not hold the model
  * @throws key-missing when the keys lack a rotation of the plan, or relinearization
+ * @throws checkpoint-invalid when the ciphertexts of a model are not those of the plan
  */
-export function createSlotsEngine(keys: SlotsKeys, plan: SlotPlan): SlotsEngine {
+export function createSlotsEngine(
+  keys: SlotsKeys,
+  plan: SlotPlan,
+  { weights }: Pick<PackRequest, "weights">,
+): SlotsEngine {
   const { galoisKeys } = keys;
   if (galoisKeys === null) {
     throw new SealstreamError("key-missing", "The consumer published no rotation keys.");
   }
-  const evaluator = createSlotPackEvaluator({ ...keys, galoisKeys, plan });
+  const model = "file" in weights ? { modelBlobs: decodeEncryptedModel(weights.file).blobs } : {};
+  const evaluator = createSlotPackEvaluator({ ...keys, ...model, galoisKeys, plan });
   const { recordsPerCiphertext, precisionBits } = plan;
   const { classStride, recordStride } = plan.layout;
   const strides = { classStride, recordStride, recordsPerPart: recordsPerCiphertext };

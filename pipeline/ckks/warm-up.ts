@@ -5,7 +5,6 @@
  * do not work should be found before the stage owns a lane. Must not stand for a prediction: its result is thrown away.
  */
 import type { Network } from "../network/definition.ts";
-import type { Weights } from "../network/weights.ts";
 import type { PackRequest } from "./engine.ts";
 import { encryptPack } from "./pack.ts";
 import { createWirePacker } from "./pack-wire.ts";
@@ -13,7 +12,7 @@ import type { CiphertextForm, CkksParameters, ModelMode } from "./parameters.ts"
 
 export interface WarmUpSample {
   readonly network: Network;
-  readonly weights: Weights;
+  readonly weights: PackRequest["weights"];
   readonly mode: ModelMode;
   readonly precisionBits: number;
   readonly form: CiphertextForm;

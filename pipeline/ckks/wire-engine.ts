@@ -104,6 +104,14 @@ function keysInvalid(what: string, fault: string): SealstreamError {
 }
 
 function evaluatePack(machine: Machine, request: PackRequest): PackOutcome {
+  const isEncrypted = "file" in request.weights;
+  if (isEncrypted !== (request.mode === "encrypted")) {
+    throw new SealstreamError("internal", "A model does not have the form that its mode says.");
+  }
+  // Packs of whoever uses another pipeline file than we: encrypted models are evaluated in slots.
+  if (isEncrypted && request.packing === "batch") {
+    return { status: "refused", part: -1, fault: "count" };
+  }
   const scaleBits = request.packing === "slots" ? slotsScaleBits(machine.ckks, request) : 0;
   if (scaleBits === null) return { status: "refused", part: 0, fault: "scale" };
   const evaluate = evaluatorOf(machine, request, scaleBits);
@@ -124,19 +132,19 @@ function evaluatorOf(
   if (known !== undefined) return known;
   const plan = planOf(machine, request, { name, scaleBits });
   if ([...open.keys()].some((other) => !other.endsWith(model))) closeAll(machine);
-  const evaluator = makeWithRoom(machine, plan);
+  const evaluator = makeWithRoom(machine, plan, request);
   if (evaluator !== null) open.set(name, evaluator);
   return evaluator;
 }
 
 /** Where both packings of a model do not fit side by side, one gives way. */
-function makeWithRoom(machine: Machine, plan: Plan): ModelEvaluator | null {
+function makeWithRoom(machine: Machine, plan: Plan, request: PackRequest): ModelEvaluator | null {
   try {
-    return makeEvaluator(machine, plan);
+    return makeEvaluator(machine, plan, request);
   } catch (error) {
     if (machine.open.size === 0 || !isSealstreamError(error, "limit-exceeded")) throw error;
     closeAll(machine);
-    return makeEvaluator(machine, plan);
+    return makeEvaluator(machine, plan, request);
   }
 }
 
@@ -148,11 +156,11 @@ function closeAll({ open }: Machine): void {
   }
 }
 
-function makeEvaluator(machine: Machine, plan: Plan): ModelEvaluator | null {
+function makeEvaluator(machine: Machine, plan: Plan, request: PackRequest): ModelEvaluator | null {
   const zero = () => encryptZero(machine);
   if (plan.packing === "batch") return makeBatch(machine, plan.plan, zero);
   try {
-    return createSlotsEngine({ ...machine, encryptZero: zero }, plan.plan);
+    return createSlotsEngine({ ...machine, encryptZero: zero }, plan.plan, request);
   } catch (error) {
     // Of keys that were made for another network: the pack is bound to them, and no later model helps it.
     if (isSealstreamError(error, "key-missing")) return null;
@@ -201,11 +209,12 @@ function planOf(
 }
 
 function planBatchPack({ parameters, primes }: CkksContext, request: PackRequest): BatchPlan {
-  const { network, weights, mode } = request;
-  if (mode === "encrypted") {
+  const { network, weights, mode, precisionBits } = request;
+  if (mode === "encrypted" || "file" in weights) {
     throw new SealstreamError("limit-exceeded", "CKKS: batch packs take no encrypted model.");
   }
-  return planBatch({ circuit: lowerNetwork(network, weights), parameters, primes, mode });
+  const circuit = lowerNetwork(network, weights);
+  return planBatch({ circuit, parameters, primes, mode, precisionBits });
 }
 
 /** A fresh encryption of zero over all data primes, as the library serializes it. */

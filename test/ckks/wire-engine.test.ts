@@ -7,6 +7,7 @@ import { type ConsumerKeys, createConsumerKeys } from "../../pipeline/ckks/keys.
 import { createWirePacker, type PackLayout } from "../../pipeline/ckks/pack-wire.ts";
 import { type CkksParameters, createParameters } from "../../pipeline/ckks/parameters.ts";
 import { primesOf } from "../../pipeline/ckks/primes.ts";
+import { encryptModelFile } from "../../pipeline/ckks/slots/encrypted-model-file.ts";
 import { slotLayout } from "../../pipeline/ckks/slots/layout.ts";
 import { planSlots, slotInputScaleBits } from "../../pipeline/ckks/slots/plan.ts";
 import { lowerNetwork } from "../../pipeline/network/lower.ts";
@@ -185,4 +186,29 @@ test("a model that does not fit is refused with a sentence", async () => {
     code: "limit-exceeded",
   });
   await expectRight(setup, good);
+});
+
+test("a model of ciphertexts: no weight in the request, the plain network's answers, no batch packs", async () => {
+  const parameters = createParameters(8192, [46, 34, 34, 34, 46], 24);
+  const { setup, how } = await slotsOf(parameters, "secret");
+  const file = await encryptModelFile({
+    ...{ network: shape, weights, parameters, publicKey: setup.keys.publicKey },
+    ...{ precisionBits: GOAL, inputScaleBits: how.scaleBits },
+  });
+  const request = await requestOf(setup, { how, rows: 2, mode: "encrypted" });
+  await expectRight(setup, { ...request, modelId: "hidden", weights: { file } });
+  const batch = await requestOf(setup, { how: { packing: "batch" }, rows: 2, mode: "encrypted" });
+  expect(await setup.engine.evaluate({ ...batch, weights: { file } })).toMatchObject({
+    status: "refused",
+    part: -1,
+  });
+  const other = { ...how, scaleBits: how.scaleBits + 1 };
+  const misfit = await requestOf(setup, { how: other, rows: 2, mode: "encrypted" });
+  await expect(setup.engine.evaluate({ ...misfit, weights: { file } })).rejects.toMatchObject({
+    code: "limit-exceeded",
+  });
+  const cut = { file: file.subarray(0, file.length - 1) };
+  await expect(
+    setup.engine.evaluate({ ...request, modelId: "cut", weights: cut }),
+  ).rejects.toMatchObject({ code: "checkpoint-invalid" });
 });

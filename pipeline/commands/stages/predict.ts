@@ -2,19 +2,22 @@
 import { createEvaluatorPool, workersFor } from "../../ckks/pool.ts";
 import { requirePlan } from "../../ckks/predict-plan.ts";
 import { createPredictStage } from "../../stages/predict/stage.ts";
-import { openModelView } from "./model-view.ts";
+import { openEncryptedModelView, openModelView } from "./model-view.ts";
 import type { WireStage } from "./world.ts";
 
 export const wire: WireStage = async (world) => {
   const { spec, directory, keys, counter } = world;
-  const models = await openModelView(world);
+  const models =
+    spec.predict.model === "encrypted"
+      ? await openEncryptedModelView(world)
+      : await openModelView(world);
   const plan = requirePlan(spec);
   let predicted = 0;
   return createPredictStage({
     spec,
     directory,
     signer: keys.signing("result-signing"),
-    model: () => models.newest(),
+    model: (consumerKeyId) => models.newest(consumerKeyId),
     keysFreshAsOf: world.keysFreshAsOf,
     parameters: plan.parameters,
     evaluator: createEvaluatorPool({ workers: workersFor(spec.predict.workers, plan.memoryMiB) }),

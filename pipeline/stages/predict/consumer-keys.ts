@@ -26,6 +26,8 @@ export function consumerParameters(
 
 /** A pack of zeros under the keys that are known; undefined while none is. */
 export function warmUpSample(directory: KeyDirectory, spec: PipelineSpec, network: Network) {
+  // A model of ciphertexts comes from the training zone alone.
+  if (spec.predict.model === "encrypted") return undefined;
   const publicKey = directory.blob("ckks-public");
   const found = publicKey === null ? null : evaluationKeysOf(directory, publicKey.id);
   if (found === null) return undefined;

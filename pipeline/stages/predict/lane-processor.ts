@@ -62,7 +62,7 @@ export function createPredictLane(given: PredictLaneOptions): LaneProcessor<Pred
     encode: encodeState,
     process: (records, state, nowMs) => {
       // Asked without records too, so that a new model is opened and shown before a pack needs it.
-      const model = given.models.current();
+      const model = given.models.current(null);
       const first = records[0];
       const last = records.at(-1);
       if (first === undefined || last === undefined) return result(state, { wakeAtMs: null });
@@ -238,6 +238,11 @@ async function evaluatePack(
   const { options, lane } = given;
   const { state } = step;
   const evaluated = await evaluateWithNewest(given, pack);
+  if (evaluated === null && isOutlived(given, pack)) {
+    const outcomes = [...refused, ...letters({ step, bundle, refused }, "key-unknown")];
+    const passed: PredictState = { ...state, lastSequence: pack.sequence, open: null };
+    return result(passed, { outcomes, consumedTo: bundle.toOffset, wakeAtMs: null });
+  }
   // The pack is as it was: the next model wakes the lane.
   if (evaluated === null) return result(state, { wakeAtMs: step.nowMs + WAIT_MS });
   const { model, answer } = evaluated;
@@ -270,10 +275,23 @@ async function evaluatePack(
   );
 }
 
+/**
+ * Whether the pack's key is older than the one that models are encrypted under by now: no model will ever fit it again.
+ * A pack under a newer key waits for the next model.
+ */
+function isOutlived({ options: { directory }, models }: PredictLaneOptions, pack: Pack): boolean {
+  const weights = models.current(null)?.weights;
+  if (weights === undefined || !("consumerKeyId" in weights)) return false;
+  const ofPack = directory.consumerKey(pack.consumerKeyId);
+  const ofModel = directory.consumerKey(weights.consumerKeyId);
+  return ofPack !== null && ofModel !== null && ofPack.generation < ofModel.generation;
+}
+
 /** What the newest model that can be evaluated says to a pack, or null when there is none. */
 async function evaluateWithNewest(given: PredictLaneOptions, pack: Pack) {
   const { options, models, features } = given;
-  for (let model = models.current(); model !== null; model = models.current()) {
+  const next = () => models.current(pack.consumerKeyId);
+  for (let model = next(); model !== null; model = next()) {
     const { inputs } = model.network;
     const answer: PoolOutcome =
       inputs === features

@@ -14,8 +14,11 @@ export interface RefusedModel {
 }
 
 export interface ModelChoice {
-  /** The model to use now, or null: wait. */
-  current(): PredictModel | null;
+  /**
+   * The model to use now, or null: wait.
+   * @param consumerKeyId of a pack: models of ciphertexts serve one key; null: any model
+   */
+  current(consumerKeyId: string | null): PredictModel | null;
   /** It evaluated a pack. */
   proved(model: PredictModel): void;
   /** It cannot be evaluated. */
@@ -26,17 +29,19 @@ export interface ModelChoice {
 const MOST_REFUSED = 64;
 
 export function createModelChoice(options: {
-  readonly model: () => PredictModel | null;
+  readonly model: (consumerKeyId: string | null) => PredictModel | null;
   readonly onModelRefused?: ((refused: RefusedModel) => void) | undefined;
 }): ModelChoice {
   /** Entry hashes, the oldest first. */
   const refused = new Set<string>();
   let lastGood: PredictModel | null = null;
   return {
-    current() {
-      const newest = options.model();
-      if (newest !== null && !refused.has(newest.entryHash)) return newest;
-      return lastGood !== null && !refused.has(lastGood.entryHash) ? lastGood : null;
+    current(consumerKeyId) {
+      const isUsable = (model: PredictModel | null): model is PredictModel =>
+        model !== null && !refused.has(model.entryHash) && serves(model, consumerKeyId);
+      const newest = options.model(consumerKeyId);
+      if (isUsable(newest)) return newest;
+      return isUsable(lastGood) ? lastGood : null;
     },
     proved(model) {
       lastGood = model;
@@ -49,4 +54,10 @@ export function createModelChoice(options: {
       options.onModelRefused?.({ modelVersion: model.entry.modelVersion, reason });
     },
   };
+}
+
+/** Whether packs under this key can be evaluated with the model. */
+function serves({ weights }: PredictModel, consumerKeyId: string | null): boolean {
+  const isBound = consumerKeyId !== null && "consumerKeyId" in weights;
+  return !isBound || weights.consumerKeyId === consumerKeyId;
 }

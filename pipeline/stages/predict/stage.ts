@@ -8,6 +8,8 @@
  * that cannot be evaluated is passed over. Every result names the model and the ledger entry it was made with.
  * Must not look into record ids, nor know Kafka.
  */
+
+import type { CiphertextWeights } from "../../ckks/engine.ts";
 import {
   type CkksParameters,
   DEFAULT_PARAMETERS,
@@ -39,7 +41,14 @@ export interface PredictModel {
   };
   readonly entryHash: string;
   readonly network: Network;
-  readonly weights: Weights;
+  /** Ciphertexts under `predict.model: encrypted`. */
+  readonly weights: Weights | EncryptedWeights;
+}
+
+/** Weights under one consumer's key: they serve packs under the same key only. */
+export interface EncryptedWeights extends CiphertextWeights {
+  /** Hex SHA-256 of the consumer's public key. */
+  readonly consumerKeyId: string;
 }
 
 /** What became of one pack. */
@@ -60,8 +69,11 @@ export interface PredictStageOptions {
   readonly directory: KeyDirectory;
   /** The `result-signing` key. */
   readonly signer: SigningKey;
-  /** The newest complete model, or null before the first. */
-  readonly model: () => PredictModel | null;
+  /**
+   * The newest complete model, or null before the first.
+   * @param consumerKeyId of the pack that it is for, when models are encrypted; null: any
+   */
+  readonly model: (consumerKeyId: string | null) => PredictModel | null;
   /**
    * Milliseconds since the epoch, on the clock of `process`: every entry that was in `keys` before that time has been
    * applied to `directory`.
