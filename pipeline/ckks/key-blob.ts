@@ -190,6 +190,16 @@ export function checkEvaluationKeys(ckks: CkksContext, blob: Uint8Array): Evalua
     : { status: "refused", fault };
 }
 
+/** Which keys a published blob says to hold, nothing checked beyond that; null: it is none. */
+export function evaluationKeyForm(
+  parameters: CkksParameters,
+  blob: Uint8Array,
+): EvaluationKeyForm | null {
+  if (blob[0] === SEAL_MAGIC_BYTE) return { relin: true, steps: [] };
+  const form = readForm(parameters, blob);
+  return typeof form === "string" ? null : form;
+}
+
 function readForm(parameters: CkksParameters, blob: Uint8Array): EvaluationKeyForm | BlobFault {
   if (blob.length < FIXED_BYTES) return "length";
   const view = new DataView(blob.buffer, blob.byteOffset, blob.byteLength);

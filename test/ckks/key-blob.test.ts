@@ -5,6 +5,7 @@ import {
   checkEvaluationKeys,
   checkGaloisKeys,
   checkRelinKeys,
+  evaluationKeyForm,
   evaluationKeysBytes,
   expandEvaluationKeys,
   expandedKeysBytes,
@@ -69,6 +70,8 @@ test("what is published, byte for byte where nothing is random", () => {
   expect(blob.length).toBe(evaluationKeysBytes(PARAMETERS, form));
   expect(blob.length).toBe(HEAD + RELIN + 56 + 8 * 4096 + STEPS.length * 2 * KEY);
   expect(checked().form).toEqual(form);
+  expect(evaluationKeyForm(PARAMETERS, blob)).toEqual(form);
+  expect(evaluationKeyForm(PARAMETERS, blob.subarray(1))).toBeNull();
   // Half of what the expanded keys take, but for what says which are there.
   expect(expandedKeysBytes(PARAMETERS, form) / blob.length).toBeGreaterThan(1.94);
 });
