@@ -15,7 +15,10 @@
  * so that SPREAD of them are as rare as for a normal one. A product of a and b has error rms(a) error(b) + rms(b) error(a): they are not
  * independent. What a logit should not pass is SPREAD standard deviations.
  * Sources: SEAL's `encrypt_zero_asymmetric`, `divide_and_round_q_last_ntt`; Cheon et al., CKKS (2017), section 3.
- * Features that are all of one sign and weights that add up make values larger than rms: the model is no proof.
+ * Features of one sign and weights that add up make values, their noise and the rounding of equal weights add up too,
+ * where independent ones would not. So two records, all features 1 and all -1, are followed beside them (`Probe`): a value
+ * counts what it is there, if that is more than its rms, and a logit what is wrong there. Any other record in which things
+ * happen to add up may be worse: the model is no proof.
  */
 
 /** Standard deviation of SEAL's error distribution. */
@@ -25,10 +28,38 @@ const TAIL = 2;
 /** Standard deviations that the largest of a pack's logits stays within (4,096 records, 10 classes: 4.4 expected). */
 const SPREAD = 6;
 
+/** What happens to one record, all of whose features are alike. */
+export interface Probe {
+  readonly value: number;
+  /** By how much rounded weights change it. */
+  readonly drift: number;
+  /** One standard deviation of what the part of the inputs' noise makes of it that all features have in common. */
+  readonly common: number;
+}
+
 export interface Estimate {
   readonly bound: number;
   readonly rms: number;
   readonly error: number;
+  readonly probes: readonly Probe[];
+}
+
+/** What is counted for the size of a value: its rms, or what it is in a probe. */
+export function sizeOf({ rms, probes }: Pick<Estimate, "rms" | "probes">): number {
+  return probes.reduce((most, { value }) => Math.max(most, Math.abs(value)), rms);
+}
+
+/** One standard deviation of all that is wrong with a result: a drift is no deviation, it just must not pass the limit. */
+export function totalError({ error, probes }: Estimate): number {
+  return probes.reduce(
+    (most, { drift, common }) => Math.max(most, Math.hypot(error, drift / SPREAD, common)),
+    error,
+  );
+}
+
+/** The largest |value| that may come about, errors included. */
+export function reach(estimate: Estimate): number {
+  return estimate.bound + SPREAD * totalError(estimate);
 }
 
 /** Deviations in a slot, TAIL included, in units of a ciphertext's integers. */
@@ -56,21 +87,35 @@ export function noiseModel(degree: number, primes: readonly bigint[]): NoiseMode
   };
 }
 
-/** A fresh feature at a scale. */
-export function featureEstimate(noise: NoiseModel, scale: number): Estimate {
-  return { bound: 1, rms: 1, error: noise.encryption / scale };
+/** A fresh feature at a scale, one of so many. */
+export function featureEstimate(noise: NoiseModel, scale: number, features: number): Estimate {
+  const error = noise.encryption / scale;
+  const common = error / Math.sqrt(features);
+  const probes = [1, -1].map((value) => ({ value, drift: 0, common }));
+  return { bound: 1, rms: 1, error, probes };
 }
 
 /** The k-th power of an estimate's value, its own error only. */
-export function powerSize({ bound, rms }: Estimate, power: number): { bound: number; rms: number } {
+export function powerSize(
+  { bound, rms, probes }: Estimate,
+  power: number,
+): Pick<Estimate, "bound" | "rms" | "probes"> {
   let moment = 1;
   for (let odd = 3; odd < 2 * power; odd += 2) moment *= odd;
-  return { bound: bound ** power, rms: Math.min(bound ** power, Math.sqrt(moment) * rms ** power) };
+  return {
+    bound: bound ** power,
+    rms: Math.min(bound ** power, Math.sqrt(moment) * rms ** power),
+    probes: probes.map(({ value, drift, common }) => ({
+      value: value ** power,
+      drift: (value + drift) ** power - value ** power,
+      common: power * value ** (power - 1) * common,
+    })),
+  };
 }
 
 /** Error of a product. */
 export function productError(left: Estimate, right: Estimate): number {
-  return left.rms * right.error + right.rms * left.error + left.error * right.error;
+  return sizeOf(left) * right.error + sizeOf(right) * left.error + left.error * right.error;
 }
 
 /** Several independent errors at once. */
