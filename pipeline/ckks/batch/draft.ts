@@ -5,7 +5,7 @@
  * largest possible |value|, with its noise, x scale is below half the modulus with MARGIN_BITS to spare, else the attempt
  * ends with an overflow. Must not load the library.
  */
-import { type Estimate, type NoiseModel, productError, reach, together } from "./noise.ts";
+import { boundOf, type Estimate, type NoiseModel, productError, reach, together } from "./noise.ts";
 import type { BatchOp } from "./program.ts";
 
 /** Bits kept free between the largest value and half the modulus. */
@@ -52,7 +52,7 @@ function checkRoom(draft: Draft, { limbs, scale, estimate }: DraftCiphertext, wh
   const room = modulusBits(draft.primes, limbs) - 1 - MARGIN_BITS;
   if (!(bits <= room)) {
     throw new Overflow(
-      `${what} of this model could reach 2^${Math.ceil(boundBits(estimate.bound))} and wrap around`,
+      `${what} of this model could reach 2^${Math.ceil(boundBits(boundOf(estimate)))} and wrap around`,
     );
   }
 }
@@ -78,7 +78,7 @@ export function primeAt(draft: Chain, limbs: number): number {
 export function multiply(
   draft: Draft,
   [left, right]: readonly [number, number],
-  size: Pick<Estimate, "bound" | "rms" | "probes">,
+  size: Omit<Estimate, "error">,
 ): number {
   const a = ciphertextOf(draft, left);
   const b = ciphertextOf(draft, right);

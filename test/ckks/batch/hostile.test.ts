@@ -46,7 +46,7 @@ it.each([
   "features that are all alike, %s: not more is promised than is kept",
   async (...given) => {
     const circuit = twoLayers(given[1], given[2]);
-    for (const draw of [() => 1, () => -1, random]) {
+    for (const draw of [() => 1, () => 0, random]) {
       const { plan, precisionBits } = await tryCircuit({
         ...{ circuit, parameters: SHALLOW, mode: "shared", random, draw },
       });
