@@ -5,7 +5,14 @@
  * largest possible |value| x scale, with MARGIN_BITS to spare for noise, is below half the modulus, else the attempt
  * ends with an overflow. Must not load the library.
  */
-import { type Estimate, type NoiseModel, productError, together } from "./noise.ts";
+import {
+  boundOf,
+  type Estimate,
+  type Interval,
+  type NoiseModel,
+  productError,
+  together,
+} from "./noise.ts";
 import type { BatchOp } from "./program.ts";
 
 /** Bits kept free between the largest value and half the modulus, for noise. */
@@ -48,11 +55,11 @@ export function boundBits(bound: number): number {
  * @param what ends the sentence "... could reach 2^x, which wraps around"
  */
 function checkRoom(draft: Draft, { limbs, scale, estimate }: DraftCiphertext, what: string): void {
-  const bits = Math.log2(scale) + boundBits(estimate.bound);
+  const bits = Math.log2(scale) + boundBits(boundOf(estimate));
   const room = modulusBits(draft.primes, limbs) - 1 - MARGIN_BITS;
   if (!(bits <= room)) {
     throw new Overflow(
-      `${what} of this model could reach 2^${Math.ceil(boundBits(estimate.bound))} and wrap around`,
+      `${what} of this model could reach 2^${Math.ceil(boundBits(boundOf(estimate)))} and wrap around`,
     );
   }
 }
@@ -78,7 +85,7 @@ export function primeAt(draft: Chain, limbs: number): number {
 export function multiply(
   draft: Draft,
   [left, right]: readonly [number, number],
-  size: { readonly bound: number; readonly rms: number },
+  size: Interval & { readonly rms: number },
 ): number {
   const a = ciphertextOf(draft, left);
   const b = ciphertextOf(draft, right);

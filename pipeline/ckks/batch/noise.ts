@@ -1,10 +1,11 @@
 /**
  * The error model of the batch path: how far a decrypted logit may be from the plain network's.
  *
- * All values are per slot and in units of the value (divided by the scale). Three numbers follow every ciphertext:
- *   bound  what |value| cannot pass for features in [-1, 1]: nothing may wrap around, so that this one is a proof;
+ * All values are per slot and in units of the value (divided by the scale). Four numbers follow every ciphertext:
+ *   low, high  what the value cannot pass for features in [0, 1], signs followed through sums and an even power never below
+ *          0: nothing may wrap around, so that these two are a proof (interval arithmetic);
  *   rms    its size when inputs are of unit size and signs are independent: features 1, a row sqrt(b^2 + sum (w rms)^2),
- *          a power k of it sqrt((2k - 1)!!) rms^k (moments of a normal distribution), never above the bound;
+ *          a power k of it sqrt((2k - 1)!!) rms^k (moments of a normal distribution), never above what low and high allow;
  *   error  one standard deviation of what is wrong with it.
  * Error sources: encryption under a public key, brought down by the key prime P (coefficient variance
  * s^2 (4N/3 + 1) / P^2 + (1 + 2N/3) / 12, s = 3.2, ternary secret); rounding of weights, uniform, half a unit of their
@@ -25,8 +26,13 @@ const TAIL = 2;
 /** Standard deviations that the largest of a pack's logits stays within (4,096 records, 10 classes: 4.4 expected). */
 const SPREAD = 6;
 
-export interface Estimate {
-  readonly bound: number;
+/** What a value lies between. */
+export interface Interval {
+  readonly low: number;
+  readonly high: number;
+}
+
+export interface Estimate extends Interval {
   readonly rms: number;
   readonly error: number;
 }
@@ -58,14 +64,32 @@ export function noiseModel(degree: number, primes: readonly bigint[]): NoiseMode
 
 /** A fresh feature at a scale. */
 export function featureEstimate(noise: NoiseModel, scale: number): Estimate {
-  return { bound: 1, rms: 1, error: noise.encryption / scale };
+  return { low: 0, high: 1, rms: 1, error: noise.encryption / scale };
 }
 
-/** The k-th power of an estimate's value, its own error only. */
-export function powerSize({ bound, rms }: Estimate, power: number): { bound: number; rms: number } {
+/** What |value| cannot pass. */
+export function boundOf({ low, high }: Interval): number {
+  return Math.max(-low, high);
+}
+
+/** A factor times a value. */
+export function scaled({ low, high }: Interval, factor: number): Interval {
+  return factor < 0
+    ? { low: factor * high, high: factor * low }
+    : { low: factor * low, high: factor * high };
+}
+
+/** The k-th power of an estimate's value, without its error. */
+export function powerSize(value: Estimate, power: number): Interval & { readonly rms: number } {
+  const { low, high, rms } = value;
   let moment = 1;
   for (let odd = 3; odd < 2 * power; odd += 2) moment *= odd;
-  return { bound: bound ** power, rms: Math.min(bound ** power, Math.sqrt(moment) * rms ** power) };
+  const most = boundOf(value) ** power;
+  const size = Math.min(most, Math.sqrt(moment) * rms ** power);
+  if (power % 2 === 1) return { low: low ** power, high: high ** power, rms: size };
+  const crossesZero = low <= 0 && high >= 0;
+  const least = crossesZero ? 0 : Math.min(Math.abs(low), Math.abs(high)) ** power;
+  return { low: least, high: most, rms: size };
 }
 
 /** Error of a product. */

@@ -17,7 +17,7 @@ import {
   Overflow,
   primeAt,
 } from "./draft.ts";
-import { type Estimate, powerSize } from "./noise.ts";
+import { boundOf, type Estimate, powerSize, scaled } from "./noise.ts";
 import type { BatchLevel, BatchMode } from "./program.ts";
 import {
   chooseFactors,
@@ -112,7 +112,8 @@ function constantWire(
 function estimateRows(draft: Draft, float: FloatRows, factors: Factors): Estimate[] {
   const inputs = Array.from(float.inputs, (id) => ciphertextOf(draft, id).estimate);
   return Array.from(float.constants, (constant, row) => {
-    let bound = Math.abs(constant);
+    let low = constant;
+    let high = constant;
     let size = constant ** 2;
     let error = (float.constantErrors[row] ?? 0) ** 2;
     const to = float.rowStarts[row + 1] ?? 0;
@@ -122,11 +123,16 @@ function estimateRows(draft: Draft, float: FloatRows, factors: Factors): Estimat
       if (input === undefined) continue;
       const weight = Math.abs(float.values[at] ?? 0);
       const rounding = 1 / (factors.weightScales[place] ?? 1) / Math.sqrt(12);
-      bound += (weight + rounding * 2) * input.bound;
+      const part = scaled(input, float.values[at] ?? 0);
+      // Rounding moves a weight by half a unit of its scale at most: less than twice its deviation.
+      const moved = 2 * rounding * boundOf(input);
+      low += part.low - moved;
+      high += part.high + moved;
       size += (weight * input.rms) ** 2;
       error += (weight * input.error) ** 2 + (rounding * input.rms) ** 2;
     }
-    return { bound, rms: Math.min(bound, Math.sqrt(size)), error: Math.sqrt(error) };
+    const rms = Math.min(boundOf({ low, high }), Math.sqrt(size));
+    return { low, high, rms, error: Math.sqrt(error) };
   });
 }
 
@@ -240,7 +246,7 @@ function levelOf(
     readonly raw: readonly number[];
   },
 ): BatchLevel {
-  const bounds = raw.map((id) => ciphertextOf(draft, id).estimate.bound);
+  const bounds = raw.map((id) => boundOf(ciphertextOf(draft, id).estimate));
   return {
     limbs,
     scaleBits: Math.log2(scale),
