@@ -1,13 +1,9 @@
 /** Wires `predict`: the newest model, and the pool that parses and evaluates ciphertexts in killable workers. */
-import { evaluationKeyForm } from "../../ckks/key-blob.ts";
-import { parseParameters } from "../../ckks/parameters.ts";
 import { createEvaluatorPool, workersFor } from "../../ckks/pool.ts";
-import { planUnder, requirePlan } from "../../ckks/predict-plan.ts";
-import type { KeyDirectory } from "../../crypto/directory.ts";
-import { isSealstreamError } from "../../errors.ts";
-import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
+import { requirePlan } from "../../ckks/predict-plan.ts";
 import { createPredictStage } from "../../stages/predict/stage.ts";
 import { openEncryptedModelView, openModelView } from "./model-view.ts";
+import { createPublishedPlans } from "./published-plan.ts";
 import type { WireStage } from "./world.ts";
 
 export const wire: WireStage = async (world) => {
@@ -16,9 +12,8 @@ export const wire: WireStage = async (world) => {
     spec.predict.model === "encrypted"
       ? await openEncryptedModelView(world)
       : await openModelView(world);
-  const plan = requirePlan(spec);
-  const stale = staleKeys(spec, directory);
-  if (stale !== null) world.logger.warn({ reason: stale }, "packs may be refused");
+  const published = createPublishedPlans(spec, directory);
+  const plan = published.newest()?.plan ?? requirePlan(spec);
   let predicted = 0;
   return createPredictStage({
     spec,
@@ -26,6 +21,10 @@ export const wire: WireStage = async (world) => {
     signer: keys.signing("result-signing"),
     model: (consumerKeyId) => models.newest(consumerKeyId),
     keysFreshAsOf: world.keysFreshAsOf,
+    keyFit: {
+      isReady: () => published.newest() !== null,
+      serves: (consumerKeyId) => published.fits(consumerKeyId),
+    },
     parameters: plan.parameters,
     evaluator: createEvaluatorPool({ workers: workersFor(spec.predict.workers, plan.memoryMiB) }),
     onPack: ({ rows }) => {
@@ -38,18 +37,3 @@ export const wire: WireStage = async (world) => {
     },
   });
 };
-
-/** Why the published keys no longer fit the pipeline file, or null. Packs under them are judged one by one. */
-function staleKeys(spec: PipelineSpec, directory: KeyDirectory): string | null {
-  const blob = directory.blob("ckks-evaluation");
-  const parameters = blob && parseParameters(blob.parameters);
-  if (blob === null || parameters === null) return null;
-  const form = evaluationKeyForm(parameters, blob.bytes);
-  try {
-    if (form !== null) planUnder(spec, { parameters: parameters.id, ...form });
-    return null;
-  } catch (error) {
-    if (isSealstreamError(error, "key-invalid")) return error.message;
-    throw error;
-  }
-}

@@ -4,8 +4,10 @@ import { createPredictionDecryptor, libraryLayout } from "../../../pipeline/ckks
 import { createEvaluatorPool, type EvaluatorPool } from "../../../pipeline/ckks/pool.ts";
 import { readBundles } from "../../../pipeline/crypto/bundle.ts";
 import { openRecordIds } from "../../../pipeline/crypto/record-ids.ts";
+import { SealstreamError } from "../../../pipeline/errors.ts";
 import {
   createPredictStage,
+  type KeyFit,
   type PackReport,
   type PredictModel,
 } from "../../../pipeline/stages/predict/stage.ts";
@@ -52,6 +54,7 @@ interface Setup {
   readonly evaluator?: EvaluatorPool;
   /** Unless said, `keys` has been read up to just now. */
   readonly keysFreshAsOf?: () => number;
+  readonly keyFit?: KeyFit;
 }
 
 async function lane(setup: Setup = {}) {
@@ -63,6 +66,7 @@ async function lane(setup: Setup = {}) {
     model: setup.newest ?? (() => model),
     keysFreshAsOf: setup.keysFreshAsOf ?? (() => Number.POSITIVE_INFINITY),
     evaluator: setup.evaluator ?? pool,
+    keyFit: setup.keyFit,
     onPack: (report) => reports.push(report),
   });
   const processor = await stage.openLane(setup.lane ?? 0);
@@ -249,6 +253,22 @@ test("a pack for other keys waits for them, then is refused", async () => {
   expect(waiting).toMatchObject({ consumedTo: null, wakeAtMs: NOW_MS + 100 });
   const late = await run(records, START, { keysFreshAsOf: () => NOW_MS + 1 });
   expect(offsetsOf(late, "key-unknown")).toEqual(range(0, records.length));
+});
+
+test("keys that do not fit the file: packs under old ones are refused, new ones are waited for or end the stage", async () => {
+  const records = asRead(await pack(0), 0);
+  const under = (isReady: () => boolean, serves: boolean) =>
+    run(records, START, { keyFit: { isReady, serves: () => serves } });
+  const old = await under(() => true, false);
+  expect(offsetsOf(old, "key-unknown")).toEqual(range(0, records.length));
+  expect(old.consumedTo).toBe(records.length);
+  const waiting = await under(() => false, true);
+  expect(waiting).toMatchObject({ outputs: [], outcomes: [], consumedTo: null });
+  const stale = () => {
+    throw new SealstreamError("key-invalid", "These keys no longer fit.");
+  };
+  await expect(under(stale, true)).rejects.toMatchObject({ code: "key-invalid" });
+  expect((await under(() => true, true)).outputs.length).toBeGreaterThan(0);
 });
 
 test("bad ciphertexts: every record of the pack is a dead letter and the sequence is spent", async () => {
