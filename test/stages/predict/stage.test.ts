@@ -30,7 +30,7 @@ const ROWS = 5;
 const shape = network(FEATURES, CLASSES);
 const weights = randomWeights(shape, seeded(1));
 const random = seeded(2);
-const inputs = Float32Array.from({ length: ROWS * FEATURES }, () => 2 * random() - 1);
+const inputs = Float32Array.from({ length: ROWS * FEATURES }, () => random());
 const model: PredictModel = {
   entry: { runId: "ab".repeat(16), modelVersion: 7, model: { sha256: "cd".repeat(32) } },
   entryHash: "ef".repeat(32),
