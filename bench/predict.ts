@@ -15,6 +15,7 @@ import {
   keyOperations,
   latencies,
   otherNetwork,
+  plainAccuracy,
   type Session,
   secretPacks,
   sharedPacks,
@@ -44,6 +45,7 @@ export async function bench({ quick }: BenchOptions): Promise<BenchOutcome> {
   try {
     const digits = digitsModel();
     const rows: BenchRow[] = [
+      plainAccuracy(digits),
       ...(await sharedPacks(session, digits)),
       ...(await secretPacks(session, digits)),
       ...(await latencies(session, digits)),
@@ -52,7 +54,10 @@ export async function bench({ quick }: BenchOptions): Promise<BenchOutcome> {
       ...(await memoryRows(digits)),
       ...(await otherNetwork(session, breastCancerModel(), OTHERS.breastCancer)),
     ];
-    const mnist = await mnistModels(tell, { epochs: quick ? 1 : 4 });
+    const mnist = await mnistModels(
+      tell,
+      quick ? { epochs: 1, every: 50 } : { epochs: 4, every: 10 },
+    );
     if (typeof mnist === "string") missing.push(`MNIST: ${mnist}`);
     else {
       rows.push(...(await otherNetwork(session, mnist.mlp, OTHERS.mlp, MARKS.mlp)));

@@ -89,6 +89,14 @@ const REPLICATED_LARGE: ReplicatedJob = {
   weightBits: [15, 12],
 };
 
+const REPLICATED_SMALL: ReplicatedJob = {
+  kind: "replicated",
+  degree: 4096,
+  bits: [40, 33, 36],
+  inputBits: 20,
+  weightBits: [10, 7],
+};
+
 /** What one ciphertext at a time is evaluated under, and beside which job of the peers. */
 interface LatencyCase {
   readonly name: string;
@@ -113,13 +121,16 @@ export const LATENCIES: readonly LatencyCase[] = [
     mostError: 0.5,
   },
   {
-    // So small a ring has no room for precise logits: the argmax holds, a logit is off by more than 1.
+    // So small a ring has no room for precise logits under these primes: nearly every argmax holds, and no more.
     name: "the peer's parameters, N=4096 [40,33,36]",
-    job: {
-      ...{ kind: "replicated", degree: 4096, bits: [40, 33, 36] },
-      ...{ inputBits: 20, weightBits: [10, 7] },
-    },
+    job: REPLICATED_SMALL,
     ours: { degree: 4096, bits: [40, 33, 36], mode: "shared" },
+    mostError: 6,
+  },
+  {
+    name: "our plan's N=4096 [36,36,17,20] beside the peer's [40,33,36]",
+    job: REPLICATED_SMALL,
+    ours: { degree: 4096, bits: [36, 36, 17, 20], mode: "shared" },
     mostError: 6,
   },
 ];

@@ -129,14 +129,14 @@ export function breastCancerModel(): Model {
   );
 }
 
-/** A dense network and a convolutional one, or in words why there are none. */
+/** A dense network and a convolutional one, every `every`-th picture held out; in words why there are none, where there are none. */
 export async function mnistModels(
   tell: (message: string) => void,
-  { epochs }: { readonly epochs: number },
+  { epochs, every }: { readonly epochs: number; readonly every: number },
 ): Promise<{ readonly mlp: Model; readonly cnn: Model } | string> {
   const examples = await readMnist(tell);
   if (typeof examples === "string") return examples;
-  const parts = split(examples, 10);
+  const parts = split(examples, every);
   const pixels = { channels: 1, width: MNIST_SIDE };
   const filters = convolution(pixels, { filters: 5, window: 5, stride: 2 });
   const pooled = pooledDense(filters.image, { pool: 2, outputs: 32, square: true });

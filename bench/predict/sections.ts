@@ -89,6 +89,12 @@ function accuracyRows(
   ];
 }
 
+/** What the encrypted predictions are as good as. */
+export function plainAccuracy({ name, accuracy, heldOut }: Model): BenchRow {
+  const about = `${name}: plain network right on ${heldOut.length} rows it never saw`;
+  return rowOf({ case: about, unit: "share", rounds: 1 }, accuracy, {});
+}
+
 /** Bytes of a record in a full pack. */
 function byteRows(name: string, ours: OurRunner, peers: Record<string, TensealRemote>) {
   const row = (what: string, mine: number, theirs: (peer: TensealRemote) => number) =>
@@ -231,6 +237,7 @@ export async function otherNetwork(
   session.tell(`  ${one.ours.units} records in it`);
   for (const mark of marks) session.tell(`  mark, not measured here: ${mark}`);
   return [
+    plainAccuracy(model),
     ...many.rows,
     ...byteRows(packs.name, packs.ours, {}),
     ...accuracyRows(packs.name, many.agreements, []),

@@ -3,7 +3,8 @@
  * the owner zone, under the consumer's public key.
  *
  * Slots without a record are exactly zero before encryption, so that nothing of an earlier pack can stay in them.
- * Features must lie in [-1, 1]: the bound with which the prediction zone proves that no logit wraps around. Encryption
+ * Features of batch packs must lie in [0, 1] (what pipeline/features emits), those of slots in [-1, 1]: the bounds with
+ * which the prediction zone proves that no logit wraps around. Encryption
  * is the library's; here values are laid out and its residues written tight. Must not hold a secret key.
  */
 import { SealstreamError } from "../errors.ts";
@@ -27,7 +28,7 @@ import { wireFromSeal } from "./wire-ciphertext.ts";
 
 /** Memory of the ring that writes: tables and two limbs. */
 const RING_BYTES = 64 * 1024 * 1024;
-/** Largest |feature|. */
+/** Largest feature of a batch pack; the least is 0. */
 const MAX_FEATURE = 1;
 
 /** How a pack is to be laid out. */
@@ -42,7 +43,7 @@ export interface WirePackRequest {
   /** Records in the pack, 1 or more. */
   readonly rows: number;
   readonly features: number;
-  /** [rows][features] row-major, in [-1, 1]. Not kept. */
+  /** [rows][features] row-major, in [0, 1]. Not kept. */
   readonly matrix: Float32Array;
   readonly how: PackLayout;
 }
@@ -52,7 +53,7 @@ export interface WirePacker {
   /**
    * Encrypts a pack; gives the event loop a turn after each ciphertext.
    * @returns wire ciphertexts, one per feature or one per `recordsPerPack` records; new buffers
-   * @throws limit-exceeded when rows do not fit or a feature is not a number in [-1, 1]
+   * @throws limit-exceeded when rows do not fit or a feature is not a number in [0, 1]; slots take [-1, 1]
    * @throws key-invalid when the blob is not a public key of the parameters
    */
   pack(request: WirePackRequest): Promise<Uint8Array[]>;
@@ -122,8 +123,8 @@ function fillers(
     slots.fill(0);
     for (let row = 0; row < rows; row += 1) {
       const value = valueAt(row, feature);
-      if (!(Math.abs(value) <= MAX_FEATURE)) {
-        throw new SealstreamError("limit-exceeded", "A feature of a pack is not in [-1, 1].");
+      if (!(value >= 0 && value <= MAX_FEATURE)) {
+        throw new SealstreamError("limit-exceeded", "A feature of a pack is not in [0, 1].");
       }
       slots[row] = value;
     }

@@ -219,8 +219,8 @@ class Slot {
   /** The answer to a request, or null when the worker died over it. */
   async ask({ parameters, keyId, keys, ...pack }: PoolRequest, deadlineMs: number) {
     const requestId = this.#nextId();
-    // Copies of their own buffers: a view would take the whole buffer behind it along, and a retry needs the original.
-    const ciphertexts = pack.ciphertexts.map((blob) => blob.slice());
+    // Copies of their own buffers (a slice of a Buffer is a view): a retry needs the original.
+    const ciphertexts = pack.ciphertexts.map((blob) => new Uint8Array(blob));
     const message: WorkerRequest = {
       ...{ kind: "evaluate", requestId, parameters: parameters.id, keyId },
       keys: this.#keyIds.includes(keyId) ? null : keys,

@@ -9,7 +9,7 @@
  * costs nothing; more are kept, or rows rescaled by two primes at once so that their weights keep more digits, where a value
  * would wrap around otherwise or the precision that was asked for is not reached.
  *
- * Guarantees: nothing can wrap around for features in [-1, 1] (`draft.ts`); a model that does not fit is refused with a
+ * Guarantees: nothing can wrap around for features in [0, 1] (`draft.ts`); a model that does not fit is refused with a
  * sentence, never computed wrongly. Must not load the library.
  */
 import { SealstreamError } from "../../errors.ts";
@@ -25,7 +25,15 @@ import {
   MARGIN_BITS,
   Overflow,
 } from "./draft.ts";
-import { featureEstimate, noiseModel, precisionOf } from "./noise.ts";
+import {
+  boundOf,
+  featureEstimate,
+  type Interval,
+  noiseModel,
+  precisionOf,
+  scaled,
+  totalError,
+} from "./noise.ts";
 import { placeCiphertexts } from "./placement.ts";
 import type { BatchLevel, BatchMode, BatchOutput, BatchPlan } from "./program.ts";
 import type { Wire } from "./rows.ts";
@@ -97,7 +105,7 @@ export function planBatch(request: BatchRequest): BatchPlan {
       `${fault} under ${parameters.id}; train with smaller weights or take larger primes`,
     );
   }
-  if (precisionOf(best.error) < MIN_PRECISION_BITS) {
+  if (!(precisionOf(best.error) >= MIN_PRECISION_BITS)) {
     throw tooMuch(
       `the logits of this model would drown in rounding and noise under ${parameters.id}; take larger or more primes`,
     );
@@ -229,7 +237,7 @@ function draftProgram(
   const { features, steps } = circuit;
   const wires: Wire[] = [];
   const inputScale = 2 ** parameters.scaleBits;
-  const estimate = featureEstimate(noise, inputScale);
+  const estimate = featureEstimate(noise, inputScale, features);
   for (let feature = 0; feature < features; feature += 1) {
     const made = {
       limbs: inputLimbs,
@@ -261,7 +269,7 @@ function draftProgram(
   }
   const errors = outputs.map(({ terms, constantError }) =>
     terms.reduce(
-      (sum, { ciphertext }) => sum + ciphertextOf(draft, ciphertext).estimate.error,
+      (sum, { ciphertext }) => sum + totalError(ciphertextOf(draft, ciphertext).estimate),
       constantError,
     ),
   );
@@ -274,13 +282,16 @@ function draftProgram(
 function outputBits(draft: Draft, step: CircuitStep, wires: readonly Wire[]): number {
   let most = 0;
   for (let row = 0; row < step.outputs; row += 1) {
-    let bound = Math.abs(step.bias[row] ?? 0);
+    let { low, high }: Interval = { low: step.bias[row] ?? 0, high: step.bias[row] ?? 0 };
     const to = step.rowStarts[row + 1] ?? 0;
     for (let at = step.rowStarts[row] ?? 0; at < to; at += 1) {
       const wire = wires[step.inputs[step.columns[at] ?? 0] ?? 0];
-      if (wire !== undefined) bound += Math.abs(step.values[at] ?? 0) * boundOf(draft, wire);
+      if (wire === undefined) continue;
+      const part = scaled(rangeOf(draft, wire), step.values[at] ?? 0);
+      low += part.low;
+      high += part.high;
     }
-    most = Math.max(most, bound);
+    most = Math.max(most, boundOf({ low, high }));
   }
   const first = Math.log2(Number(draft.primes[0] ?? 1n));
   // One bit more than the margin: rounded weights may add up to a little more than the weights.
@@ -291,11 +302,13 @@ function outputBits(draft: Draft, step: CircuitStep, wires: readonly Wire[]): nu
   return Math.min(room, MOST_OUTPUT_BITS);
 }
 
-function boundOf(draft: Draft, { constant, terms }: Wire): number {
+function rangeOf(draft: Draft, { constant, terms }: Wire): Interval {
   return terms.reduce(
-    (sum, { ciphertext, coefficient }) =>
-      sum + Math.abs(coefficient) * ciphertextOf(draft, ciphertext).estimate.bound,
-    Math.abs(constant),
+    ({ low, high }, { ciphertext, coefficient }) => {
+      const part = scaled(ciphertextOf(draft, ciphertext).estimate, coefficient);
+      return { low: low + part.low, high: high + part.high };
+    },
+    { low: constant, high: constant },
   );
 }
 

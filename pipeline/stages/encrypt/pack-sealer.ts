@@ -83,7 +83,8 @@ export async function sealPack(
     throw new SealstreamError("internal", "The packer made another number of ciphertexts.");
   }
   const bytes = parts.reduce((sum, part) => sum + part.length, 0);
-  if (bytes / capacity > options.maxBytesPerRecord) {
+  // Slots are for few records: dearer for each of them than a full batch, and chosen where a batch would not be full.
+  if (packing !== "slots" && bytes / capacity > options.maxBytesPerRecord) {
     throw new SealstreamError(
       "limit-exceeded",
       `A record of a full pack takes ${Math.ceil(bytes / capacity)} bytes: use fewer features or raise encrypt.packs.maxBytesPerRecord.`,

@@ -111,7 +111,7 @@ export interface TrialOptions {
   readonly random: () => number;
   readonly maxBytes?: number;
   readonly exactOnly?: boolean;
-  /** Draws a feature; uniform in [-1, 1] unless said. */
+  /** Draws a feature; uniform in [0, 1] unless said. */
   readonly draw?: () => number;
 }
 
@@ -130,7 +130,7 @@ export async function tryCircuit(options: TrialOptions): Promise<Trial> {
     encryptZero: plan.needsPublicKey ? ends.encryptZero : null,
   });
   const slots = parameters.polyModulusDegree / 2;
-  const draw = options.draw ?? (() => 2 * random() - 1);
+  const draw = options.draw ?? random;
   const columns = Array.from({ length: circuit.features }, () =>
     Float64Array.from({ length: slots }, draw),
   );
