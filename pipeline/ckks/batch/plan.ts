@@ -15,7 +15,7 @@
 import { SealstreamError } from "../../errors.ts";
 import type { Circuit, CircuitStep } from "../../network/circuit.ts";
 import type { CkksParameters } from "../parameters.ts";
-import { dataLimbs } from "../parameters.ts";
+import { dataLimbs, RESIDUE_BYTES } from "../parameters.ts";
 import { powerDepth, powerForm } from "./activation.ts";
 import {
   addCiphertext,
@@ -37,6 +37,7 @@ import { placeCiphertexts } from "./placement.ts";
 import type { BatchLevel, BatchMode, BatchOutput, BatchPlan } from "./program.ts";
 import type { Wire } from "./rows.ts";
 import { writeStep } from "./steps.ts";
+import { tileProgram } from "./tiles.ts";
 
 /** Results of fewer bits than this above the binary point's other side say nothing. */
 const MIN_OUTPUT_BITS = 12;
@@ -51,6 +52,8 @@ const MIN_PRECISION_BITS = 0;
 const USUAL_PRECISION_BITS = 8;
 /** Primes kept beyond those that are divided by, for room. */
 const MOST_SPARE_LIMBS = 2;
+/** What working memory may take before layers are taken apart: a worker holds keys and a pack's bits beside it. */
+const MOST_PLACE_BYTES = 96 * 1024 * 1024;
 /** Scales are tried in steps of this many bits, then around the best. */
 const COARSE_BITS = 2;
 
@@ -62,6 +65,8 @@ export interface BatchRequest {
   readonly mode: BatchMode;
   /** -log2 of the error that is wanted: the cheapest way that promises it is taken, else the most precise. */
   readonly precisionBits?: number;
+  /** Bytes of working memory above which wide layers are evaluated in groups (`tiles.ts`). */
+  readonly mostPlaceBytes?: number;
 }
 
 interface Attempt {
@@ -311,7 +316,8 @@ function rangeOf(draft: Draft, { constant, terms }: Wire): Interval {
   );
 }
 
-function finishPlan({ parameters, mode, circuit }: BatchRequest, found: Attempt): BatchPlan {
+function finishPlan(request: BatchRequest, found: Attempt): BatchPlan {
+  const { parameters, mode, circuit, mostPlaceBytes = MOST_PLACE_BYTES } = request;
   const { draft, wires } = found;
   const outputs = wires.map(({ constant, terms }): BatchOutput => {
     const [term] = terms;
@@ -319,7 +325,10 @@ function finishPlan({ parameters, mode, circuit }: BatchRequest, found: Attempt)
   });
   const kept = outputs.flatMap((output) => ("ciphertext" in output ? [output.ciphertext] : []));
   const sizes = Uint32Array.from(draft.ciphertexts, ({ limbs, polys }) => limbs * polys);
-  const { places, limbs: placeLimbs } = placeCiphertexts(draft.ops, sizes, new Set(kept));
+  const keeps = new Set(kept);
+  const mostLimbs = Math.floor(mostPlaceBytes / (parameters.polyModulusDegree * RESIDUE_BYTES));
+  const ops = tileProgram({ ops: draft.ops, sizes, kept: keeps, mostLimbs });
+  const { places, limbs: placeLimbs } = placeCiphertexts(ops, sizes, keeps);
   const result = kept.map((id) => ciphertextOf(draft, id).polys);
   return {
     mode,
@@ -333,7 +342,7 @@ function finishPlan({ parameters, mode, circuit }: BatchRequest, found: Attempt)
       scale,
       place: places[id] ?? -1,
     })),
-    ops: draft.ops,
+    ops,
     outputs,
     outputScale: found.outputScale,
     outputPolys: result.includes(3) ? 3 : 2,
