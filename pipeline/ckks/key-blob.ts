@@ -29,6 +29,13 @@ import {
   writeSealHeader,
 } from "./blob.ts";
 import {
+  type EvaluationKeyForm,
+  formBytes,
+  hasNoForm,
+  readForm,
+  writeForm,
+} from "./evaluation-key-form.ts";
+import {
   CIPHERTEXT_HEADER_BYTES,
   CIPHERTEXT_POLYS,
   type CkksParameters,
@@ -36,15 +43,9 @@ import {
   publicKeyBytes,
   RESIDUE_BYTES,
   relinKeysBytes,
-  slotCount,
 } from "./parameters.ts";
 import { type CkksContext, guarded, saveUncompressed } from "./seal.ts";
 
-const MAGIC = "SSEK";
-const VERSION = 1;
-const FIXED_BYTES = 8;
-const STEP_BYTES = 4;
-const SEAL_MAGIC_BYTE = 0x5e;
 /** Bytes of the seed behind the first polynomial, and what it must say. */
 const SEED_BYTES = 81;
 const SEED_GENERATOR = 1;
@@ -53,15 +54,6 @@ const SWITCH_HEADER_BYTES = 56;
 const COUNT_BYTES = 8;
 /** Offset of the array header in a ciphertext's header. */
 const ARRAY_AT = 89;
-/** Most rotation steps of one plan: a baby-step giant-step product over 16,384 slots takes 256. */
-export const MAX_STEPS = 256;
-
-/** Which keys there are. */
-export interface EvaluationKeyForm {
-  readonly relin: boolean;
-  /** Rotation steps, rising, none 0. */
-  readonly steps: readonly number[];
-}
 
 /** Evaluation keys that were checked; views of the blob. */
 export interface CheckedEvaluationKeys {
@@ -119,24 +111,7 @@ export function evaluationKeysBytes(
   const relinBytes = relin ? switchBytes(parameters, { ...RELIN, seeded: true }) : 0;
   const galois = { ...galoisForm(parameters, steps), seeded: true };
   const galoisBytes = steps.length > 0 ? switchBytes(parameters, galois) : 0;
-  return FIXED_BYTES + steps.length * STEP_BYTES + relinBytes + galoisBytes;
-}
-
-/** Rising, none 0, each below the slots, and not too many. */
-export function areSteps(parameters: CkksParameters, steps: readonly number[]): boolean {
-  const slots = slotCount(parameters);
-  return (
-    steps.length <= MAX_STEPS &&
-    steps.every(
-      (step, index) =>
-        Number.isInteger(step) &&
-        step !== 0 &&
-        Math.abs(step) < slots &&
-        (index === 0 || step > (steps[index - 1] ?? 0)) &&
-        // Both ways around the ring: one key twice.
-        !steps.includes(step > 0 ? step - slots : step + slots),
-    )
-  );
+  return formBytes({ steps }) + relinBytes + galoisBytes;
 }
 
 /** Puts seeded keys of the library together; a new buffer. */
@@ -144,15 +119,7 @@ export function writeEvaluationKeys(
   form: EvaluationKeyForm,
   keys: { readonly relin: Uint8Array | null; readonly galois: Uint8Array | null },
 ): Uint8Array {
-  const head = new Uint8Array(FIXED_BYTES + form.steps.length * STEP_BYTES);
-  const view = new DataView(head.buffer);
-  head.set(Buffer.from(MAGIC, "latin1"));
-  view.setUint8(4, VERSION);
-  view.setUint8(5, form.relin ? 1 : 0);
-  view.setUint16(6, form.steps.length, true);
-  for (const [index, step] of form.steps.entries()) {
-    view.setInt32(FIXED_BYTES + index * STEP_BYTES, step, true);
-  }
+  const head = writeForm(form);
   const parts = [head, keys.relin ?? new Uint8Array(), keys.galois ?? new Uint8Array()];
   const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
   let at = 0;
@@ -166,7 +133,7 @@ export function writeEvaluationKeys(
 /** Checks evaluation keys as they are published. */
 export function checkEvaluationKeys(ckks: CkksContext, blob: Uint8Array): EvaluationKeyCheck {
   const { parameters } = ckks;
-  if (blob[0] === SEAL_MAGIC_BYTE) {
+  if (hasNoForm(blob)) {
     const fault = checkRelinKeys(ckks, blob, false);
     const form = { relin: true, steps: [] };
     return fault === null
@@ -178,7 +145,7 @@ export function checkEvaluationKeys(ckks: CkksContext, blob: Uint8Array): Evalua
   if (blob.length !== evaluationKeysBytes(parameters, form)) {
     return { status: "refused", fault: "length" };
   }
-  const relinFrom = FIXED_BYTES + form.steps.length * STEP_BYTES;
+  const relinFrom = formBytes(form);
   const relinBytes = form.relin ? switchBytes(parameters, { ...RELIN, seeded: true }) : 0;
   const relin = form.relin ? blob.subarray(relinFrom, relinFrom + relinBytes) : null;
   const galois = form.steps.length > 0 ? blob.subarray(relinFrom + relinBytes) : null;
@@ -188,21 +155,6 @@ export function checkEvaluationKeys(ckks: CkksContext, blob: Uint8Array): Evalua
   return fault === null
     ? { status: "ok", keys: { form, seeded: true, relin, galois } }
     : { status: "refused", fault };
-}
-
-function readForm(parameters: CkksParameters, blob: Uint8Array): EvaluationKeyForm | BlobFault {
-  if (blob.length < FIXED_BYTES) return "length";
-  const view = new DataView(blob.buffer, blob.byteOffset, blob.byteLength);
-  const isOurs = Buffer.from(blob.subarray(0, 4)).toString("latin1") === MAGIC;
-  if (!isOurs || blob[4] !== VERSION) return "seal-header";
-  const relin = view.getUint8(5);
-  const count = view.getUint16(6, true);
-  if (relin > 1 || count > MAX_STEPS) return "shape";
-  if (blob.length < FIXED_BYTES + count * STEP_BYTES) return "length";
-  const steps = Array.from({ length: count }, (_, index) =>
-    view.getInt32(FIXED_BYTES + index * STEP_BYTES, true),
-  );
-  return areSteps(parameters, steps) ? { relin: relin === 1, steps } : "steps";
 }
 
 /** Checks serialized relinearization keys; null when nothing is wrong. */

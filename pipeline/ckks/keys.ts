@@ -7,7 +7,8 @@
  */
 import { SealstreamError } from "../errors.ts";
 import { checkSecretKey } from "./blob.ts";
-import { areSteps, writeEvaluationKeys } from "./key-blob.ts";
+import { areSteps } from "./evaluation-key-form.ts";
+import { writeEvaluationKeys } from "./key-blob.ts";
 import type { CkksParameters } from "./parameters.ts";
 import {
   type CkksContext,

@@ -1,6 +1,7 @@
 /** What the benchmark of predictions computes itself: trained networks, the replicated packing, agreements. */
 import { describe, expect, it } from "vitest";
-import { peerLayers } from "../../bench/predict/cases.ts";
+import { cpuTurn, PhaseClock } from "../../bench/lib/cpu-turn.ts";
+import { KEY_CASES, keyResult, peerLayers } from "../../bench/predict/cases.ts";
 import { agreementOf } from "../../bench/predict/contest.ts";
 import { breastCancerModel } from "../../bench/predict/models.ts";
 import { replicatedCircuit } from "../../bench/predict/replicated.ts";
@@ -143,5 +144,62 @@ describe("an agreement", () => {
     expect(close).toEqual({ share: 0.5, error: 2, precisionBits: -1 });
     expect(agreementOf([[Number.NaN, 2]], plain).error).toBe(Number.POSITIVE_INFINITY);
     expect(agreementOf([[1]], plain).error).toBe(Number.POSITIVE_INFINITY);
+  });
+});
+
+describe("what peers are given", () => {
+  it("has dense layers as matrices of the circuit", () => {
+    const { circuit, heldOut, logits } = breastCancerModel();
+    const [hidden, last] = peerLayers(circuit);
+    const times = (layer: typeof hidden, values: readonly number[]): number[] =>
+      layer!.matrix.map((row, at) => row.reduce((z, w, i) => z + w * values[i]!, layer!.bias[at]!));
+    const squares = times(hidden, [...heldOut[5]!.features]).map((z) => z * z);
+    times(last, squares).forEach((logit, at) => {
+      expect(logit).toBeCloseTo(logits[5]![at]!, 9);
+    });
+  });
+
+  it("has operations with keys whose results are known", () => {
+    for (const { job } of KEY_CASES) {
+      const [seen] = keyResult(job);
+      const value = job.values[job.operation === "rotate" ? 3 + job.steps.at(-1)! : 3]!;
+      expect(seen![3]).toBe(job.operation === "rotate" ? value : value * value);
+      expect(job.steps.every((step) => step < job.values.length)).toBe(true);
+    }
+  });
+});
+
+describe("CPU time of a turn", () => {
+  /** Milliseconds of CPU at least. */
+  const spin = (ms: number): void => {
+    const end = process.threadCpuUsage();
+    while (process.threadCpuUsage(end).user + process.threadCpuUsage(end).system < ms * 1000);
+  };
+
+  it("counts units, runs at least once and ends when the time is spent", () => {
+    let runs = 0;
+    const perSecond = cpuTurn(
+      () => {
+        runs += 1;
+        spin(20);
+      },
+      { unitsPerRun: 10, turnMs: 1 },
+    );
+    expect(runs).toBe(1);
+    expect(perSecond).toBeGreaterThan(0);
+    expect(perSecond).toBeLessThanOrEqual(500);
+  });
+
+  it("gives phases by run and forgets them", () => {
+    const clock = new PhaseClock();
+    clock.start();
+    spin(20);
+    clock.done("a");
+    spin(20);
+    clock.done("b");
+    const phases = clock.take(2);
+    expect(Object.keys(phases)).toEqual(["a", "b"]);
+    expect(phases["a"]).toBeGreaterThanOrEqual(10);
+    expect(clock.take(1)).toEqual({});
   });
 });

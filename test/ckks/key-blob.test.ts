@@ -1,7 +1,7 @@
 /** Evaluation keys as they are published: the exact grammar, every header bit, and an expansion that equals the library's. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { areSteps, MAX_STEPS } from "../../pipeline/ckks/evaluation-key-form.ts";
 import {
-  areSteps,
   checkEvaluationKeys,
   checkGaloisKeys,
   checkRelinKeys,
@@ -9,7 +9,6 @@ import {
   expandEvaluationKeys,
   expandedKeysBytes,
   galoisElement,
-  MAX_STEPS,
 } from "../../pipeline/ckks/key-blob.ts";
 import { createConsumerKeys, createPublicKeys } from "../../pipeline/ckks/keys.ts";
 import { type CkksParameters, createParameters } from "../../pipeline/ckks/parameters.ts";

@@ -115,15 +115,17 @@ async function scoresOf(more: Partial<PredictionReaderOptions> = {}) {
 
 test("scores lie on their grid, or a coarser one; exact ones only by the name of what they risk", async () => {
   const onGrid = (bits: number) => (score: number) => Number.isInteger(score * 2 ** bits);
+  const [{ precisionBits }] = [(await readPredictions(reading(kafka().client)).next()).value!];
+  expect(precisionBits).toBeGreaterThan(4);
   const rounded = (await scoresOf()).flat();
-  expect(rounded.every(onGrid(10))).toBe(true);
+  expect(rounded.every(onGrid(precisionBits))).toBe(true);
   const coarse = (await scoresOf({ scoreBits: 1 })).flat();
   expect(coarse.every(onGrid(1))).toBe(true);
   // Finer than they are good for is not given.
   expect((await scoresOf({ scoreBits: 40 })).flat()).toEqual(rounded);
   const exact = (await scoresOf({ unroundedScoresRiskTheSecretKey: true })).flat();
-  expect(exact.some((score) => !onGrid(10)(score))).toBe(true);
-  expect(roundScores(exact, 10)).toEqual(rounded);
+  expect(exact.some((score) => !onGrid(precisionBits)(score))).toBe(true);
+  expect(roundScores(exact, precisionBits)).toEqual(rounded);
 });
 
 test("rounding: halves away from nothing, no minus zero, grids above one", () => {

@@ -2,20 +2,13 @@
  * One attempt at a program: follows scales, levels, bounds and errors of every ciphertext while operations are written.
  *
  * `plan.ts` tries several scales and keeps the best attempt. Nothing here may wrap around: after every operation the
- * largest possible |value| x scale, with MARGIN_BITS to spare for noise, is below half the modulus, else the attempt
+ * largest possible |value|, with its noise, x scale is below half the modulus with MARGIN_BITS to spare, else the attempt
  * ends with an overflow. Must not load the library.
  */
-import {
-  boundOf,
-  type Estimate,
-  type Interval,
-  type NoiseModel,
-  productError,
-  together,
-} from "./noise.ts";
+import { boundOf, type Estimate, type NoiseModel, productError, reach, together } from "./noise.ts";
 import type { BatchOp } from "./program.ts";
 
-/** Bits kept free between the largest value and half the modulus, for noise. */
+/** Bits kept free between the largest value and half the modulus. */
 export const MARGIN_BITS = 1;
 
 /** Ends an attempt; the message says what was too large. Never leaves this folder. */
@@ -55,7 +48,7 @@ export function boundBits(bound: number): number {
  * @param what ends the sentence "... could reach 2^x, which wraps around"
  */
 function checkRoom(draft: Draft, { limbs, scale, estimate }: DraftCiphertext, what: string): void {
-  const bits = Math.log2(scale) + boundBits(boundOf(estimate));
+  const bits = Math.log2(scale) + boundBits(reach(estimate));
   const room = modulusBits(draft.primes, limbs) - 1 - MARGIN_BITS;
   if (!(bits <= room)) {
     throw new Overflow(
@@ -85,7 +78,7 @@ export function primeAt(draft: Chain, limbs: number): number {
 export function multiply(
   draft: Draft,
   [left, right]: readonly [number, number],
-  size: Interval & { readonly rms: number },
+  size: Omit<Estimate, "error">,
 ): number {
   const a = ciphertextOf(draft, left);
   const b = ciphertextOf(draft, right);

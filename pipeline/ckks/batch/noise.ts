@@ -16,7 +16,10 @@
  * so that SPREAD of them are as rare as for a normal one. A product of a and b has error rms(a) error(b) + rms(b) error(a): they are not
  * independent. What a logit should not pass is SPREAD standard deviations.
  * Sources: SEAL's `encrypt_zero_asymmetric`, `divide_and_round_q_last_ntt`; Cheon et al., CKKS (2017), section 3.
- * Features that are all of one sign and weights that add up make values larger than rms: the model is no proof.
+ * Features of one sign and weights that add up make values, their noise and the rounding of equal weights add up too,
+ * where independent ones would not. So two records, all features 1 and all 0, are followed beside them (`Probe`): a value
+ * counts what it is there, if that is more than its rms, and a logit what is wrong there. Any other record in which things
+ * happen to add up may be worse: the model is no proof.
  */
 
 /** Standard deviation of SEAL's error distribution. */
@@ -32,9 +35,37 @@ export interface Interval {
   readonly high: number;
 }
 
+/** What happens to one record, all of whose features are alike. */
+export interface Probe {
+  readonly value: number;
+  /** By how much rounded weights change it. */
+  readonly drift: number;
+  /** One standard deviation of what the part of the inputs' noise makes of it that all features have in common. */
+  readonly common: number;
+}
+
 export interface Estimate extends Interval {
   readonly rms: number;
   readonly error: number;
+  readonly probes: readonly Probe[];
+}
+
+/** What is counted for the size of a value: its rms, or what it is in a probe. */
+export function sizeOf({ rms, probes }: Pick<Estimate, "rms" | "probes">): number {
+  return probes.reduce((most, { value }) => Math.max(most, Math.abs(value)), rms);
+}
+
+/** One standard deviation of all that is wrong with a result: a drift is no deviation, it just must not pass the limit. */
+export function totalError({ error, probes }: Estimate): number {
+  return probes.reduce(
+    (most, { drift, common }) => Math.max(most, Math.hypot(error, drift / SPREAD, common)),
+    error,
+  );
+}
+
+/** The largest |value| that may come about, errors included. */
+export function reach(estimate: Estimate): number {
+  return boundOf(estimate) + SPREAD * totalError(estimate);
 }
 
 /** Deviations in a slot, TAIL included, in units of a ciphertext's integers. */
@@ -62,9 +93,12 @@ export function noiseModel(degree: number, primes: readonly bigint[]): NoiseMode
   };
 }
 
-/** A fresh feature at a scale. */
-export function featureEstimate(noise: NoiseModel, scale: number): Estimate {
-  return { low: 0, high: 1, rms: 1, error: noise.encryption / scale };
+/** A fresh feature at a scale, one of so many. */
+export function featureEstimate(noise: NoiseModel, scale: number, features: number): Estimate {
+  const error = noise.encryption / scale;
+  const common = error / Math.sqrt(features);
+  const probes = [1, 0].map((value) => ({ value, drift: 0, common }));
+  return { low: 0, high: 1, rms: 1, error, probes };
 }
 
 /** What |value| cannot pass. */
@@ -80,21 +114,30 @@ export function scaled({ low, high }: Interval, factor: number): Interval {
 }
 
 /** The k-th power of an estimate's value, without its error. */
-export function powerSize(value: Estimate, power: number): Interval & { readonly rms: number } {
+export function powerSize(value: Estimate, power: number): Omit<Estimate, "error"> {
   const { low, high, rms } = value;
   let moment = 1;
   for (let odd = 3; odd < 2 * power; odd += 2) moment *= odd;
   const most = boundOf(value) ** power;
   const size = Math.min(most, Math.sqrt(moment) * rms ** power);
-  if (power % 2 === 1) return { low: low ** power, high: high ** power, rms: size };
+  const probes = value.probes.map((probe) => probePower(probe, power));
+  if (power % 2 === 1) return { low: low ** power, high: high ** power, rms: size, probes };
   const crossesZero = low <= 0 && high >= 0;
   const least = crossesZero ? 0 : Math.min(Math.abs(low), Math.abs(high)) ** power;
-  return { low: least, high: most, rms: size };
+  return { low: least, high: most, rms: size, probes };
+}
+
+function probePower({ value, drift, common }: Probe, power: number): Probe {
+  return {
+    value: value ** power,
+    drift: (value + drift) ** power - value ** power,
+    common: power * value ** (power - 1) * common,
+  };
 }
 
 /** Error of a product. */
 export function productError(left: Estimate, right: Estimate): number {
-  return left.rms * right.error + right.rms * left.error + left.error * right.error;
+  return sizeOf(left) * right.error + sizeOf(right) * left.error + left.error * right.error;
 }
 
 /** Several independent errors at once. */

@@ -32,6 +32,7 @@ import {
   noiseModel,
   precisionOf,
   scaled,
+  totalError,
 } from "./noise.ts";
 import { placeCiphertexts } from "./placement.ts";
 import type { BatchLevel, BatchMode, BatchOutput, BatchPlan } from "./program.ts";
@@ -109,7 +110,7 @@ export function planBatch(request: BatchRequest): BatchPlan {
       `${fault} under ${parameters.id}; train with smaller weights or take larger primes`,
     );
   }
-  if (precisionOf(best.error) < MIN_PRECISION_BITS) {
+  if (!(precisionOf(best.error) >= MIN_PRECISION_BITS)) {
     throw tooMuch(
       `the logits of this model would drown in rounding and noise under ${parameters.id}; take larger or more primes`,
     );
@@ -241,7 +242,7 @@ function draftProgram(
   const { features, steps } = circuit;
   const wires: Wire[] = [];
   const inputScale = 2 ** parameters.scaleBits;
-  const estimate = featureEstimate(noise, inputScale);
+  const estimate = featureEstimate(noise, inputScale, features);
   for (let feature = 0; feature < features; feature += 1) {
     const made = {
       limbs: inputLimbs,
@@ -273,7 +274,7 @@ function draftProgram(
   }
   const errors = outputs.map(({ terms, constantError }) =>
     terms.reduce(
-      (sum, { ciphertext }) => sum + ciphertextOf(draft, ciphertext).estimate.error,
+      (sum, { ciphertext }) => sum + totalError(ciphertextOf(draft, ciphertext).estimate),
       constantError,
     ),
   );

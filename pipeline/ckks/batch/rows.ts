@@ -8,13 +8,12 @@
  * Must not load the library.
  */
 import type { CircuitStep } from "../../network/circuit.ts";
+import { Overflow } from "./draft.ts";
 
 /** Most sum of |w| over a row of integers, less one for the bias: the bound of assembly/multiply-accumulate.ts. */
 export const MAX_ROW_WEIGHT: number = 2 ** 27 - 2;
 /** Beyond this a weight says nothing more: it is as good as the noise of the inputs. */
 const MOST_WEIGHT_BITS = 20;
-/** Fraction bits with which a bias is rounded before it is brought to its scale. */
-const BIAS_FRACTION_BITS = 48;
 
 /** A number of a record as what the program has of it: sum of coefficient x ciphertext, plus a constant. */
 export interface Wire {
@@ -134,6 +133,9 @@ export function roundRows(rows: FloatRows, factors: Factors, biasScale: number):
     const from = rows.rowStarts[row] ?? 0;
     const to = rows.rowStarts[row + 1] ?? 0;
     if (rounded.subarray(from, to).every((weight) => weight === 0)) continue;
+    // By `chooseFactors` this cannot be: what the kernel cannot add up exactly must not reach it whatever was chosen.
+    const sum = rounded.subarray(from, to).reduce((total, weight) => total + Math.abs(weight), 0);
+    if (!(sum <= MAX_ROW_WEIGHT)) throw new Overflow("a sum of weights");
     live[row] = biases.length;
     kept.push([from, to]);
     starts.push((starts.at(-1) ?? 0) + to - from);
@@ -148,10 +150,20 @@ export function roundRows(rows: FloatRows, factors: Factors, biasScale: number):
   return { rowStarts: Uint32Array.from(starts), columns, weights, biases, live };
 }
 
+/** value x scale rounded, exactly: scales may pass 2^53 or be no integers, a bias may be far from 1. */
 function fixedPoint(value: number, scale: number): bigint {
-  // Scales may pass 2^53: doubles are exact multiples of 2^-48 or rounded to it, the scale is an integer or nearly so.
-  const whole = Math.floor(value);
-  const fraction = BigInt(Math.round((value - whole) * 2 ** BIAS_FRACTION_BITS));
-  const units = (BigInt(whole) << BigInt(BIAS_FRACTION_BITS)) + fraction;
-  return (units * BigInt(Math.round(scale))) >> BigInt(BIAS_FRACTION_BITS);
+  if (!Number.isFinite(value)) throw new Overflow("a bias");
+  const [left, leftBits] = integerOf(value);
+  const [right, rightBits] = integerOf(scale);
+  const bits = BigInt(leftBits + rightBits);
+  const half = bits > 0n ? 1n << (bits - 1n) : 0n;
+  return (left * right + half) >> bits;
+}
+
+/** A finite number as an integer divided by 2^bits. */
+function integerOf(value: number): readonly [bigint, number] {
+  let whole = value;
+  let bits = 0;
+  for (; !Number.isInteger(whole); bits += 1) whole *= 2;
+  return [BigInt(whole), bits];
 }

@@ -17,7 +17,15 @@ import {
   Overflow,
   primeAt,
 } from "./draft.ts";
-import { boundOf, type Estimate, powerSize, scaled } from "./noise.ts";
+import {
+  boundOf,
+  type Estimate,
+  type Probe,
+  powerSize,
+  scaled,
+  sizeOf,
+  totalError,
+} from "./noise.ts";
 import type { BatchLevel, BatchMode } from "./program.ts";
 import {
   chooseFactors,
@@ -77,14 +85,16 @@ export function writeStep(draft: Draft, request: StepRequest): StepResult {
   const integers = roundRows(float, factors, rowScale);
   const estimates = estimateRows(draft, float, factors);
   const polys = sources.some((source) => source.polys === 3) ? 3 : 2;
-  const relinearize = polys === 3 && !(isLast && mode === "shared");
+  const relinearizes = !(isLast && mode === "shared");
   const raw = writeRows(draft, { float, factors, integers, estimates, limbs, polys, rowScale });
   const out = Array.from(integers.live, (live, row): Wire => {
     const id = raw[live];
     if (id === undefined) {
       const constant = (float.constants[row] ?? 0) - form.shift;
-      return constantWire(step.activation, constant, estimates[row]?.error ?? 0);
+      const estimate = estimates[row];
+      return constantWire(step.activation, constant, estimate ? totalError(estimate) : 0);
     }
+    const relinearize = relinearizes && draft.ciphertexts[id]?.polys === 3;
     const asked = { boostBits: factors.outputBoostBits, relinearize, rescale: rescales > 0 };
     let done = finish(draft, id, asked);
     for (let at = 1; at < rescales; at += 1) done = finish(draft, done, ONCE_MORE);
@@ -129,11 +139,40 @@ function estimateRows(draft: Draft, float: FloatRows, factors: Factors): Estimat
       low += part.low - moved;
       high += part.high + moved;
       size += (weight * input.rms) ** 2;
-      error += (weight * input.error) ** 2 + (rounding * input.rms) ** 2;
+      error += (weight * input.error) ** 2 + (rounding * sizeOf(input)) ** 2;
     }
+    const probes = [0, 1].map((at) => probeRow({ float, factors, row }, inputs, at));
     const rms = Math.min(boundOf({ low, high }), Math.sqrt(size));
-    return { low, high, rms, error: Math.sqrt(error) };
+    return { low, high, rms, error: Math.sqrt(error), probes };
   });
+}
+
+/** A row on one of the two records that are followed, with the weights that it really gets. */
+function probeRow(
+  {
+    float,
+    factors,
+    row,
+  }: { readonly float: FloatRows; readonly factors: Factors; readonly row: number },
+  inputs: readonly Estimate[],
+  probe: number,
+): Probe {
+  let value = float.constants[row] ?? 0;
+  let drift = 0;
+  let common = 0;
+  const to = float.rowStarts[row + 1] ?? 0;
+  for (let at = float.rowStarts[row] ?? 0; at < to; at += 1) {
+    const place = float.columns[at] ?? 0;
+    const input = inputs[place]?.probes[probe];
+    if (input === undefined) continue;
+    const weight = float.values[at] ?? 0;
+    const scale = factors.weightScales[place] ?? 1;
+    const rounded = Math.round(weight * scale) / scale;
+    value += weight * input.value;
+    drift += rounded * (input.value + input.drift) - weight * input.value;
+    common += weight * input.common;
+  }
+  return { value, drift, common };
 }
 
 interface RowsToWrite {
@@ -162,11 +201,29 @@ function writeRows(draft: Draft, rows: RowsToWrite): number[] {
       ? unpack(draft, id, boostBits, limbs)
       : finish(draft, id, { boostBits, relinearize: false, rescale: false });
   });
+  // Because a third polynomial that nothing is added to would be all zero, which the consumer refuses.
+  const polysOf = (live: number): 2 | 3 => {
+    for (
+      let at = integers.rowStarts[live] ?? 0;
+      at < (integers.rowStarts[live + 1] ?? 0);
+      at += 1
+    ) {
+      const id = inputs[integers.columns[at] ?? 0] ?? -1;
+      if (integers.weights[at] !== 0 && draft.ciphertexts[id]?.polys === 3) return 3;
+    }
+    return 2;
+  };
   const outputs: number[] = [];
   for (const [row, live] of integers.live.entries()) {
     const estimate = estimates[row];
     if (live < 0 || estimate === undefined) continue;
-    const made = { limbs, polys, scale: rowScale, estimate, place: "memory" } as const;
+    const made = {
+      limbs,
+      polys: polysOf(live),
+      scale: rowScale,
+      estimate,
+      place: "memory",
+    } as const;
     outputs.push(addCiphertext(draft, made, "a sum"));
   }
   const { rowStarts, columns, weights, biases } = integers;

@@ -1,14 +1,16 @@
-/** Wires `encrypt`: the consumer's public CKKS key out of `keys`, and how packs are made under it. */
+/** Wires `encrypt`: the consumer's CKKS keys out of `keys`, and how packs are made under what they serve. */
 import { randomBytes } from "node:crypto";
 import { slotCount } from "../../ckks/parameters.ts";
 import { requirePlan } from "../../ckks/predict-plan.ts";
 import { createEncryptStage } from "../../stages/encrypt/stage.ts";
 import { createOwnerPacking } from "./owner-packing.ts";
+import { createPublishedPlans } from "./published-plan.ts";
 import type { WireStage } from "./world.ts";
 
 export const wire: WireStage = async ({ spec, directory, keys, kms, counter, logger }) => {
-  const plan = requirePlan(spec);
-  const packing = createOwnerPacking(spec, plan);
+  const published = createPublishedPlans(spec, directory);
+  const { parameters } = published.newest()?.plan ?? requirePlan(spec);
+  const packing = createOwnerPacking(spec);
   let packs = 0;
   let waited: string | null = null;
   let missed: string | null = null;
@@ -18,8 +20,8 @@ export const wire: WireStage = async ({ spec, directory, keys, kms, counter, log
     kms,
     signer: keys.signing("owner-signing"),
     splitSecret: keys.secret("split"),
-    packing: () => packing(directory.blob("ckks-public")),
-    mostPackRecords: slotCount(plan.parameters),
+    packing: () => packing(published.newest()),
+    mostPackRecords: slotCount(parameters),
     random: randomBytes,
     onPack: () => {
       packs += 1;

@@ -3,6 +3,7 @@ import { createEvaluatorPool, workersFor } from "../../ckks/pool.ts";
 import { requirePlan } from "../../ckks/predict-plan.ts";
 import { createPredictStage } from "../../stages/predict/stage.ts";
 import { openEncryptedModelView, openModelView } from "./model-view.ts";
+import { createPublishedPlans } from "./published-plan.ts";
 import type { WireStage } from "./world.ts";
 
 export const wire: WireStage = async (world) => {
@@ -11,7 +12,8 @@ export const wire: WireStage = async (world) => {
     spec.predict.model === "encrypted"
       ? await openEncryptedModelView(world)
       : await openModelView(world);
-  const plan = requirePlan(spec);
+  const published = createPublishedPlans(spec, directory);
+  const plan = published.newest()?.plan ?? requirePlan(spec);
   let predicted = 0;
   return createPredictStage({
     spec,
@@ -19,6 +21,10 @@ export const wire: WireStage = async (world) => {
     signer: keys.signing("result-signing"),
     model: (consumerKeyId) => models.newest(consumerKeyId),
     keysFreshAsOf: world.keysFreshAsOf,
+    keyFit: {
+      isReady: () => published.newest() !== null,
+      serves: (consumerKeyId) => published.fits(consumerKeyId),
+    },
     parameters: plan.parameters,
     evaluator: createEvaluatorPool({ workers: workersFor(spec.predict.workers, plan.memoryMiB) }),
     onPack: ({ rows }) => {

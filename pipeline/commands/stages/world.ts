@@ -72,7 +72,8 @@ const STAGE_VIEW: Readonly<
   Record<StageName, { unwrap: readonly UnwrapPurpose[]; blobs: readonly BlobPurpose[] }>
 > = {
   desensitize: { unwrap: [], blobs: [] },
-  encrypt: { unwrap: [], blobs: ["ckks-public"] },
+  // Which packing the consumer's keys serve is said at the head of the evaluation keys.
+  encrypt: { unwrap: [], blobs: ["ckks-public", "ckks-evaluation"] },
   train: { unwrap: ["training-unwrap"], blobs: [] },
   aggregate: { unwrap: ["contribution-unwrap"], blobs: [] },
   predict: { unwrap: ["model-unwrap"], blobs: ["ckks-public", "ckks-evaluation"] },

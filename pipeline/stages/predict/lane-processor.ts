@@ -93,8 +93,9 @@ function result(
 /**
  * Whether the consumer's keys are here.
  * @throws state-mismatch when they came with other parameters than the lane's bounds were made for
+ * @throws key-invalid when they do not fit the pipeline file
  */
-function hasKeys({ options: { directory }, limits }: PredictLaneOptions): boolean {
+function hasKeys({ options: { directory, keyFit }, limits }: PredictLaneOptions): boolean {
   const evaluation = directory.blob("ckks-evaluation");
   if (evaluation !== null && !limits.parameters.has(evaluation.parameters)) {
     throw new SealstreamError(
@@ -102,7 +103,8 @@ function hasKeys({ options: { directory }, limits }: PredictLaneOptions): boolea
       `The consumer's CKKS parameters are now ${evaluation.parameters}; start predict again to use them.`,
     );
   }
-  return evaluation !== null && directory.blob("ckks-public") !== null;
+  const isHere = evaluation !== null && directory.blob("ckks-public") !== null;
+  return isHere && (keyFit?.isReady() ?? true);
 }
 
 /** Whether a record may be a chunk of a bundle that is still to come; what is not is looked at at once. */
@@ -216,7 +218,7 @@ interface JudgedPack {
 
 /** Whether an authentic bundle is a pack that may be evaluated now. */
 function judge(
-  { options: { directory }, features }: PredictLaneOptions,
+  { options: { directory, keyFit }, features }: PredictLaneOptions,
   bundle: Bundle,
 ): JudgedPack | Reason {
   const pack = readPack(bundle);
@@ -225,6 +227,8 @@ function judge(
   if (parameters === null || pack.rows > slotCount(parameters)) return "pack-refused";
   const keys = evaluationKeysOf(directory, pack.consumerKeyId);
   if (keys?.parameters.id !== pack.parameters) return "key-unknown";
+  // Made for another network than the file's: no model of this one can be evaluated under them.
+  if (keyFit?.serves(pack.consumerKeyId) === false) return "key-unknown";
   return pack.ciphertexts.every(({ length }) => isPartLength(parameters, pack.form, length))
     ? { bundle, pack }
     : "ciphertext-refused";

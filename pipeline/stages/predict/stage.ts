@@ -51,6 +51,17 @@ export interface EncryptedWeights extends CiphertextWeights {
   readonly consumerKeyId: string;
 }
 
+/** Whether the consumer's keys fit the network of the pipeline file. */
+export interface KeyFit {
+  /**
+   * Whether the newest keys are complete.
+   * @throws SealstreamError when they are, and do not fit
+   */
+  isReady(): boolean;
+  /** Whether packs under the keys with this public key (hex id) can be evaluated at all. */
+  serves(consumerKeyId: string): boolean;
+}
+
 /** What became of one pack. */
 export interface PackReport {
   readonly lane: number;
@@ -79,6 +90,8 @@ export interface PredictStageOptions {
    * applied to `directory`.
    */
   readonly keysFreshAsOf: () => number;
+  /** Unless it is handed in, all keys fit. */
+  readonly keyFit?: KeyFit | undefined;
   readonly evaluator: EvaluatorPool;
   /** The planned parameter set: sizes the lanes while no keys are published. */
   readonly parameters?: CkksParameters | undefined;

@@ -1,11 +1,13 @@
 /** The predict stage without Kafka, with real keys, bundles, ciphertexts and a real worker: good packs and each bad one. */
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { decryptPredictions } from "../../../pipeline/ckks/decrypt.ts";
+import { createPredictionDecryptor, libraryLayout } from "../../../pipeline/ckks/decrypt.ts";
 import { createEvaluatorPool, type EvaluatorPool } from "../../../pipeline/ckks/pool.ts";
 import { readBundles } from "../../../pipeline/crypto/bundle.ts";
 import { openRecordIds } from "../../../pipeline/crypto/record-ids.ts";
+import { SealstreamError } from "../../../pipeline/errors.ts";
 import {
   createPredictStage,
+  type KeyFit,
   type PackReport,
   type PredictModel,
 } from "../../../pipeline/stages/predict/stage.ts";
@@ -28,7 +30,7 @@ const ROWS = 5;
 const shape = network(FEATURES, CLASSES);
 const weights = randomWeights(shape, seeded(1));
 const random = seeded(2);
-const inputs = Float32Array.from({ length: ROWS * FEATURES }, () => 2 * random() - 1);
+const inputs = Float32Array.from({ length: ROWS * FEATURES }, () => random());
 const model: PredictModel = {
   entry: { runId: "ab".repeat(16), modelVersion: 7, model: { sha256: "cd".repeat(32) } },
   entryHash: "ef".repeat(32),
@@ -52,6 +54,7 @@ interface Setup {
   readonly evaluator?: EvaluatorPool;
   /** Unless said, `keys` has been read up to just now. */
   readonly keysFreshAsOf?: () => number;
+  readonly keyFit?: KeyFit;
 }
 
 async function lane(setup: Setup = {}) {
@@ -63,6 +66,7 @@ async function lane(setup: Setup = {}) {
     model: setup.newest ?? (() => model),
     keysFreshAsOf: setup.keysFreshAsOf ?? (() => Number.POSITIVE_INFINITY),
     evaluator: setup.evaluator ?? pool,
+    keyFit: setup.keyFit,
     onPack: (report) => reports.push(report),
   });
   const processor = await stage.openLane(setup.lane ?? 0);
@@ -91,48 +95,56 @@ function range(from: number, to: number): number[] {
   return Array.from({ length: to - from }, (_, index) => from + index);
 }
 
-test("end to end: what the consumer decrypts is the model's output, signed and named", async () => {
-  const { processor, reports } = await lane({ lane: 2 });
-  const records = asRead(await pack(0, { lane: 2 }), 40);
-  const result = await processor.process(records, START, NOW_MS);
-  expect(result).toMatchObject({ outcomes: [], consumedTo: 40 + records.length, wakeAtMs: null });
-  expect(result.state).toEqual({ lastSequence: 0, nextSequence: 1, open: null });
-  expect(reports).toMatchObject([{ lane: 2, rows: ROWS, classes: CLASSES, modelVersion: 7 }]);
-  expect(new Set(result.outputs.map(({ role }) => role))).toEqual(new Set(["predictions"]));
-  const written = result.outputs.map((output, offset) => ({ headers: {}, ...output, offset }));
-  const signer = {
-    findSigner: (kid: Uint8Array) => world.directory.findSigner(kid, ["result-signing"]),
-  };
-  const context = `sealstream/predictions/v1|${PIPELINE}|2`;
-  const { bundles } = readBundles(written, { context, ...signer, maxBundleBytes: 1e8 });
-  const [bundle] = bundles;
-  expect(bundle!.fields).toMatchObject({
-    sequence: 0,
-    rows: ROWS,
-    classes: CLASSES,
-    parameters: SMALL.id,
-    consumerKeyId: world.directory.blob("ckks-public")!.id,
-    runId: model.entry.runId,
-    modelVersion: 7,
-    modelSha256: model.entry.model.sha256,
-    ledgerEntryHash: model.entryHash,
-  });
-  const ids = openRecordIds({
-    pipeline: PIPELINE,
-    bundleId: bundle!.bundleId,
-    message: bundle!.fields["recordIds"] as Uint8Array,
-    unwrapKeys: [world.unwrap("consumer-unwrap")],
-  });
-  expect(ids).toEqual(["r-0-0", "r-0-1", "r-0-2", "r-0-3", "r-0-4"]);
-  const { secretKey } = world.consumer;
-  const logits = await decryptPredictions({
-    secretKey,
-    parameters: SMALL,
-    blobs: bundle!.parts,
-    rows: ROWS,
-  });
-  expect(compare(shape, weights, inputs, logits!).precisionBits).toBeGreaterThan(14);
-});
+test.each(["wire", "library"] as const)(
+  "end to end, %s: what the consumer decrypts is the model's output, signed and named",
+  async (form) => {
+    const { processor, reports } = await lane({ lane: 2 });
+    const records = asRead(await pack(0, { lane: 2, form }), 40);
+    const result = await processor.process(records, START, NOW_MS);
+    expect(result).toMatchObject({ outcomes: [], consumedTo: 40 + records.length, wakeAtMs: null });
+    expect(result.state).toEqual({ lastSequence: 0, nextSequence: 1, open: null });
+    expect(reports).toMatchObject([{ lane: 2, rows: ROWS, classes: CLASSES, modelVersion: 7 }]);
+    expect(new Set(result.outputs.map(({ role }) => role))).toEqual(new Set(["predictions"]));
+    const written = result.outputs.map((output, offset) => ({ headers: {}, ...output, offset }));
+    const signer = {
+      findSigner: (kid: Uint8Array) => world.directory.findSigner(kid, ["result-signing"]),
+    };
+    const context = `sealstream/predictions/v1|${PIPELINE}|2`;
+    const { bundles } = readBundles(written, { context, ...signer, maxBundleBytes: 1e8 });
+    const [bundle] = bundles;
+    expect(bundle!.fields).toMatchObject({
+      sequence: 0,
+      rows: ROWS,
+      classes: CLASSES,
+      parameters: SMALL.id,
+      consumerKeyId: world.directory.blob("ckks-public")!.id,
+      runId: model.entry.runId,
+      modelVersion: 7,
+      modelSha256: model.entry.model.sha256,
+      ledgerEntryHash: model.entryHash,
+    });
+    const ids = openRecordIds({
+      pipeline: PIPELINE,
+      bundleId: bundle!.bundleId,
+      message: bundle!.fields["recordIds"] as Uint8Array,
+      unwrapKeys: [world.unwrap("consumer-unwrap")],
+    });
+    expect(ids).toEqual(["r-0-0", "r-0-1", "r-0-2", "r-0-3", "r-0-4"]);
+    const { secretKey } = world.consumer;
+    const decryptor = await createPredictionDecryptor({ secretKey, parameters: SMALL });
+    const layout = { ...libraryLayout(ROWS), form };
+    const parts = bundle!.parts;
+    const opened = decryptor.decrypt({ parts, rows: ROWS, classes: CLASSES, layout });
+    decryptor.close();
+    if (opened.status !== "ok") throw new Error(opened.fault);
+    const { precisionBits } = compare(shape, weights, inputs, opened.logits);
+    expect(precisionBits).toBeGreaterThan(form === "wire" ? 9 : 14);
+    if (form === "wire") {
+      expect(bundle!.fields).toMatchObject({ packing: "batch", recordsPerPart: ROWS });
+      expect(precisionBits).toBeGreaterThan(Number(bundle!.fields["precisionBits"]));
+    } else expect(bundle!.fields).not.toHaveProperty("packing");
+  },
+);
 
 test("one pack a call, in order, with rising sequences", async () => {
   const records = asRead([...(await pack(3)), ...(await pack(9))], 0);
@@ -243,16 +255,32 @@ test("a pack for other keys waits for them, then is refused", async () => {
   expect(offsetsOf(late, "key-unknown")).toEqual(range(0, records.length));
 });
 
+test("keys that do not fit the file: packs under old ones are refused, new ones are waited for or end the stage", async () => {
+  const records = asRead(await pack(0), 0);
+  const under = (isReady: () => boolean, serves: boolean) =>
+    run(records, START, { keyFit: { isReady, serves: () => serves } });
+  const old = await under(() => true, false);
+  expect(offsetsOf(old, "key-unknown")).toEqual(range(0, records.length));
+  expect(old.consumedTo).toBe(records.length);
+  const waiting = await under(() => false, true);
+  expect(waiting).toMatchObject({ outputs: [], outcomes: [], consumedTo: null });
+  const stale = () => {
+    throw new SealstreamError("key-invalid", "These keys no longer fit.");
+  };
+  await expect(under(stale, true)).rejects.toMatchObject({ code: "key-invalid" });
+  expect((await under(() => true, true)).outputs.length).toBeGreaterThan(0);
+});
+
 test("bad ciphertexts: every record of the pack is a dead letter and the sequence is spent", async () => {
   const mutations: ((blob: Uint8Array, view: DataView) => Uint8Array)[] = [
     (blob) => blob.subarray(1),
     (blob) => Buffer.concat([blob, new Uint8Array(1)]),
     (blob, view) => {
-      view.setFloat64(73, Number.NaN, true);
+      view.setFloat64(8, Number.NaN, true);
       return blob;
     },
-    (blob) => blob.fill(0, 113 + 2 * 4096 * 8),
-    (blob) => blob.fill(255, 200, 208),
+    (blob) => blob.fill(0, 16 + 2 * 46 * 512),
+    (blob) => blob.fill(255, 16, 16 + 46),
   ];
   for (const mutate of mutations) {
     const change = (parts: Uint8Array[]) =>

@@ -2,7 +2,8 @@
 import { randomBytes } from "node:crypto";
 import { type ConsumerKeys, createConsumerKeys } from "../../../pipeline/ckks/keys.ts";
 import { encryptPack } from "../../../pipeline/ckks/pack.ts";
-import type { CkksParameters } from "../../../pipeline/ckks/parameters.ts";
+import { createWirePacker, type WirePacker } from "../../../pipeline/ckks/pack-wire.ts";
+import type { CiphertextForm, CkksParameters } from "../../../pipeline/ckks/parameters.ts";
 import { type BundleRecord, createBundle } from "../../../pipeline/crypto/bundle.ts";
 import { createKeyDirectory, type KeyDirectory } from "../../../pipeline/crypto/directory.ts";
 import {
@@ -93,9 +94,19 @@ export interface PackOptions {
   readonly sequence: number;
   readonly lane?: number;
   readonly signer?: SigningKey;
+  /** `library`: as the version before wrote packs. */
+  readonly form?: CiphertextForm;
   /** Changes fields or parts before signing. */
   readonly fields?: Record<string, number | string | Uint8Array>;
   readonly change?: (parts: Uint8Array[]) => Uint8Array[];
+}
+
+const packers = new Map<string, Promise<WirePacker>>();
+
+function packerOf(parameters: CkksParameters): Promise<WirePacker> {
+  const packer = packers.get(parameters.id) ?? createWirePacker(parameters);
+  packers.set(parameters.id, packer);
+  return packer;
 }
 
 /** The records that the owner's encrypt stage writes for a pack. */
@@ -103,13 +114,13 @@ export async function packRecords(options: PackOptions): Promise<BundleRecord[]>
   const { world, inputs, features, sequence, lane = 0 } = options;
   const rows = inputs.length / features;
   const { parameters, consumer } = world;
-  const parts = await encryptPack({
-    publicKey: consumer.publicKey,
-    parameters,
-    rows,
-    features,
-    at: inputs,
-  });
+  const { publicKey } = consumer;
+  const isOld = options.form === "library";
+  const parts = isOld
+    ? await encryptPack({ publicKey, parameters, rows, features, at: inputs })
+    : await (await packerOf(parameters)).pack({
+        ...{ publicKey, rows, features, matrix: inputs, how: { packing: "batch" } },
+      });
   const bundleId = new Uint8Array(randomBytes(16));
   const ids = Array.from({ length: rows }, (_, row) => `r-${sequence}-${row}`);
   return createBundle({
@@ -128,6 +139,7 @@ export async function packRecords(options: PackOptions): Promise<BundleRecord[]>
         ids,
         recipient: world.directory.recipient("consumer-unwrap")!,
       }),
+      ...(isOld ? {} : { packing: "batch" }),
       ...options.fields,
     },
     signer: options.signer ?? world.signing("owner-signing"),
