@@ -2,12 +2,13 @@
 import { expect, it } from "vitest";
 import { createBatchEvaluator } from "../../../pipeline/ckks/batch/evaluator.ts";
 import { planBatch } from "../../../pipeline/ckks/batch/plan.ts";
-import type { AffineOp, BatchPlan } from "../../../pipeline/ckks/batch/program.ts";
+import type { AffineOp, BatchOp, BatchPlan } from "../../../pipeline/ckks/batch/program.ts";
 import { MAX_ROW_WEIGHT } from "../../../pipeline/ckks/batch/rows.ts";
+import { tileProgram } from "../../../pipeline/ckks/batch/tiles.ts";
 import { createParameters } from "../../../pipeline/ckks/parameters.ts";
 import { createRing } from "../../../pipeline/ckks/ring.ts";
 import { lowerNetwork } from "../../../pipeline/network/lower.ts";
-import { conv, dense, networkOf, pool, seeded, weightsOf } from "../../network/random-networks.ts";
+import { conv, networkOf, pool, seeded, weightsOf } from "../../network/random-networks.ts";
 import { seeded as numbers } from "../fixtures.ts";
 import { endsFor } from "./world.ts";
 
@@ -60,21 +61,43 @@ it("gives the same bytes in a fraction of the memory", async () => {
   expect(results[1]!.plan.placeLimbs * 4096 * 8).toBeLessThanOrEqual(2 ** 24);
 });
 
-it("leaves rows alone that others read too: a recurrent layer", () => {
-  const recurrent = networkOf(9, [
-    { reshape: [3, 3] },
-    { rnn: 4, activation: "quadratic" },
-    dense(3),
-  ]);
-  const parameters = createParameters(8192, [43, 43, 43, 43, 46], 30);
-  const primes = [43n, 43n, 43n, 43n, 46n].map((bits) => 2n ** bits - 1n);
-  const made = planBatch({
-    circuit: lowerNetwork(recurrent, weightsOf(recurrent, seeded(2))),
-    ...{ parameters, primes, mode: "shared", precisionBits: -9, mostPlaceBytes: 0 },
+it("leaves a pair of layers alone when others read what lies between", () => {
+  const affine = (inputs: number[], outputs: number[], fromWire = false): AffineOp => ({
+    ...{ kind: "affine", fromWire, limbs: 1, polys: 2 },
+    inputs: Uint32Array.from(inputs),
+    outputs: Uint32Array.from(outputs),
+    rowStarts: Uint32Array.from({ length: outputs.length + 1 }, (_, row) => row * inputs.length),
+    columns: Uint32Array.from(
+      { length: outputs.length * inputs.length },
+      (_, at) => at % inputs.length,
+    ),
+    weights: new Float64Array(outputs.length * inputs.length).fill(1),
+    biases: outputs.map(() => 1n),
   });
-  for (const { inputs, outputs } of made.ops.filter(isAffine)) {
-    // Nothing is lost: every row is there once it is read.
-    expect(new Set(outputs).size).toBe(outputs.length);
-    expect(inputs.length).toBeGreaterThan(0);
-  }
+  // 0: a feature; 1..8: rows; 9..16: their squares; 17: their sum.
+  const rows = Array.from({ length: 8 }, (_, row) => row + 1);
+  const squares = rows.map(
+    (row) => ({ kind: "product", left: row, right: row, output: row + 8 }) as const,
+  );
+  const ops = [
+    affine([0], rows, true),
+    ...squares,
+    affine(
+      rows.map((row) => row + 8),
+      [17],
+    ),
+  ];
+  const sizes = new Uint32Array(19).fill(1);
+  const tile = (all: readonly BatchOp[], kept: number[]) =>
+    tileProgram({ ops: all, sizes, kept: new Set(kept), mostLimbs: 0 });
+  expect(tile(ops, [17])).toHaveLength(12);
+  expect(tile(ops, [17, 9])).toBe(ops);
+  const other = [...ops, { kind: "product", left: 3, right: 17, output: 18 } as const];
+  expect(tile(other, [18])).toBe(other);
+  const met = [
+    ...ops.slice(0, 8),
+    { kind: "product", left: 7, right: 8, output: 16 } as const,
+    ops[9]!,
+  ];
+  expect(tile(met, [17])).toBe(met);
 });
