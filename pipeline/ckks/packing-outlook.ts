@@ -50,7 +50,7 @@ export interface PackingOutlook {
   readonly packRecords: number;
   readonly ciphertextsIn: number;
   readonly ciphertextsOut: number;
-  /** Primes of an input that are read. */
+  /** Primes of an input that are read; owners send no others in batch packs. */
   readonly inputLimbs: number;
   /** log2 of the scale of an input. */
   readonly inputScaleBits: number;
@@ -204,7 +204,7 @@ function batchOutlook(question: PackingQuestion, mode: "shared" | "secret"): Pac
   const plan = planBatch({ ...question, primes: primesOf(parameters), mode });
   const classes = plan.outputs.length;
   const degree = parameters.polyModulusDegree;
-  const inBytes = wireCiphertextBytes(parameters, CIPHERTEXT_POLYS, dataLimbs(parameters));
+  const inBytes = wireCiphertextBytes(parameters, CIPHERTEXT_POLYS, plan.inputLimbs);
   const keys = { relin: plan.needsRelinKeys, steps: 0 };
   return {
     packing: "batch",

@@ -68,6 +68,8 @@ export interface BatchRequest {
   readonly precisionBits?: number;
   /** Bytes of working memory above which wide layers are evaluated in groups (`tiles.ts`). */
   readonly mostPlaceBytes?: number;
+  /** Limbs that inputs carry, 1 up to all data primes, which is what they carry unless said. */
+  readonly wireLimbs?: number;
 }
 
 interface Attempt {
@@ -89,13 +91,20 @@ export function planBatch(request: BatchRequest): BatchPlan {
   const { parameters, mode } = request;
   checkNumbers(request.circuit);
   const circuit = withLinearEnd(request.circuit);
-  const most = dataLimbs(parameters);
-  const least = rescaleDepth(circuit, mode) + 1;
+  const most = request.wireLimbs ?? dataLimbs(parameters);
+  if (!(Number.isInteger(most) && most >= 1 && most <= dataLimbs(parameters))) {
+    throw new RangeError("inputs of limbs that the parameters do not have");
+  }
+  const isCut = most < dataLimbs(parameters);
+  const least = leastLimbs(request.circuit, mode);
   if (least > most) {
     throw tooMuch(
-      `this network needs ${least} data primes (mode ${mode}), ${parameters.id} has ${most}; take a larger parameter set or a flatter network`,
+      isCut
+        ? `this network needs ${least} data primes (mode ${mode}), packs carry ${most}; let encrypt and predict use the same pipeline file`
+        : `this network needs ${least} data primes (mode ${mode}), ${parameters.id} has ${most}; take a larger parameter set or a flatter network`,
     );
   }
+  const under = isCut ? `the first ${most} primes of ${parameters.id}` : parameters.id;
   const goal = request.precisionBits ?? USUAL_PRECISION_BITS;
   let best: Attempt | null = null;
   let fault = "";
@@ -106,13 +115,11 @@ export function planBatch(request: BatchRequest): BatchPlan {
     if (best !== null && precisionOf(best.error) >= goal) break;
   }
   if (best === null) {
-    throw tooMuch(
-      `${fault} under ${parameters.id}; train with smaller weights or take larger primes`,
-    );
+    throw tooMuch(`${fault} under ${under}; train with smaller weights or take larger primes`);
   }
   if (!(precisionOf(best.error) >= MIN_PRECISION_BITS)) {
     throw tooMuch(
-      `the logits of this model would drown in rounding and noise under ${parameters.id}; take larger or more primes`,
+      `the logits of this model would drown in rounding and noise under ${under}; take larger or more primes`,
     );
   }
   return finishPlan(request, best);
@@ -177,6 +184,11 @@ function withLinearEnd(circuit: Circuit): Circuit {
     activation: null,
   };
   return { ...circuit, steps: [...circuit.steps, copy] };
+}
+
+/** Fewest limbs of an input under which any model of this shape could be evaluated, whatever its weights are. */
+export function leastLimbs(circuit: Circuit, mode: BatchMode): number {
+  return rescaleDepth(withLinearEnd(circuit), mode) + 1;
 }
 
 /** Rescales on the longest way from a feature to a result. */
@@ -319,6 +331,7 @@ function rangeOf(draft: Draft, { constant, terms }: Wire): Interval {
 
 function finishPlan(request: BatchRequest, found: Attempt): BatchPlan {
   const { parameters, mode, circuit, mostPlaceBytes = MOST_PLACE_BYTES } = request;
+  const { wireLimbs = dataLimbs(parameters) } = request;
   const { draft, wires } = found;
   const outputs = wires.map(({ constant, terms }): BatchOutput => {
     const [term] = terms;
@@ -337,6 +350,7 @@ function finishPlan(request: BatchRequest, found: Attempt): BatchPlan {
     features: circuit.features,
     inputScaleBits: parameters.scaleBits,
     inputLimbs: found.inputLimbs,
+    wireLimbs,
     ciphertexts: draft.ciphertexts.map(({ limbs, polys, scale }, id) => ({
       limbs,
       polys,
