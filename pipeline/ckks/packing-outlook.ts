@@ -7,6 +7,7 @@
  */
 import { isSealstreamError } from "../errors.ts";
 import type { Circuit, CircuitStep } from "../network/circuit.ts";
+import { affineBytes } from "./batch/affine.ts";
 import { planBatch } from "./batch/plan.ts";
 import type { BatchOp, BatchPlan } from "./batch/program.ts";
 import {
@@ -222,6 +223,7 @@ function batchOutlook(question: PackingQuestion, mode: "shared" | "secret"): Pac
     // Published keys are seeded: expanded, they are twice as large.
     memoryBytes:
       plan.placeLimbs * degree * RESIDUE_BYTES +
+      affineBytes(parameters, plan) +
       (plan.needsRelinKeys ? 2 * evaluationKeyBytes(parameters, keys) : 0),
     levels: plan.levels.map(({ limbs, scaleBits }) => ({ limbs, scaleBits })),
   };
