@@ -29,6 +29,8 @@ it("evaluates model after model, both modes, back and forth", async () => {
   for (const each of [small, large, large, shared, small, large]) {
     const outcome = session.evaluate(each, wires);
     if (outcome.status !== "ok") throw new Error(outcome.fault);
+    // A plan that was kept must not be that of the same model in the other mode: it would show the model.
+    expect(outcome.blobs[0]![6]).toBe(each.mode === "shared" && each === shared ? 3 : 2);
     const logits = ends.decrypt(outcome.blobs).map((values) => values[99]!);
     const plain = forward(each.network, each.weights, INPUT);
     const worst = plain.reduce((most, v, at) => Math.max(most, Math.abs(v - logits[at]!)), 0);

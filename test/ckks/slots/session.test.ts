@@ -57,11 +57,14 @@ it("evaluates model after model from published keys, as owner and consumer see i
     model(1, "shared"),
     model(2, "shared"),
     model(2, "shared"),
+    model(1, "shared"),
     model(1, "secret"),
   ]) {
     const answer = session.evaluate(each, records, [wire]);
     session.prepare();
     if (answer.status !== "ok") throw new Error(answer.fault);
+    // A plan that was kept must not be that of the same model in the other mode: it would show the model.
+    expect(answer.plan.mode).toBe(each.mode);
     const limbs = answer.plan.outputLimbs;
     const back = sealFromWire(ckks, owner, answer.blobs[0]!, { polys: [2], limbs, scale: null });
     if (back.status !== "ok") throw new Error(back.fault);
