@@ -33,7 +33,8 @@ const MAX_FEATURE = 1;
 
 /** How a pack is to be laid out. */
 export type PackLayout =
-  | { readonly packing: "batch" }
+  /** `limbs`: data primes that ciphertexts carry, the plan's; all of them unless said. */
+  | { readonly packing: "batch"; readonly limbs?: number }
   /** `scaleBits`: log2 of the scale, the plan's. */
   | { readonly packing: "slots"; readonly layout: SlotLayout; readonly scaleBits: number };
 
@@ -80,6 +81,7 @@ async function packRows(
   }
   const { how } = request;
   const scale = 2 ** (how.packing === "batch" ? ckks.parameters.scaleBits : how.scaleBits);
+  const limbs = limbsOf(ckks.parameters, how);
   const slots = new Float64Array(slotCount(ckks.parameters));
   const blobs: Uint8Array[] = [];
   const { tools, close } = await openTools(ckks.parameters, "load the public key", (_, keep) =>
@@ -88,7 +90,9 @@ async function packRows(
   try {
     for (const fill of fillers(ckks.parameters, request)) {
       fill(slots);
-      blobs.push(guarded("encrypt a pack", () => encrypt(ckks, ring, tools, { slots, scale })));
+      blobs.push(
+        guarded("encrypt a pack", () => encrypt(ckks, ring, tools, { slots, scale, limbs })),
+      );
       await new Promise<void>((resolve) => {
         setImmediate(resolve);
       });
@@ -98,6 +102,14 @@ async function packRows(
     close();
   }
   return blobs;
+}
+
+/** Data primes that the ciphertexts of a pack carry. */
+function limbsOf(parameters: CkksParameters, how: PackLayout): number {
+  const most = dataLimbs(parameters);
+  const { limbs = most } = how.packing === "batch" ? how : {};
+  if (Number.isInteger(limbs) && limbs >= 1 && limbs <= most) return limbs;
+  throw new SealstreamError("limit-exceeded", `Ciphertexts of a pack carry 1 to ${most} primes.`);
 }
 
 /** One function for each ciphertext, which lays out its slots. */
@@ -157,10 +169,10 @@ function encrypt(
   ckks: CkksContext,
   ring: Ring,
   { encoder, encryptor, plaintext, ciphertext }: Tools,
-  { slots, scale }: { readonly slots: Float64Array; readonly scale: number },
+  { slots, scale, limbs }: { slots: Float64Array; scale: number; limbs: number },
 ): Uint8Array {
   encoder.encode(slots, scale, plaintext);
   encryptor.encrypt(plaintext, ciphertext);
-  const shape = { polys: CIPHERTEXT_POLYS, limbs: dataLimbs(ckks.parameters), scale };
+  const shape = { polys: CIPHERTEXT_POLYS, limbs, scale, blobLimbs: dataLimbs(ckks.parameters) };
   return wireFromSeal(ckks, ring, saveUncompressed(ckks, ciphertext), shape);
 }

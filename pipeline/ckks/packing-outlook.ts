@@ -7,6 +7,7 @@
  */
 import { isSealstreamError } from "../errors.ts";
 import type { Circuit, CircuitStep } from "../network/circuit.ts";
+import { affineBytes } from "./batch/affine.ts";
 import { planBatch } from "./batch/plan.ts";
 import type { BatchOp, BatchPlan } from "./batch/program.ts";
 import {
@@ -49,7 +50,7 @@ export interface PackingOutlook {
   readonly packRecords: number;
   readonly ciphertextsIn: number;
   readonly ciphertextsOut: number;
-  /** Primes of an input that are read. */
+  /** Primes of an input that are read; owners send no others in batch packs. */
   readonly inputLimbs: number;
   /** log2 of the scale of an input. */
   readonly inputScaleBits: number;
@@ -163,7 +164,7 @@ function slotsVerdict(question: PackingQuestion): PackingVerdict {
   return keysRefusal(parameters, form) ?? withinMemory(slotsOutlook(question));
 }
 
-/** A worker's kernels have a bound of their own (`batch/session.ts`, `slots/session.ts`). */
+/** A worker's kernels have a bound of their own (`wire-engine.ts`). */
 function withinMemory(outlook: PackingOutlook): PackingVerdict {
   if (outlook.memoryBytes <= MOST_WORKER_BYTES) return { status: "ok", outlook };
   const reason = `it needs ${Math.ceil(outlook.memoryBytes / MIB)} MiB of working memory, more than the ${MOST_WORKER_BYTES / MIB} of a worker`;
@@ -203,7 +204,7 @@ function batchOutlook(question: PackingQuestion, mode: "shared" | "secret"): Pac
   const plan = planBatch({ ...question, primes: primesOf(parameters), mode });
   const classes = plan.outputs.length;
   const degree = parameters.polyModulusDegree;
-  const inBytes = wireCiphertextBytes(parameters, CIPHERTEXT_POLYS, dataLimbs(parameters));
+  const inBytes = wireCiphertextBytes(parameters, CIPHERTEXT_POLYS, plan.inputLimbs);
   const keys = { relin: plan.needsRelinKeys, steps: 0 };
   return {
     packing: "batch",
@@ -222,6 +223,7 @@ function batchOutlook(question: PackingQuestion, mode: "shared" | "secret"): Pac
     // Published keys are seeded: expanded, they are twice as large.
     memoryBytes:
       plan.placeLimbs * degree * RESIDUE_BYTES +
+      affineBytes(parameters, plan) +
       (plan.needsRelinKeys ? 2 * evaluationKeyBytes(parameters, keys) : 0),
     levels: plan.levels.map(({ limbs, scaleBits }) => ({ limbs, scaleBits })),
   };

@@ -16,13 +16,19 @@
  */
 import { SealstreamError } from "../errors.ts";
 import { type BlobFault, ciphertextHeader } from "./blob.ts";
-import { CIPHERTEXT_HEADER_BYTES, type CkksParameters, RESIDUE_BYTES } from "./parameters.ts";
+import {
+  CIPHERTEXT_HEADER_BYTES,
+  type CkksParameters,
+  dataLimbs,
+  RESIDUE_BYTES,
+} from "./parameters.ts";
 import type { Ring } from "./ring.ts";
 import type { CkksContext } from "./seal.ts";
 
 export const WIRE_HEADER_BYTES = 16;
 const MAGIC = 0x544b4353;
 const VERSION = 1;
+const LIMBS_AT = 7;
 /** Bytes behind packed bits that kernels read or overwrite; assembly/bits.ts. */
 export const BITS_SLACK = 8;
 /** Flags of the kernels that read bits. */
@@ -90,7 +96,7 @@ export function newWireCiphertext(
   view.setUint8(4, VERSION);
   view.setUint8(5, Math.log2(parameters.polyModulusDegree));
   view.setUint8(6, shape.polys);
-  view.setUint8(7, shape.limbs);
+  view.setUint8(LIMBS_AT, shape.limbs);
   view.setFloat64(8, shape.scale, true);
   return blob;
 }
@@ -111,7 +117,7 @@ export function readWireHeader(
   const sameShape =
     view.getUint8(5) === Math.log2(parameters.polyModulusDegree) &&
     expected.polys.includes(polys) &&
-    view.getUint8(7) === limbs;
+    view.getUint8(LIMBS_AT) === limbs;
   if (!sameShape) return refused("shape");
   if (blob.length !== wireCiphertextBytes(parameters, polys, limbs)) return refused("length");
   const scale = view.getFloat64(8, true);
@@ -120,6 +126,17 @@ export function readWireHeader(
       ? scale >= LEAST_SCALE && scale <= MOST_SCALE
       : scale === expected.scale;
   return good ? { status: "ok", shape: { polys, limbs, scale } } : refused("scale");
+}
+
+/** As {@link readWireHeader}, where the header itself says how many limbs there are: 1 up to all data primes. */
+export function readAnyLimbs(
+  parameters: CkksParameters,
+  blob: Uint8Array,
+  expected: Omit<WireExpectation, "limbs">,
+): ReturnType<typeof readWireHeader> {
+  const most = dataLimbs(parameters);
+  const limbs = Math.min(Math.max(1, blob[LIMBS_AT] ?? most), most);
+  return readWireHeader(parameters, blob, { ...expected, limbs });
 }
 
 function refused(fault: BlobFault): WireRefusal {
@@ -134,20 +151,24 @@ export function limbFault(flags: number, poly: number): BlobFault | null {
 
 /**
  * What our own library object serialized, to wire form: the owner's way out.
- * @param blob SEAL, uncompressed, of exactly this shape
+ *
+ * Limbs behind `shape.limbs` are left out, which is SEAL's switch to a smaller modulus (`mod_switch_drop_to_next`): the
+ * value, its scale and its noise stay what they are as long as they are below the smaller modulus. A ciphertext modulo a
+ * divisor of q is a function of the one modulo q: it tells nobody more.
+ * @param blob SEAL, uncompressed, of exactly this shape but for `blobLimbs`: the limbs it has, no fewer than `limbs`
  * @throws internal when the blob is not of this shape: it is not from outside
  */
 export function wireFromSeal(
   ckks: Pick<CkksContext, "parameters">,
   ring: Ring,
   blob: Uint8Array,
-  shape: WireShape,
+  shape: WireShape & { readonly blobLimbs?: number },
 ): Uint8Array<ArrayBuffer> {
   const { parameters } = ckks;
   const { degree } = ring;
-  const { polys, limbs } = shape;
+  const { polys, limbs, blobLimbs = limbs } = shape;
   const words = degree * RESIDUE_BYTES;
-  if (blob.length !== CIPHERTEXT_HEADER_BYTES + polys * limbs * words) {
+  if (blobLimbs < limbs || blob.length !== CIPHERTEXT_HEADER_BYTES + polys * blobLimbs * words) {
     throw new SealstreamError("internal", "A ciphertext has another shape than was asked for.");
   }
   const wire = newWireCiphertext(parameters, shape);
@@ -156,8 +177,8 @@ export function wireFromSeal(
   const target = ring.take(words + BITS_SLACK);
   let to = WIRE_HEADER_BYTES;
   for (let at = 0; at < polys * limbs; at += 1) {
-    const from = CIPHERTEXT_HEADER_BYTES + at * words;
     const limb = at % limbs;
+    const from = CIPHERTEXT_HEADER_BYTES + (Math.floor(at / limbs) * blobLimbs + limb) * words;
     const bytes = wireLimbBytes(parameters, limb);
     ring.bytes(source, words).set(blob.subarray(from, from + words));
     const prime = ring.primes[limb] ?? 0n;

@@ -9,13 +9,13 @@
 import { isSealstreamError, SealstreamError } from "../errors.ts";
 import { lowerNetwork } from "../network/lower.ts";
 import { createBatchEvaluator } from "./batch/evaluator.ts";
-import { planBatch } from "./batch/plan.ts";
+import { leastLimbs, planBatch } from "./batch/plan.ts";
 import type { BatchPlan } from "./batch/program.ts";
-import { checkPublicKey } from "./blob.ts";
+import { type BlobFault, checkPublicKey } from "./blob.ts";
 import type { EvaluationKeys, PackEngine, PackOutcome, PackRequest } from "./engine.ts";
 import type { RingGaloisKeys, RingRelinKeys } from "./evaluation-keys.ts";
 import { checkEvaluationKeys, expandEvaluationKeys } from "./key-blob.ts";
-import type { CkksParameters } from "./parameters.ts";
+import { CIPHERTEXT_POLYS, type CkksParameters, dataLimbs } from "./parameters.ts";
 import { createRing, type Ring } from "./ring.ts";
 import {
   type CkksContext,
@@ -28,6 +28,7 @@ import {
 } from "./seal.ts";
 import type { SlotPlan } from "./slots/plan.ts";
 import { createSlotsEngine, planSlotsPack, slotsScaleBits } from "./slots-engine.ts";
+import { readAnyLimbs } from "./wire-ciphertext.ts";
 
 /** Most memory of a ring: keys, tables and the working memory of one model. */
 const MOST_RING_BYTES = 448 * 1024 * 1024;
@@ -112,28 +113,54 @@ function evaluatePack(machine: Machine, request: PackRequest): PackOutcome {
   if (isEncrypted && request.packing === "batch") {
     return { status: "refused", part: -1, fault: "count" };
   }
-  const scaleBits = request.packing === "slots" ? slotsScaleBits(machine.ckks, request) : 0;
-  if (scaleBits === null) return { status: "refused", part: 0, fault: "scale" };
-  const evaluate = evaluatorOf(machine, request, scaleBits);
-  if (evaluate === null) return { status: "refused", part: -1, fault: "steps" };
+  const sent = sentAs(machine.ckks, request);
+  if (typeof sent === "string") return { status: "refused", part: 0, fault: sent };
+  const evaluate = evaluatorOf(machine, request, sent);
+  if (typeof evaluate === "string") return { status: "refused", part: -1, fault: evaluate };
   return guarded("evaluate the network", () => evaluate.evaluate(request));
 }
 
-/** The evaluator of a model in a packing, made when another model was evaluated before; null: the keys lack rotations. */
+/** What the owner chose, as the first ciphertext's header says; the evaluators hold the others to it. */
+interface Sent {
+  /** log2 of the scale. */
+  readonly scaleBits: number;
+  /** Data primes that a ciphertext carries. */
+  readonly limbs: number;
+}
+
+function sentAs(ckks: CkksContext, request: PackRequest): Sent | BlobFault {
+  const { parameters } = ckks;
+  if (request.packing === "slots") {
+    const scaleBits = slotsScaleBits(ckks, request);
+    return scaleBits === null ? "scale" : { scaleBits, limbs: dataLimbs(parameters) };
+  }
+  const { scaleBits } = parameters;
+  const first = request.ciphertexts[0] ?? new Uint8Array();
+  const expected = { polys: [CIPHERTEXT_POLYS], scale: 2 ** scaleBits };
+  const header = readAnyLimbs(parameters, first, expected);
+  return header.status === "refused" ? header.fault : { scaleBits, limbs: header.shape.limbs };
+}
+
+/**
+ * The evaluator of a model in a packing, made when another model was evaluated before; or why no model can evaluate the
+ * pack. `steps`: the keys lack rotations. `shape`: it carries fewer primes than the network needs with any weights.
+ */
 function evaluatorOf(
   machine: Machine,
   request: PackRequest,
-  scaleBits: number,
-): ModelEvaluator | null {
+  sent: Sent,
+): ModelEvaluator | "steps" | "shape" {
   const { open } = machine;
   const model = `${request.mode} ${request.modelId}`;
-  const name = `${request.packing} ${scaleBits} ${model}`;
+  const name = `${request.packing} ${sent.scaleBits} ${sent.limbs} ${model}`;
   const known = open.get(name);
   if (known !== undefined) return known;
-  const plan = planOf(machine, request, { name, scaleBits });
+  const plan = planOf(machine, request, { ...sent, name });
+  if (plan === null) return "shape";
   if ([...open.keys()].some((other) => !other.endsWith(model))) closeAll(machine);
   const evaluator = makeWithRoom(machine, plan, request);
-  if (evaluator !== null) open.set(name, evaluator);
+  if (evaluator === null) return "steps";
+  open.set(name, evaluator);
   return evaluator;
 }
 
@@ -191,30 +218,40 @@ function makeBatch(
   };
 }
 
+/** The plan of a model for what was sent; null: no model of this network has one. */
 function planOf(
   { ckks, plans }: Machine,
   request: PackRequest,
-  { name, scaleBits }: { readonly name: string; readonly scaleBits: number },
-): Plan {
+  { name, scaleBits, limbs }: Sent & { readonly name: string },
+): Plan | null {
   const known = plans.get(name);
   if (known !== undefined) return known;
-  const plan: Plan =
+  const plan =
     request.packing === "batch"
-      ? { packing: "batch", plan: planBatchPack(ckks, request) }
-      : { packing: "slots", plan: planSlotsPack(ckks, request, scaleBits) };
+      ? planBatchPack(ckks, request, limbs)
+      : ({ packing: "slots", plan: planSlotsPack(ckks, request, scaleBits) } as const);
+  if (plan === null) return null;
   plans.set(name, plan);
   const [oldest] = plans.keys();
   if (plans.size > MOST_PLANS && oldest !== undefined) plans.delete(oldest);
   return plan;
 }
 
-function planBatchPack({ parameters, primes }: CkksContext, request: PackRequest): BatchPlan {
+function planBatchPack(
+  { parameters, primes }: CkksContext,
+  request: PackRequest,
+  wireLimbs: number,
+): Plan | null {
   const { network, weights, mode, precisionBits } = request;
   if (mode === "encrypted" || "file" in weights) {
     throw new SealstreamError("limit-exceeded", "CKKS: batch packs take no encrypted model.");
   }
   const circuit = lowerNetwork(network, weights);
-  return planBatch({ circuit, parameters, primes, mode, precisionBits });
+  const least = leastLimbs(circuit, mode);
+  // The pack's fault. What the whole set could not carry either is the model's.
+  if (wireLimbs < least && least <= dataLimbs(parameters)) return null;
+  const plan = planBatch({ circuit, parameters, primes, mode, precisionBits, wireLimbs });
+  return { packing: "batch", plan };
 }
 
 /** A fresh encryption of zero over all data primes, as the library serializes it. */

@@ -84,6 +84,14 @@ describe("the choice for digits 64-32-10", () => {
     expect(plan.precisionBits).toBeGreaterThanOrEqual(3);
   });
 
+  test("full batch packs carry no prime that is not read, under keys that slots need more of", () => {
+    const plan = requirePlan(digits({}));
+    const { batch, slots } = plan.packings;
+    expect(plan.parameters.id).toBe("ckks-8192-49.49.30.49-s23");
+    expect([batch?.inputLimbs, slots?.inputLimbs]).toEqual([2, 3]);
+    expect((batch?.bytesIn ?? 0) / (batch?.packRecords ?? 1)).toBe(3136.25);
+  });
+
   test("slots take rotation keys and few records", () => {
     const plan = requirePlan(
       digits({ predict: { packing: "slots" }, packs: { maxBytesPerRecord: 400_000 } }),

@@ -7,6 +7,7 @@ import { createRing } from "../../pipeline/ckks/ring.ts";
 import { openContext, saveUncompressed, withHandles } from "../../pipeline/ckks/seal.ts";
 import {
   checkWireLimbs,
+  readAnyLimbs,
   readWireHeader,
   sealFromWire,
   WIRE_HEADER_BYTES,
@@ -106,6 +107,47 @@ it("what node-seal encrypted comes back as it was, and decrypts", async () => {
   });
   const worst = values.reduce((most, v, at) => Math.max(most, Math.abs(v - decoded[at]!)), 0);
   expect(worst).toBeLessThan(1e-3);
+});
+
+it("limbs that are left out are those that node-seal's switch to a smaller modulus leaves out", async () => {
+  const keys = await keysFor(PARAMETERS);
+  withHandles((keep) => {
+    const { seal, context } = ckks;
+    const publicKey = keep(new seal.PublicKey());
+    publicKey.loadFromArray(context, keys.publicKey);
+    const ciphertext = keep(new seal.Ciphertext());
+    const switched = keep(new seal.Ciphertext());
+    keep(new seal.Encryptor(context, publicKey)).encryptZero(ciphertext);
+    keep(new seal.Evaluator(context)).cipherModSwitchToNext(ciphertext, switched);
+    const shape = { polys: 2, limbs: 1, scale: SCALE };
+    const blob = saveUncompressed(ckks, ciphertext);
+    const wire = wireFromSeal(ckks, ring, blob, { ...shape, blobLimbs: 2 });
+    expect(wire).toHaveLength(wireCiphertextBytes(PARAMETERS, 2, 1));
+    expect(wire).toEqual(wireFromSeal(ckks, ring, saveUncompressed(ckks, switched), shape));
+    expect(() => wireFromSeal(ckks, ring, blob, shape)).toThrow();
+    expect(() => wireFromSeal(ckks, ring, blob, { ...SHAPE, blobLimbs: 1 })).toThrow();
+  });
+});
+
+it("limbs as the header says, of which there are some and no more than data primes, and all bytes", () => {
+  const expected = { polys: [2], scale: SCALE };
+  const read = (blob: Uint8Array) => {
+    const header = readAnyLimbs(PARAMETERS, blob, expected);
+    return header.status === "ok" ? header.shape.limbs : header.fault;
+  };
+  const wires = [1, 2].map((limbs) => {
+    const shape = { ...SHAPE, limbs };
+    return wireFromSeal(ckks, ring, sealBlob(residues(2, limbs), shape), shape);
+  });
+  expect(wires.map(read)).toEqual([1, 2]);
+  for (const [at, wire] of wires.entries()) {
+    const says = (limbs: number) => read(wire.slice().fill(limbs, 7, 8));
+    expect([says(0), says(3), says(255), says(2 - at)]).toEqual([
+      ...["shape", "shape", "shape", "length"],
+    ]);
+    expect(read(wire.subarray(0, wire.length - 1))).toBe("length");
+  }
+  expect([read(new Uint8Array(0)), read(new Uint8Array(7))]).toEqual(["length", "length"]);
 });
 
 it("refuses any other length, header, shape, scale", () => {

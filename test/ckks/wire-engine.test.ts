@@ -176,6 +176,67 @@ test("models in turn: each is planned once more, and none leaves memory behind",
   }
 });
 
+test("batch packs that carry only the primes that are read, in both modes, beside packs that carry all", async () => {
+  const setup = setUp(SLOTS, await createConsumerKeys(SLOTS));
+  const bytes = [16 + 2 * 89 * 1024, 16 + 2 * 119 * 1024];
+  for (const mode of ["shared", "secret"] as const) {
+    for (const [at, limbs] of [2, 3].entries()) {
+      const how = { packing: "batch", limbs } as const;
+      const request = await requestOf(setup, { how, rows: 5, mode });
+      expect(request.ciphertexts.every(({ length }) => length === bytes[at])).toBe(true);
+      await expectRight(setup, request);
+    }
+  }
+});
+
+test("primes that a pack lacks, and parts of other primes than the first, are the pack's fault", async () => {
+  const setup = setUp(SLOTS, await createConsumerKeys(SLOTS));
+  const packs = await Promise.all(
+    [1, 2, 3].map((limbs) =>
+      requestOf(setup, { how: { packing: "batch", limbs }, rows: 2, mode: "shared" }),
+    ),
+  );
+  const [one, two, three] = packs;
+  if (one === undefined || two === undefined || three === undefined) throw new Error("no packs");
+  const refusal = { status: "refused", part: -1, fault: "shape" };
+  expect(await setup.engine.evaluate(one)).toEqual(refusal);
+  for (const [first, rest] of [
+    [two, three],
+    [three, two],
+  ] as const) {
+    const ciphertexts = [...first.ciphertexts.slice(0, 4), ...rest.ciphertexts.slice(4)];
+    const mixed = await setup.engine.evaluate({ ...first, ciphertexts });
+    expect(mixed).toEqual({ status: "refused", part: 4, fault: "shape" });
+  }
+  for (const limbs of [0, 4, 255]) {
+    const [head, ...rest] = two.ciphertexts;
+    const ciphertexts = [head!.slice().fill(limbs, 7, 8), ...rest];
+    const outcome = await setup.engine.evaluate({ ...two, ciphertexts });
+    expect(outcome).toEqual({ status: "refused", part: 0, fault: "shape" });
+  }
+  await expectRight(setup, two);
+});
+
+test("a model whose weights need a prime that a pack does not carry is refused as a model", async () => {
+  const parameters = createParameters(8192, [46, 46, 46, 46], 28);
+  const setup = setUp(parameters, await createConsumerKeys(parameters));
+  const how = { packing: "batch", limbs: 2 } as const;
+  const good = await requestOf(setup, { how, rows: 2, mode: "shared" });
+  const layers = weights.layers.map(({ kernel, bias }) => ({
+    kernel: kernel.map((w) => w * 2 ** 3),
+    bias,
+  }));
+  const model = { modelId: "steep", weights: { layers } };
+  await expect(async () => setup.engine.evaluate({ ...good, ...model })).rejects.toMatchObject({
+    code: "limit-exceeded",
+    message: expect.stringContaining(`under the first 2 primes of ${parameters.id}`),
+  });
+  // All primes would have carried it.
+  const all = await requestOf(setup, { how: { ...how, limbs: 3 }, rows: 2, mode: "shared" });
+  expect(await setup.engine.evaluate({ ...all, ...model })).toMatchObject({ status: "ok" });
+  await expectRight(setup, good);
+});
+
 test("a model that does not fit is refused with a sentence", async () => {
   const setup = setUp(SHARED, await createConsumerKeys(SHARED));
   const how = { packing: "batch" } as const;

@@ -66,7 +66,7 @@ describe("plan", () => {
       expect(printed.replaceAll(/\n {12}/g, " ")).toContain(part);
     }
     expect(printed).toMatch(/^packing +records +bytes in +bytes out +ms +latency ms$/m);
-    expect(printed).toMatch(/^batch, full +4,096 +4,096 +2\d\d +0\.0\d+ +\d+$/m);
+    expect(printed).toMatch(/^batch, full +4,096 +3,136 +2\d\d +0\.0\d+ +\d+$/m);
     expect(Math.max(...printed.split("\n").map(({ length }) => length))).toBeLessThanOrEqual(100);
   });
 
@@ -266,7 +266,7 @@ describe("check", () => {
   it("names the set and counts a plan's warnings under --strict and --json", async () => {
     const good = await run(exampleText, {}, check);
     expect(good.printed).toMatch(
-      /^prediction {2}both-1 \(ckks-8192-49\.49\.30\.49-s23\), batch, secret model: about 4,096 bytes a record in full packs; "sealstream plan" says why$/m,
+      /^prediction {2}both-1 \(ckks-8192-49\.49\.30\.49-s23\), batch, secret model: about 3,136 bytes a record in full packs; "sealstream plan" says why$/m,
     );
     const coarse = edited(predict("packing: batch, precisionBits: 24"));
     expect((await run(coarse, { strict: true }, check)).code).toBe(1);

@@ -56,19 +56,16 @@ export function createAffineRunner(
   parameters: CkksParameters,
   plan: Pick<BatchPlan, "ops">,
 ): AffineRunner {
-  const ops = plan.ops.filter((op) => op.kind === "affine");
-  const most = (of: (op: AffineOp) => number): number =>
-    ops.reduce((size, op) => Math.max(size, of(op)), 0);
-  const widest = most(({ inputs }) => inputs.length);
-  const stride = wireStride(
-    parameters,
-    most(({ limbs }) => limbs),
+  const ops = affineOps(plan);
+  const { widest, stride, bits } = roomFor(parameters, plan);
+  const tileBytes = ops.map(
+    ({ inputs: { length } }) => pairsOf(ring, length) * length * ENTRY_BYTES,
   );
   const room: Room = {
-    tile: ring.take(most(({ inputs: { length } }) => pairsOf(ring, length) * length * ENTRY_BYTES)),
+    tile: ring.take(tileBytes.reduce((most, bytes) => Math.max(most, bytes), 0)),
     sources: ring.take(widest * 4),
     flags: ring.take(widest * 4),
-    bits: ring.take(most(({ fromWire, inputs }) => (fromWire ? inputs.length * stride : 0))),
+    bits: ring.take(bits),
     zeros: ring.take(ring.limbBytes),
   };
   ring.bytes(room.zeros, ring.limbBytes).fill(0);
@@ -92,6 +89,29 @@ export function createAffineRunner(
       return null;
     },
   };
+}
+
+function affineOps({ ops }: Pick<BatchPlan, "ops">): readonly AffineOp[] {
+  return ops.filter((op) => op.kind === "affine");
+}
+
+/** What affine operations need: most inputs of one, bytes between the bits of two, bytes of all bits there at a time. */
+function roomFor(parameters: CkksParameters, plan: Pick<BatchPlan, "ops">) {
+  const ops = affineOps(plan);
+  const most = (of: (op: AffineOp) => number): number =>
+    ops.reduce((size, op) => Math.max(size, of(op)), 0);
+  const stride = wireStride(
+    parameters,
+    most(({ limbs }) => limbs),
+  );
+  const widest = most(({ inputs }) => inputs.length);
+  return { widest, stride, bits: most((op) => (op.fromWire ? op.inputs.length * stride : 0)) };
+}
+
+/** Bytes that a program's affine operations take beside its working memory, tables of weights included. */
+export function affineBytes(parameters: CkksParameters, plan: Pick<BatchPlan, "ops">): number {
+  const tables = affineOps(plan).reduce((sum, { weights }) => sum + weights.length * 12, 0);
+  return roomFor(parameters, plan).bits + tables + TILE_BYTES;
 }
 
 /** Bytes between the bits of two inputs. */

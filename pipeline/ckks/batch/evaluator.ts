@@ -123,9 +123,8 @@ function refuse(feature: number, fault: BlobFault): BatchOutcome {
   return { status: "refused", feature, fault };
 }
 
-function inputShape({ parameters, plan }: Machine): WireShape {
-  const limbs = dataLimbs(parameters);
-  return { polys: CIPHERTEXT_POLYS, limbs, scale: 2 ** plan.inputScaleBits };
+function inputShape({ plan }: Machine): WireShape {
+  return { polys: CIPHERTEXT_POLYS, limbs: plan.wireLimbs, scale: 2 ** plan.inputScaleBits };
 }
 
 /** Judges every header, and the residues that no operation reads. */

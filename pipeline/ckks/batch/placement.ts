@@ -2,7 +2,7 @@
  * Gives every ciphertext of a program its place in one working memory, first fit, reusing what is not needed any more.
  *
  * Places are fixed before anything runs: what a program needs is known and can be refused, and nothing is allocated while
- * it runs. An operation's outputs never lie on its inputs.
+ * it runs. An operation's outputs never lie on its inputs, but for a sum that is added to (`tiles.ts`), which stays where it is.
  */
 import type { BatchOp } from "./program.ts";
 
@@ -38,11 +38,10 @@ export function placeCiphertexts(
   const places = new Int32Array(sizes.length).fill(-1);
   const memory = createFreeList();
   for (const [at, op] of ops.entries()) {
-    const outputs = [...outputsOf(op)];
+    const outputs = [...outputsOf(op)].filter((id) => places[id] === -1);
     for (const id of outputs) places[id] = memory.take(sizes[id] ?? 0);
     // What nothing reads is free again at once.
-    const done = new Set(inputsOf(op));
-    for (const id of outputs) done.add(id);
+    const done = new Set([...inputsOf(op), ...outputs]);
     for (const id of done) {
       if ((lastUse.get(id) ?? at) === at && !kept.has(id)) {
         memory.give(places[id] ?? 0, sizes[id] ?? 0);

@@ -15,7 +15,7 @@
 import { SealstreamError } from "../../errors.ts";
 import type { Circuit, CircuitStep } from "../../network/circuit.ts";
 import type { CkksParameters } from "../parameters.ts";
-import { dataLimbs } from "../parameters.ts";
+import { dataLimbs, RESIDUE_BYTES } from "../parameters.ts";
 import { powerDepth, powerForm } from "./activation.ts";
 import {
   addCiphertext,
@@ -38,6 +38,7 @@ import { placeCiphertexts } from "./placement.ts";
 import type { BatchLevel, BatchMode, BatchOutput, BatchPlan } from "./program.ts";
 import type { Wire } from "./rows.ts";
 import { writeStep } from "./steps.ts";
+import { tileProgram } from "./tiles.ts";
 
 /** Results of fewer bits than this above the binary point's other side say nothing. */
 const MIN_OUTPUT_BITS = 12;
@@ -52,6 +53,8 @@ const MIN_PRECISION_BITS = 0;
 const USUAL_PRECISION_BITS = 8;
 /** Primes kept beyond those that are divided by, for room. */
 const MOST_SPARE_LIMBS = 2;
+/** What working memory may take before layers are taken apart: a worker holds keys and a pack's bits beside it. */
+const MOST_PLACE_BYTES = 96 * 1024 * 1024;
 /** Scales are tried in steps of this many bits, then around the best. */
 const COARSE_BITS = 2;
 
@@ -63,6 +66,10 @@ export interface BatchRequest {
   readonly mode: BatchMode;
   /** -log2 of the error that is wanted: the cheapest way that promises it is taken, else the most precise. */
   readonly precisionBits?: number;
+  /** Bytes of working memory above which wide layers are evaluated in groups (`tiles.ts`). */
+  readonly mostPlaceBytes?: number;
+  /** Limbs that inputs carry, 1 up to all data primes, which is what they carry unless said. */
+  readonly wireLimbs?: number;
 }
 
 interface Attempt {
@@ -84,13 +91,20 @@ export function planBatch(request: BatchRequest): BatchPlan {
   const { parameters, mode } = request;
   checkNumbers(request.circuit);
   const circuit = withLinearEnd(request.circuit);
-  const most = dataLimbs(parameters);
-  const least = rescaleDepth(circuit, mode) + 1;
+  const most = request.wireLimbs ?? dataLimbs(parameters);
+  if (!(Number.isInteger(most) && most >= 1 && most <= dataLimbs(parameters))) {
+    throw new RangeError("inputs of limbs that the parameters do not have");
+  }
+  const isCut = most < dataLimbs(parameters);
+  const least = leastLimbs(request.circuit, mode);
   if (least > most) {
     throw tooMuch(
-      `this network needs ${least} data primes (mode ${mode}), ${parameters.id} has ${most}; take a larger parameter set or a flatter network`,
+      isCut
+        ? `this network needs ${least} data primes (mode ${mode}), packs carry ${most}; let encrypt and predict use the same pipeline file`
+        : `this network needs ${least} data primes (mode ${mode}), ${parameters.id} has ${most}; take a larger parameter set or a flatter network`,
     );
   }
+  const under = isCut ? `the first ${most} primes of ${parameters.id}` : parameters.id;
   const goal = request.precisionBits ?? USUAL_PRECISION_BITS;
   let best: Attempt | null = null;
   let fault = "";
@@ -101,13 +115,11 @@ export function planBatch(request: BatchRequest): BatchPlan {
     if (best !== null && precisionOf(best.error) >= goal) break;
   }
   if (best === null) {
-    throw tooMuch(
-      `${fault} under ${parameters.id}; train with smaller weights or take larger primes`,
-    );
+    throw tooMuch(`${fault} under ${under}; train with smaller weights or take larger primes`);
   }
   if (!(precisionOf(best.error) >= MIN_PRECISION_BITS)) {
     throw tooMuch(
-      `the logits of this model would drown in rounding and noise under ${parameters.id}; take larger or more primes`,
+      `the logits of this model would drown in rounding and noise under ${under}; take larger or more primes`,
     );
   }
   return finishPlan(request, best);
@@ -172,6 +184,11 @@ function withLinearEnd(circuit: Circuit): Circuit {
     activation: null,
   };
   return { ...circuit, steps: [...circuit.steps, copy] };
+}
+
+/** Fewest limbs of an input under which any model of this shape could be evaluated, whatever its weights are. */
+export function leastLimbs(circuit: Circuit, mode: BatchMode): number {
+  return rescaleDepth(withLinearEnd(circuit), mode) + 1;
 }
 
 /** Rescales on the longest way from a feature to a result. */
@@ -312,7 +329,9 @@ function rangeOf(draft: Draft, { constant, terms }: Wire): Interval {
   );
 }
 
-function finishPlan({ parameters, mode, circuit }: BatchRequest, found: Attempt): BatchPlan {
+function finishPlan(request: BatchRequest, found: Attempt): BatchPlan {
+  const { parameters, mode, circuit, mostPlaceBytes = MOST_PLACE_BYTES } = request;
+  const { wireLimbs = dataLimbs(parameters) } = request;
   const { draft, wires } = found;
   const outputs = wires.map(({ constant, terms }): BatchOutput => {
     const [term] = terms;
@@ -320,7 +339,10 @@ function finishPlan({ parameters, mode, circuit }: BatchRequest, found: Attempt)
   });
   const kept = outputs.flatMap((output) => ("ciphertext" in output ? [output.ciphertext] : []));
   const sizes = Uint32Array.from(draft.ciphertexts, ({ limbs, polys }) => limbs * polys);
-  const { places, limbs: placeLimbs } = placeCiphertexts(draft.ops, sizes, new Set(kept));
+  const keeps = new Set(kept);
+  const mostLimbs = Math.floor(mostPlaceBytes / (parameters.polyModulusDegree * RESIDUE_BYTES));
+  const ops = tileProgram({ ops: draft.ops, sizes, kept: keeps, mostLimbs });
+  const { places, limbs: placeLimbs } = placeCiphertexts(ops, sizes, keeps);
   const result = kept.map((id) => ciphertextOf(draft, id).polys);
   return {
     mode,
@@ -328,13 +350,14 @@ function finishPlan({ parameters, mode, circuit }: BatchRequest, found: Attempt)
     features: circuit.features,
     inputScaleBits: parameters.scaleBits,
     inputLimbs: found.inputLimbs,
+    wireLimbs,
     ciphertexts: draft.ciphertexts.map(({ limbs, polys, scale }, id) => ({
       limbs,
       polys,
       scale,
       place: places[id] ?? -1,
     })),
-    ops: draft.ops,
+    ops,
     outputs,
     outputScale: found.outputScale,
     outputPolys: result.includes(3) ? 3 : 2,

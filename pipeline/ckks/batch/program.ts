@@ -87,8 +87,10 @@ export interface BatchPlan {
   readonly features: number;
   /** log2 of the scale of an input. */
   readonly inputScaleBits: number;
-  /** Limbs of an input that are read; an input has those of all data primes. */
+  /** Limbs of an input that are read. */
   readonly inputLimbs: number;
+  /** Limbs that an input carries: no fewer than are read, no more than there are data primes. */
+  readonly wireLimbs: number;
   readonly ciphertexts: readonly BatchCiphertext[];
   readonly ops: readonly BatchOp[];
   /** One per class. */

@@ -47,6 +47,9 @@ function packingUnder(
   const slots = slotsOf(spec, plan);
   const { features } = slots ?? { features: 1 };
   const mostInSlots = slots === null ? 0 : slots.how.layout.recordsPerPack * features;
+  // Primes that the plan does not read are not sent; whoever reads finds in the header how many there are.
+  const limbs = plan.packings.batch?.inputLimbs;
+  const batch: PackLayout = { packing: "batch", ...(limbs !== undefined && { limbs }) };
   const onlySlots = plan.packings.batch === null && slots !== null;
   return {
     consumerKeyId: publicKey.id,
@@ -54,8 +57,7 @@ function packingUnder(
     packRecords: onlySlots ? mostInSlots : slotCount(parameters),
     async encrypt(rows, columns, matrix): Promise<PackedRows> {
       const fits = slots !== null && rows <= mostInSlots;
-      const how: PackLayout =
-        fits && cheaperPacking(rows, plan) === "slots" ? slots.how : { packing: "batch" };
+      const how: PackLayout = fits && cheaperPacking(rows, plan) === "slots" ? slots.how : batch;
       const packer = await packerOf(parameters);
       const given = { publicKey: publicKey.bytes, rows, features: columns, matrix, how };
       const parts = await packer.pack(given);

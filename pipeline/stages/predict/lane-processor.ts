@@ -229,7 +229,7 @@ function judge(
   if (keys?.parameters.id !== pack.parameters) return "key-unknown";
   // Made for another network than the file's: no model of this one can be evaluated under them.
   if (keyFit?.serves(pack.consumerKeyId) === false) return "key-unknown";
-  return pack.ciphertexts.every(({ length }) => isPartLength(parameters, pack.form, length))
+  return pack.ciphertexts.every(({ length }) => isPartLength(parameters, pack, length))
     ? { bundle, pack }
     : "ciphertext-refused";
 }

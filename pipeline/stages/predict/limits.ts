@@ -10,6 +10,7 @@ import {
   type CkksParameters,
   dataLimbs,
   inputCiphertextBytes,
+  type Packing,
 } from "../../ckks/parameters.ts";
 import { wireCiphertextBytes } from "../../ckks/wire-ciphertext.ts";
 import type { BundleSpan } from "../../crypto/bundle.ts";
@@ -53,15 +54,19 @@ export function packLimits(sets: readonly CkksParameters[], features: number): P
   return { parameters: new Set(sets.map(({ id }) => id)), packBytes, span, window };
 }
 
-/** Whether a ciphertext of a pack may have this length; the worker checks it against its header once more. */
+/**
+ * Whether a ciphertext of a pack may have this length. Batch packs carry as many primes as their owner's plan reads; the
+ * worker checks the length against what the header says.
+ */
 export function isPartLength(
   parameters: CkksParameters,
-  form: CiphertextForm,
+  { form, packing }: { readonly form: CiphertextForm; readonly packing: Packing },
   bytes: number,
 ): boolean {
-  const whole =
-    form === "library"
-      ? inputCiphertextBytes(parameters)
-      : wireCiphertextBytes(parameters, CIPHERTEXT_POLYS, dataLimbs(parameters));
-  return bytes === whole;
+  if (form === "library") return bytes === inputCiphertextBytes(parameters);
+  const most = dataLimbs(parameters);
+  for (let limbs = packing === "batch" ? 1 : most; limbs <= most; limbs += 1) {
+    if (bytes === wireCiphertextBytes(parameters, CIPHERTEXT_POLYS, limbs)) return true;
+  }
+  return false;
 }

@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { powerForm, powerSplit } from "../../../pipeline/ckks/batch/activation.ts";
 import { placeCiphertexts } from "../../../pipeline/ckks/batch/placement.ts";
-import { planBatch } from "../../../pipeline/ckks/batch/plan.ts";
+import { leastLimbs, planBatch } from "../../../pipeline/ckks/batch/plan.ts";
 import type { BatchMode, BatchOp } from "../../../pipeline/ckks/batch/program.ts";
 import { MAX_ROW_WEIGHT } from "../../../pipeline/ckks/batch/rows.ts";
 import { createParameters } from "../../../pipeline/ckks/parameters.ts";
@@ -108,6 +108,28 @@ it("more primes buy digits, where they are asked for: the cheapest way that prom
   expect(plans[2]!.levels[1]!.weightBits).toBeGreaterThan(19);
   expect(plans[2]!.ops.filter((op) => op.kind === "finish" && op.rescale)).toHaveLength(20);
   expect(plans[3]!.precisionBits).toBeGreaterThanOrEqual(plans[2]!.precisionBits);
+});
+
+it("inputs of fewer limbs: no more than they carry are read, and what needs more is refused", async () => {
+  const parameters = createParameters(8192, [46, 46, 46, 46], 28);
+  const long = (await openContext(parameters)).primes;
+  const circuit = mlp([64, 32, 10]);
+  const given = { circuit, parameters, primes: long, mode: "shared", precisionBits: 8 } as const;
+  const whole = planBatch(given);
+  expect([whole.inputLimbs, whole.wireLimbs]).toEqual([3, 3]);
+  const cut = planBatch({ ...given, wireLimbs: 2 });
+  expect([cut.inputLimbs, cut.wireLimbs]).toEqual([2, 2]);
+  expect(cut.precisionBits).toBeLessThan(whole.precisionBits);
+  expect(leastLimbs(circuit, "shared")).toBe(2);
+  expect(() => planBatch({ ...given, wireLimbs: 1 })).toThrow(
+    expect.objectContaining({
+      code: "limit-exceeded",
+      message: expect.stringContaining("needs 2 data primes (mode shared), packs carry 1;"),
+    }),
+  );
+  for (const wireLimbs of [0, 4, 1.5]) {
+    expect(() => planBatch({ ...given, wireLimbs })).toThrow(RangeError);
+  }
 });
 
 it("all weights zero: constants only, no ciphertext is computed", () => {
