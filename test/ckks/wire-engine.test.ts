@@ -117,6 +117,20 @@ test("both packings of one model in turn, with one set of keys", async () => {
   for (const request of [slots, batch, slots]) await expectRight(setup, request);
 });
 
+test("a plan that was kept for one mode is not that of the same model in the other: it would show the model", async () => {
+  const deep = createParameters(8192, [46, 46, 47], 24);
+  const setup = setUp(deep, await createConsumerKeys(deep));
+  const how = { packing: "batch" } as const;
+  const shared = await requestOf(setup, { how, rows: 2, mode: "shared" });
+  const secret = { ...shared, mode: "secret" } as const;
+  const polys: (number | undefined)[] = [];
+  for (const request of [shared, secret, shared, secret, secret]) {
+    const { outcome } = await expectRight(setup, request);
+    polys.push(outcome.blobs[0]?.[6]);
+  }
+  expect(polys).toEqual([3, 2, 3, 2, 2]);
+});
+
 test("ciphertexts above one message: a ring of 16,384", async () => {
   const parameters = createParameters(16_384, [48, 48, 48, 48, 48, 48, 49], 30);
   const setup = setUp(parameters, await createConsumerKeys(parameters));

@@ -65,6 +65,8 @@ test("whatever the model, nothing wraps around and the output scale is a power o
     for (const mode of ["shared", "secret"] as const) {
       const plan = planSlots(circuit, PARAMETERS, primes, { mode, precisionBits: 5 });
       checkRoom(plan);
+      // What the weights did to the noise is divided away last.
+      if (mode === "secret") expect(plan.scales.structure.steps.at(-1)!.late).toBe(true);
       expect(Number.isInteger(plan.outputScaleBits)).toBe(true);
       expect(plan.scales.steps.at(-1)!.maskScale !== null).toBe(
         mode === "secret" && plan.program.masked,
