@@ -286,7 +286,10 @@ function planSlotsSent(ckks: CkksContext, request: PackRequest, scaleBits: numbe
   try {
     return { packing: "slots", plan: planSlotsPack(ckks, request, scaleBits) };
   } catch (error) {
-    if (!isSealstreamError(error, "limit-exceeded") || !fitsAnyScale(ckks, request)) throw error;
+    // Where it is known how owners pack, that decides (evaluatorOrFault): a model that packs made so do not serve is at fault.
+    const isKnown = request.planned !== undefined;
+    if (isKnown || !isSealstreamError(error, "limit-exceeded")) throw error;
+    if (!fitsAnyScale(ckks, request)) throw error;
     return null;
   }
 }

@@ -273,8 +273,9 @@ test("a pack that was not made as planned bears it itself; the model goes on ser
     const request = await requestOf(setup, { how: { ...how, scaleBits }, rows: 1, mode: "shared" });
     return setup.engine.evaluate({ ...request, ...rest });
   };
-  // Nobody's plan has a scale of 2^8: there is none for any weights.
-  await expect(at(8, {})).rejects.toMatchObject({ code: "limit-exceeded" });
+  // If owners packed so, it would be the model that does not fit: packs wait for the next, and none is lost.
+  const odd = { ...planned, slotsScaleBits: 8 };
+  await expect(at(8, { planned: odd })).rejects.toMatchObject({ code: "limit-exceeded" });
   const refusal = { status: "refused", part: -1, fault: "scale" };
   expect(await at(8, { planned })).toEqual(refusal);
   expect(await at(how.scaleBits, { planned })).toMatchObject({ status: "ok" });
