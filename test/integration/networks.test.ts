@@ -5,10 +5,12 @@
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { afterAll, beforeAll, expect, inject, it } from "vitest";
 import { type RunningStages, runProgram } from "../../examples/digits/demo/program.ts";
 import type { DigitRecord } from "../../examples/digits/records.ts";
 import type { Prediction } from "../../pipeline/client/predictions.ts";
+import { produceLines } from "../../pipeline/client/produce.ts";
 import { trustRoot } from "../../pipeline/commands/context.ts";
 import { createKeyDirectory } from "../../pipeline/crypto/directory.ts";
 import { openKeyStore } from "../../pipeline/crypto/key-store.ts";
@@ -53,6 +55,11 @@ interface Setup {
   readonly rowMeans?: boolean;
 }
 
+interface Run {
+  readonly pipeline: TestPipeline;
+  readonly stages: RunningStages;
+}
+
 const networkLines = (layers: readonly string[]) =>
   layers.map((layer) => `    - { ${layer} }\n`).join("");
 
@@ -70,7 +77,7 @@ function shaped({ rowMeans = false }: Setup, records: readonly DigitRecord[]): D
   });
 }
 
-async function start(setup: Setup): Promise<{ pipeline: TestPipeline; stages: RunningStages }> {
+async function start(setup: Setup): Promise<Run> {
   const pipeline = await makePipeline(
     inject("brokers"),
     (file) =>
@@ -100,36 +107,45 @@ async function start(setup: Setup): Promise<{ pipeline: TestPipeline; stages: Ru
 const note = (stages: RunningStages, stage: string, name: string) =>
   Number(stages.reports().get(stage)?.notes[name] ?? -1);
 
+/** As the command does, without a process for it. */
+async function produce(pipeline: TestPipeline, records: readonly DigitRecord[]): Promise<void> {
+  const lines = records.map(({ form }) => `${JSON.stringify(form)}\n`).join("");
+  const input = Readable.from([Buffer.from(lines)]);
+  const { signal } = new AbortController();
+  await produceLines({ client, spec: pipeline.spec(), input, signal });
+}
+
 /** Produces unlabelled records and waits for what the consumer decrypts. @param from first record to take */
 async function predict(
-  { pipeline, stages }: { pipeline: TestPipeline; stages: RunningStages },
+  { pipeline, stages }: Run,
   setup: Setup,
   from = 0,
 ): Promise<{ predictions: Prediction[]; records: DigitRecord[] }> {
   const records = shaped(setup, unlabelled.slice(from, from + UNLABELLED));
-  await pipeline.produce(records);
-  const ids = new Set(records.map(({ form }) => form.formId));
-  const before = from;
+  await produce(pipeline, records);
   await untilStages(
     stages,
     "all are predicted",
-    () => note(stages, "predict", "predicted") >= before + UNLABELLED,
+    () => note(stages, "predict", "predicted") >= from + UNLABELLED,
   );
   const read = await pipeline.predictions();
   expect(read).toHaveLength(from + UNLABELLED);
+  const ids = new Set(records.map(({ form }) => form.formId));
   return { records, predictions: read.filter(({ recordId }) => ids.has(recordId)) };
 }
 
+/** Makes so many updates in all, of one batch of records each. */
 async function train(
-  { pipeline, stages }: { pipeline: TestPipeline; stages: RunningStages },
+  { pipeline, stages }: Run,
   setup: Setup,
-  { from, to, version }: { from: number; to: number; version: number },
+  { from, to }: { readonly from: number; readonly to: number },
 ): Promise<void> {
-  await pipeline.produce(shaped(setup, labelled.slice(from, to)));
+  const records = labelled.slice(from * FOR_ONE_UPDATE, to * FOR_ONE_UPDATE);
+  await produce(pipeline, shaped(setup, records));
   await untilStages(
     stages,
-    `predict has model ${version}`,
-    () => note(stages, "predict", "model") >= version,
+    `predict has model ${to}`,
+    () => note(stages, "predict", "model") >= to,
   );
 }
 
@@ -194,7 +210,7 @@ async function expectPlain(
   return model;
 }
 
-it("a convolution in slots; then its file with a deeper network is refused in a sentence", async () => {
+it.concurrent("a convolution in slots; then its file with a deeper network is refused in a sentence", async () => {
   const setup: Setup = {
     network: [
       "reshape: [8, 8, 1]",
@@ -205,7 +221,7 @@ it("a convolution in slots; then its file with a deeper network is refused in a 
     predict: "packing: slots",
   };
   const run = await start(setup);
-  await train(run, setup, { from: 0, to: FOR_ONE_UPDATE, version: 1 });
+  await train(run, setup, { from: 0, to: 1 });
   const model = await expectPlain(run.pipeline, await predict(run, setup));
   expect(model.entry.modelVersion).toBe(1);
   await run.stages.stop();
@@ -221,38 +237,37 @@ it("a convolution in slots; then its file with a deeper network is refused in a 
   }
 });
 
-it("a recurrent network in batches", async () => {
+it.concurrent("a recurrent network in batches", async () => {
   const setup: Setup = {
     network: ["reshape: [4, 2]", "rnn: 4, activation: quadratic", "dense: 10"],
     predict: "packing: batch",
     rowMeans: true,
   };
   const run = await start(setup);
-  await train(run, setup, { from: 0, to: FOR_ONE_UPDATE, version: 1 });
+  await train(run, setup, { from: 0, to: 1 });
   await expectPlain(run.pipeline, await predict(run, setup));
   await run.stages.stop();
 });
 
-it("a model that the consumer may know, in batches without evaluation keys", async () => {
+it.concurrent("a first model that the consumer may know, in batches without evaluation keys", async () => {
   const setup: Setup = {
     network: ["dense: 6, activation: square", "dense: 10"],
     predict: "packing: batch, model: shared, precisionBits: 2",
     rowMeans: true,
   };
   const run = await start(setup);
-  await train(run, setup, { from: 0, to: FOR_ONE_UPDATE, version: 1 });
   await expectPlain(run.pipeline, await predict(run, setup));
   await run.stages.stop();
 });
 
-it("a model of ciphertexts: predict opens no weights, and keys are rotated", async () => {
+it.concurrent("a model of ciphertexts: predict opens no weights, and keys are rotated", async () => {
   const setup: Setup = {
     network: ["dense: 6, activation: square", "dense: 10"],
     predict: "model: encrypted",
     rowMeans: true,
   };
   const run = await start(setup);
-  await train(run, setup, { from: 0, to: FOR_ONE_UPDATE, version: 1 });
+  await train(run, setup, { from: 0, to: 1 });
   const first = await expectPlain(run.pipeline, await predict(run, setup));
   expect(await modelOf(run.pipeline, { holder: "predict", form: "plain" })).toBeNull();
   const seen = await modelOf(run.pipeline, { holder: "predict", form: "encrypted" });
@@ -260,8 +275,7 @@ it("a model of ciphertexts: predict opens no weights, and keys are rotated", asy
   const before = seen?.entry.encryptedModel?.consumerKeyId;
 
   await run.pipeline.run("rotate", ["keys", "rotate", run.pipeline.file, "ckks"]);
-  const later = { from: FOR_ONE_UPDATE, to: 2 * FOR_ONE_UPDATE, version: 2 };
-  await train(run, setup, later);
+  await train(run, setup, { from: 1, to: 2 });
   const second = await expectPlain(run.pipeline, await predict(run, setup, UNLABELLED));
   expect(second.entry.encryptedModel?.consumerKeyId).not.toBe(before);
   await run.stages.stop();
