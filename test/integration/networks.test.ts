@@ -77,8 +77,21 @@ function shaped({ rowMeans = false }: Setup, records: readonly DigitRecord[]): D
   });
 }
 
+/** Ceremonies follow each other; pipelines run side by side. */
+let lastMade: Promise<unknown> = Promise.resolve();
+
 async function start(setup: Setup): Promise<Run> {
-  const pipeline = await makePipeline(
+  const making = lastMade.then(() => make(setup));
+  lastMade = making.catch(() => undefined);
+  const pipeline = await making;
+  made.push(pipeline);
+  const stages = pipeline.start();
+  running.push(stages);
+  return { pipeline, stages };
+}
+
+function make(setup: Setup): Promise<TestPipeline> {
+  return makePipeline(
     inject("brokers"),
     (file) =>
       withNetwork(file, setup.network)
@@ -98,10 +111,6 @@ async function start(setup: Setup): Promise<Run> {
       },
     },
   );
-  made.push(pipeline);
-  const stages = pipeline.start();
-  running.push(stages);
-  return { pipeline, stages };
 }
 
 const note = (stages: RunningStages, stage: string, name: string) =>
@@ -112,7 +121,8 @@ async function produce(pipeline: TestPipeline, records: readonly DigitRecord[]):
   const lines = records.map(({ form }) => `${JSON.stringify(form)}\n`).join("");
   const input = Readable.from([Buffer.from(lines)]);
   const { signal } = new AbortController();
-  await produceLines({ client, spec: pipeline.spec(), input, signal });
+  const spec = pipeline.spec();
+  await produceLines({ client, spec, input, signal, onProgress: () => undefined });
 }
 
 /** Produces unlabelled records and waits for what the consumer decrypts. @param from first record to take */
