@@ -1,7 +1,6 @@
 /**
- * Every kind of network and model on the real broker, from raw records to decrypted predictions: a convolution in slots, a
- * recurrent network in batches, a model that the consumer may know, and one that the prediction zone sees as ciphertexts
- * alone. What the consumer decrypts is the plain network's, for the model version that the result names.
+ * Kinds of networks and models on the real broker, from raw records to decrypted predictions: a convolution in slots, a
+ * recurrent network in batches that the consumer may know, and a model that predict has as ciphertexts alone. What the consumer decrypts is the plain network's, for the model version that the result names.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -28,6 +27,8 @@ import { digits, makePipeline, type TestPipeline, untilStages } from "../lib/pip
 const FOR_ONE_UPDATE = 80;
 const UNLABELLED = 12;
 const MOST_GREY = 16;
+/** Three pipelines share the machine. */
+const TIMEOUT_MS = 300_000;
 
 const all = digits();
 const labelled = all.filter(({ form }) => form.digit !== undefined);
@@ -220,73 +221,80 @@ async function expectPlain(
   return model;
 }
 
-it.concurrent("a convolution in slots; then its file with a deeper network is refused in a sentence", async () => {
-  const setup: Setup = {
-    network: [
-      "reshape: [8, 8, 1]",
-      "conv2d: 2, kernelSize: 3, activation: square",
-      "averagePool2d: 2",
-      "dense: 10",
-    ],
-    predict: "packing: slots",
-  };
-  const run = await start(setup);
-  await train(run, setup, { from: 0, to: 1 });
-  const model = await expectPlain(run.pipeline, await predict(run, setup));
-  expect(model.entry.modelVersion).toBe(1);
-  await run.stages.stop();
-  const { pipeline } = run;
-  const deeper = ["dense: 16, activation: square", "dense: 16, activation: square", "dense: 10"];
-  writeFileSync(pipeline.file, withNetwork(readFileSync(pipeline.file, "utf8"), deeper));
-  const sentence = /The consumer's published CKKS keys \(.*\) no longer fit the pipeline file: /;
-  const starts = ["encrypt", "predict"].map((stage) =>
-    runProgram(pipeline.program, `stale-${stage}`, ["run", pipeline.file, "--stage", stage]),
-  );
-  for (const { code, err } of await Promise.all(starts)) {
-    expect([code, err]).toEqual([1, expect.stringMatching(sentence)]);
-  }
-});
+it.concurrent(
+  "a convolution in slots; then its file with a deeper network is refused in a sentence",
+  async () => {
+    const setup: Setup = {
+      network: [
+        "reshape: [8, 8, 1]",
+        "conv2d: 2, kernelSize: 3, activation: square",
+        "averagePool2d: 2",
+        "dense: 10",
+      ],
+      predict: "packing: slots",
+    };
+    const run = await start(setup);
+    await train(run, setup, { from: 0, to: 1 });
+    const model = await expectPlain(run.pipeline, await predict(run, setup));
+    expect(model.entry.modelVersion).toBe(1);
+    await run.stages.stop();
+    const { pipeline } = run;
+    const deeper = ["dense: 16, activation: square", "dense: 16, activation: square", "dense: 10"];
+    writeFileSync(pipeline.file, withNetwork(readFileSync(pipeline.file, "utf8"), deeper));
+    const sentence = /The consumer's published CKKS keys \(.*\) no longer fit the pipeline file: /;
+    const starts = ["encrypt", "predict"].map((stage) =>
+      runProgram(pipeline.program, `stale-${stage}`, [
+        "run",
+        pipeline.file,
+        "--stage",
+        stage,
+        "--in-process",
+      ]),
+    );
+    for (const { code, err } of await Promise.all(starts)) {
+      expect([code, err]).toEqual([1, expect.stringMatching(sentence)]);
+    }
+  },
+  TIMEOUT_MS,
+);
 
-it.concurrent("a recurrent network in batches", async () => {
-  const setup: Setup = {
-    network: ["reshape: [4, 2]", "rnn: 4, activation: quadratic", "dense: 10"],
-    predict: "packing: batch",
-    rowMeans: true,
-  };
-  const run = await start(setup);
-  await train(run, setup, { from: 0, to: 1 });
-  await expectPlain(run.pipeline, await predict(run, setup));
-  await run.stages.stop();
-});
+it.concurrent(
+  "a recurrent network that the consumer may know, in batches",
+  async () => {
+    const setup: Setup = {
+      network: ["reshape: [4, 2]", "rnn: 4, activation: quadratic", "dense: 10"],
+      predict: "packing: batch, model: shared",
+      rowMeans: true,
+    };
+    const run = await start(setup);
+    await train(run, setup, { from: 0, to: 1 });
+    await expectPlain(run.pipeline, await predict(run, setup));
+    await run.stages.stop();
+  },
+  TIMEOUT_MS,
+);
 
-it.concurrent("a first model that the consumer may know, in batches without evaluation keys", async () => {
-  const setup: Setup = {
-    network: ["dense: 6, activation: square", "dense: 10"],
-    predict: "packing: batch, model: shared, precisionBits: 2",
-    rowMeans: true,
-  };
-  const run = await start(setup);
-  await expectPlain(run.pipeline, await predict(run, setup));
-  await run.stages.stop();
-});
+it.concurrent(
+  "a model of ciphertexts: predict opens no weights, and keys are rotated",
+  async () => {
+    const setup: Setup = {
+      network: ["dense: 6, activation: square", "dense: 10"],
+      predict: "model: encrypted",
+      rowMeans: true,
+    };
+    const run = await start(setup);
+    await train(run, setup, { from: 0, to: 1 });
+    const first = await expectPlain(run.pipeline, await predict(run, setup));
+    expect(await modelOf(run.pipeline, { holder: "predict", form: "plain" })).toBeNull();
+    const seen = await modelOf(run.pipeline, { holder: "predict", form: "encrypted" });
+    expect(seen?.entryHash).toBe(first.entryHash);
+    const before = seen?.entry.encryptedModel?.consumerKeyId;
 
-it.concurrent("a model of ciphertexts: predict opens no weights, and keys are rotated", async () => {
-  const setup: Setup = {
-    network: ["dense: 6, activation: square", "dense: 10"],
-    predict: "model: encrypted",
-    rowMeans: true,
-  };
-  const run = await start(setup);
-  await train(run, setup, { from: 0, to: 1 });
-  const first = await expectPlain(run.pipeline, await predict(run, setup));
-  expect(await modelOf(run.pipeline, { holder: "predict", form: "plain" })).toBeNull();
-  const seen = await modelOf(run.pipeline, { holder: "predict", form: "encrypted" });
-  expect(seen?.entryHash).toBe(first.entryHash);
-  const before = seen?.entry.encryptedModel?.consumerKeyId;
-
-  await run.pipeline.run("rotate", ["keys", "rotate", run.pipeline.file, "ckks"]);
-  await train(run, setup, { from: 1, to: 2 });
-  const second = await expectPlain(run.pipeline, await predict(run, setup, UNLABELLED));
-  expect(second.entry.encryptedModel?.consumerKeyId).not.toBe(before);
-  await run.stages.stop();
-});
+    await run.pipeline.run("rotate", ["keys", "rotate", run.pipeline.file, "ckks"]);
+    await train(run, setup, { from: 1, to: 2 });
+    const second = await expectPlain(run.pipeline, await predict(run, setup, UNLABELLED));
+    expect(second.entry.encryptedModel?.consumerKeyId).not.toBe(before);
+    await run.stages.stop();
+  },
+  TIMEOUT_MS,
+);
