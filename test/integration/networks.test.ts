@@ -243,13 +243,7 @@ it.concurrent(
     writeFileSync(pipeline.file, withNetwork(readFileSync(pipeline.file, "utf8"), deeper));
     const sentence = /The consumer's published CKKS keys \(.*\) no longer fit the pipeline file: /;
     const starts = ["encrypt", "predict"].map((stage) =>
-      runProgram(pipeline.program, `stale-${stage}`, [
-        "run",
-        pipeline.file,
-        "--stage",
-        stage,
-        "--in-process",
-      ]),
+      runProgram(pipeline.program, `stale-${stage}`, ["run", pipeline.file, "--stage", stage]),
     );
     for (const { code, err } of await Promise.all(starts)) {
       expect([code, err]).toEqual([1, expect.stringMatching(sentence)]);
