@@ -164,7 +164,7 @@ function slotsVerdict(question: PackingQuestion): PackingVerdict {
   return keysRefusal(parameters, form) ?? withinMemory(slotsOutlook(question));
 }
 
-/** A worker's kernels have a bound of their own (`batch/session.ts`, `slots/session.ts`). */
+/** A worker's kernels have a bound of their own (`wire-engine.ts`). */
 function withinMemory(outlook: PackingOutlook): PackingVerdict {
   if (outlook.memoryBytes <= MOST_WORKER_BYTES) return { status: "ok", outlook };
   const reason = `it needs ${Math.ceil(outlook.memoryBytes / MIB)} MiB of working memory, more than the ${MOST_WORKER_BYTES / MIB} of a worker`;

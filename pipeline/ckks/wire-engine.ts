@@ -26,7 +26,7 @@ import {
   type SealEncryptor,
   saveUncompressed,
 } from "./seal.ts";
-import type { SlotPlan } from "./slots/plan.ts";
+import { planSlots, type SlotPlan } from "./slots/plan.ts";
 import { createSlotsEngine, planSlotsPack, slotsScaleBits } from "./slots-engine.ts";
 import { readAnyLimbs } from "./wire-ciphertext.ts";
 
@@ -229,12 +229,38 @@ function planOf(
   const plan =
     request.packing === "batch"
       ? planBatchPack(ckks, request, limbs)
-      : ({ packing: "slots", plan: planSlotsPack(ckks, request, scaleBits) } as const);
+      : planSlotsSent(ckks, request, scaleBits);
   if (plan === null) return null;
   plans.set(name, plan);
   const [oldest] = plans.keys();
   if (plans.size > MOST_PLANS && oldest !== undefined) plans.delete(oldest);
   return plan;
+}
+
+/**
+ * The scale is what one owner says: where only that keeps a model from being planned it is the pack's fault, because a
+ * model that is refused is refused to every owner.
+ */
+function planSlotsSent(ckks: CkksContext, request: PackRequest, scaleBits: number): Plan | null {
+  try {
+    return { packing: "slots", plan: planSlotsPack(ckks, request, scaleBits) };
+  } catch (error) {
+    if (!isSealstreamError(error, "limit-exceeded") || !fitsAnyScale(ckks, request)) throw error;
+    return null;
+  }
+}
+
+/** Whether the model has a plan at the scale that it would choose itself. */
+function fitsAnyScale({ parameters, primes }: CkksContext, request: PackRequest): boolean {
+  const { network, weights, mode, precisionBits } = request;
+  if ("file" in weights) return true;
+  try {
+    planSlots(lowerNetwork(network, weights), parameters, primes, { mode, precisionBits });
+    return true;
+  } catch (error) {
+    if (isSealstreamError(error, "limit-exceeded")) return false;
+    throw error;
+  }
 }
 
 function planBatchPack(

@@ -123,7 +123,8 @@ it("limbs that are left out are those that node-seal's switch to a smaller modul
     const blob = saveUncompressed(ckks, ciphertext);
     const wire = wireFromSeal(ckks, ring, blob, { ...shape, blobLimbs: 2 });
     expect(wire).toHaveLength(wireCiphertextBytes(PARAMETERS, 2, 1));
-    expect(wire).toEqual(wireFromSeal(ckks, ring, saveUncompressed(ckks, switched), shape));
+    const other = wireFromSeal(ckks, ring, saveUncompressed(ckks, switched), shape);
+    expect(Buffer.compare(wire, other)).toBe(0);
     expect(() => wireFromSeal(ckks, ring, blob, shape)).toThrow();
     expect(() => wireFromSeal(ckks, ring, blob, { ...SHAPE, blobLimbs: 1 })).toThrow();
   });

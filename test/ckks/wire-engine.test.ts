@@ -117,6 +117,35 @@ test("both packings of one model in turn, with one set of keys", async () => {
   for (const request of [slots, batch, slots]) await expectRight(setup, request);
 });
 
+test("a plan that was kept for one mode is not that of the same model in the other: it would show the model", async () => {
+  const deep = createParameters(8192, [46, 46, 47], 24);
+  const setup = setUp(deep, await createConsumerKeys(deep));
+  const how = { packing: "batch" } as const;
+  const shared = await requestOf(setup, { how, rows: 2, mode: "shared" });
+  const secret = { ...shared, mode: "secret" } as const;
+  const polys: (number | undefined)[] = [];
+  for (const request of [shared, secret, shared, secret, secret]) {
+    const { outcome } = await expectRight(setup, request);
+    polys.push(outcome.blobs[0]?.[6]);
+  }
+  expect(polys).toEqual([3, 2, 3, 2, 2]);
+});
+
+test("a scale that no model fits is the fault of the pack that says it, not of the model", async () => {
+  const { setup, how } = await slotsOf(SLOTS, "shared");
+  const good = await requestOf(setup, { how, rows: 1, mode: "shared" });
+  const seen = new Set<string>();
+  for (const bits of [8, 9, 40, 46, 50]) {
+    const wire = Uint8Array.from(good.ciphertexts[0]!);
+    new DataView(wire.buffer).setFloat64(8, 2 ** bits, true);
+    // Never a refusal of the model, which would be refused to every owner then.
+    const outcome = await setup.engine.evaluate({ ...good, ciphertexts: [wire] });
+    seen.add(outcome.status);
+  }
+  expect(seen.has("refused")).toBe(true);
+  expect(await setup.engine.evaluate(good)).toMatchObject({ status: "ok" });
+});
+
 test("ciphertexts above one message: a ring of 16,384", async () => {
   const parameters = createParameters(16_384, [48, 48, 48, 48, 48, 48, 49], 30);
   const setup = setUp(parameters, await createConsumerKeys(parameters));
@@ -265,8 +294,9 @@ test("a model of ciphertexts: no weight in the request, the plain network's answ
   });
   const other = { ...how, scaleBits: how.scaleBits + 1 };
   const misfit = await requestOf(setup, { how: other, rows: 2, mode: "encrypted" });
-  await expect(setup.engine.evaluate({ ...misfit, weights: { file } })).rejects.toMatchObject({
-    code: "limit-exceeded",
+  expect(await setup.engine.evaluate({ ...misfit, weights: { file } })).toMatchObject({
+    status: "refused",
+    fault: "shape",
   });
   const cut = { file: file.subarray(0, file.length - 1) };
   await expect(

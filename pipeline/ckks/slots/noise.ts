@@ -6,7 +6,8 @@
  * a fold adds variances, a square multiplies by (2 z)^2. So the variance of a logit is sum over sources of variance x
  * gain, and the gain of a source is one run of the program on variances. Values that multiply a disturbance (z in a
  * square, x at a rounded weight) are taken by their mean square, for independent features of mean square 1, the largest
- * that features in [-1, 1] can have; a square's is 3 E(z^2)^2, as for a Gaussian z.
+ * that features in [-1, 1] can have; a square's is 3 E(z^2)^2, as for a Gaussian z. A record all of whose features are 1 is
+ * followed beside it, and the larger of both is taken.
  * Variances per real slot value, for coefficients of variance v and degree N: v N / 2.
  *   rounding a plaintext          N / 48, see `encode.ts`
  *   rescale, mod-down, encrypting (1 + 2 N / 3) / 12: c0's and c1's rounding, the latter times a ternary secret. The
@@ -103,17 +104,28 @@ interface MeanSquares {
   readonly vectors: readonly Float64Array[];
 }
 
-function meanSquares({ steps }: SlotProgram, features: Float64Array): MeanSquares {
+function meanSquares(program: SlotProgram, features: Float64Array): MeanSquares {
+  const { steps } = program;
   const vectors = [features];
-  const sums = steps.map((step) => {
+  // A record all of whose features are 1: where weights add up, values are larger than for independent features.
+  const probe = runProgram(program, features);
+  const sums = steps.map((step, index) => {
     const sum = step.bias.map(square);
     for (const matrix of step.matrices) {
       const input = vectors[matrix.source] ?? sum;
       const part = runMatrix(matrix, input, (weight, value) => weight * weight * value);
       for (const [place, value] of part.entries()) sum[place] = (sum[place] ?? 0) + value;
     }
-    vectors.push(step.square ? sum.map((value) => KURTOSIS * square(value)) : sum);
-    return sum;
+    const ones = probe[index + 1] ?? sum;
+    const most = sum.map((value, place) => {
+      const one = ones[place] ?? 0;
+      return Math.max(value, step.square ? one : square(one));
+    });
+    const squares = sum.map((value, place) =>
+      Math.max(KURTOSIS * square(value), square(ones[place] ?? 0)),
+    );
+    vectors.push(step.square ? squares : most);
+    return most;
   });
   return { sums, vectors };
 }
@@ -143,6 +155,34 @@ function carrier(program: SlotProgram, sums: readonly Float64Array[]): Carry {
 /** Variance of a square, from the variance of what is squared and its mean square. */
 function squared(variance: Float64Array, meanSquare: Float64Array | undefined): Float64Array {
   return variance.map((value, place) => value * 4 * (meanSquare?.[place] ?? 0));
+}
+
+/**
+ * Gain of the part of the features' noise that all of them have in common, to first order and for features that are 1: rows
+ * with like weights carry it to like errors, which add up where independent ones would not.
+ */
+function commonGain({ steps, mask }: SlotProgram, ones: Float64Array): number {
+  const count = ones.reduce((sum, one) => sum + one, 0);
+  const values = [ones];
+  const tangents: Float64Array[] = [ones.map((one) => one / Math.sqrt(count))];
+  for (const step of steps) {
+    const sum = Float64Array.from(step.bias);
+    const tangent = new Float64Array(sum.length);
+    for (const matrix of step.matrices) {
+      const value = runMatrix(matrix, values[matrix.source] ?? sum);
+      const moved = runMatrix(matrix, tangents[matrix.source] ?? tangent);
+      for (const [place, one] of value.entries()) {
+        sum[place] = (sum[place] ?? 0) + one;
+        tangent[place] = (tangent[place] ?? 0) + (moved[place] ?? 0);
+      }
+    }
+    values.push(step.square ? sum.map(square) : sum);
+    tangents.push(step.square ? tangent.map((one, place) => 2 * (sum[place] ?? 0) * one) : tangent);
+  }
+  return Math.max(
+    0,
+    ...(tangents.at(-1) ?? []).filter((_, place) => mask[place] === 1).map(square),
+  );
 }
 
 /** Bounds by the program on absolute values, gains by the program on variances. */
@@ -176,7 +216,7 @@ export function slotStatistics(program: SlotProgram): SlotStatistics {
     Math.max(...(values ?? everywhere).filter((_, place) => mask[place] === 1));
   return {
     steps: gains,
-    features: carry(0, everywhere),
+    features: Math.max(carry(0, everywhere), commonGain(program, ones)),
     bounds,
     largest,
     logit: open(vectors.at(-1)),

@@ -181,9 +181,12 @@ function predictedBits({ variance }: SlotScales): number {
   return -Math.log2(ERROR_DEVIATIONS * Math.sqrt(variance));
 }
 
+/** Standard deviations of the error that a logit must be larger than. */
+const DROWNED_DEVIATIONS = 5;
+
 /** Whether errors are as large as logits: weights round away, and what is left is a constant. Never a plan. */
 function drowned({ statistics }: ScaleProblem, { variance }: SlotScales): boolean {
-  return variance * ERROR_DEVIATIONS ** 2 > statistics.logitSquare;
+  return variance * DROWNED_DEVIATIONS ** 2 > statistics.logitSquare;
 }
 
 /** Structures from the cheapest on: the first that has the bits, else the most precise of all. */

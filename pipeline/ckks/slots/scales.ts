@@ -16,8 +16,11 @@ import { deriveScales, type ScaleBits, type StepScales } from "./scale-chain.ts"
 const MARGIN_BITS = 1;
 /** Largest coefficient of an encoded matrix: far below what f64 holds. */
 const MOST_PLAIN_BITS = 48;
-/** Standard deviations between the predicted error and the predicted deviation: one logit in 10^7 is worse. */
-export const ERROR_DEVIATIONS = 5;
+/**
+ * Standard deviations between the predicted error and the predicted deviation. Over slots most noise is a Laplace variable,
+ * because it is multiplied by the secret's value at the slot (batch/noise.ts): 12 are passed by one logit in 2 x 10^7.
+ */
+export const ERROR_DEVIATIONS = 12;
 /** Scales of results that the consumer accepts (`blob.ts` and the wire format). */
 const OUTPUT_BITS = { least: 14, most: 56 } as const;
 const LEAST_SUM_BITS = 8;

@@ -75,7 +75,8 @@ const STAGE_VIEW: Readonly<
   // Which packing the consumer's keys serve is said at the head of the evaluation keys.
   encrypt: { unwrap: [], blobs: ["ckks-public", "ckks-evaluation"] },
   train: { unwrap: ["training-unwrap"], blobs: [] },
-  aggregate: { unwrap: ["contribution-unwrap"], blobs: [] },
+  // Encrypted models are under the consumer's public key.
+  aggregate: { unwrap: ["contribution-unwrap"], blobs: ["ckks-public"] },
   predict: { unwrap: ["model-unwrap"], blobs: ["ckks-public", "ckks-evaluation"] },
 };
 

@@ -132,6 +132,16 @@ it("inputs of fewer limbs: no more than they carry are read, and what needs more
   }
 });
 
+it("under secret every result was rescaled last, a linear model's too", () => {
+  for (const circuit of [mlp([4, 2]), mlp([64, 32, 10])]) {
+    const { ops, outputs } = plan(circuit, "secret");
+    const rescaled = ops.flatMap((op) => (op.kind === "finish" && op.rescale ? [op.output] : []));
+    for (const output of outputs) {
+      expect("ciphertext" in output && rescaled.includes(output.ciphertext)).toBe(true);
+    }
+  }
+});
+
 it("all weights zero: constants only, no ciphertext is computed", () => {
   const { outputs, ops } = plan(mlp([4, 3, 2], 0));
   expect(ops).toEqual([]);

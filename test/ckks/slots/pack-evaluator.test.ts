@@ -99,6 +99,16 @@ test("what is not exactly one fresh ciphertext is refused", async () => {
   // Residues above the prime, in the first limb and in the very last, whether the plan uses that limb or not.
   expect(evaluator.evaluate(flip(WIRE_HEADER_BYTES, 0xff), 1)).toEqual(refused("residue"));
   expect(evaluator.evaluate(flip(wire.length - 8, 0xff), 1)).toEqual(refused("residue"));
+  // The prime itself: its bits in the place of the first residue of the first limb.
+  const equal = Uint8Array.from(wire);
+  const view = new DataView(equal.buffer);
+  const bits = BigInt(PARAMETERS.coeffModulusBits[0]!);
+  const word = view.getBigUint64(WIRE_HEADER_BYTES, true) >> bits;
+  const prime = on.ring.primes[0]!;
+  view.setBigUint64(WIRE_HEADER_BYTES, (word << bits) | prime, true);
+  expect(evaluator.evaluate([equal], 1)).toEqual(refused("residue"));
+  view.setBigUint64(WIRE_HEADER_BYTES, (word << bits) | (prime - 1n), true);
+  expect(evaluator.evaluate([equal], 1).status).toBe("ok");
   const half = WIRE_HEADER_BYTES + (wire.length - WIRE_HEADER_BYTES) / 2;
   expect(evaluator.evaluate([Uint8Array.from(wire).fill(0, half)], 1)).toEqual(
     refused("transparent"),

@@ -27,7 +27,7 @@ function dense(seed: number, factor: number, ...widths: number[]): Circuit {
 const room = (limbs: number) =>
   primes.slice(0, limbs).reduce((sum, prime) => sum + Math.log2(Number(prime)), 0) - 2;
 
-function checkRoom({ program, scales }: SlotPlan): void {
+function checkRoom({ program, scales, outputLimbs }: SlotPlan): void {
   const ones = Float64Array.from(program.layout.featureAt, (f) => (f < 0 ? 0 : 1));
   const bounds = runProgram(program, ones, true).map((vector) => Math.max(...vector));
   const held = [{ limbs: scales.structure.limbs, scale: 2 ** scales.bits.input }];
@@ -44,6 +44,11 @@ function checkRoom({ program, scales }: SlotPlan): void {
     expect(Math.log2(step.outScale) + Math.log2(bound)).toBeLessThanOrEqual(
       room(step.outLimbs) + 0.01,
     );
+    if (index === scales.steps.length - 1) {
+      // Places beside the logits may be twice as large: a fold adds two classes up there.
+      const kept = Math.log2(step.outScale) + Math.log2(bound);
+      expect(kept).toBeLessThanOrEqual(room(outputLimbs) + 1);
+    }
     held.push({ limbs: step.outLimbs, scale: step.outScale });
   }
 }
@@ -60,6 +65,8 @@ test("whatever the model, nothing wraps around and the output scale is a power o
     for (const mode of ["shared", "secret"] as const) {
       const plan = planSlots(circuit, PARAMETERS, primes, { mode, precisionBits: 5 });
       checkRoom(plan);
+      // What the weights did to the noise is divided away last.
+      if (mode === "secret") expect(plan.scales.structure.steps.at(-1)!.late).toBe(true);
       expect(Number.isInteger(plan.outputScaleBits)).toBe(true);
       expect(plan.scales.steps.at(-1)!.maskScale !== null).toBe(
         mode === "secret" && plan.program.masked,
