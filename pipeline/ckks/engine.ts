@@ -5,12 +5,18 @@
  * one used last the longest, up to a number and a size: a rotation needs two, packs of the old and the new keys mixed.
  * Guarantees that no blob is read which was not checked first. Must not hold a secret, nor anything of a pack.
  */
-import { SealstreamError } from "../errors.ts";
+import { isSealstreamError } from "../errors.ts";
 import type { Network } from "../network/definition.ts";
 import type { Weights } from "../network/weights.ts";
 import type { BlobFault } from "./blob.ts";
 import { createNetworkEvaluator, type EvaluationKeys } from "./evaluate.ts";
-import type { CiphertextForm, CkksParameters, ModelMode, Packing } from "./parameters.ts";
+import {
+  type CiphertextForm,
+  type CkksParameters,
+  fitsKernels,
+  type ModelMode,
+  type Packing,
+} from "./parameters.ts";
 import { createWireEngine } from "./wire-engine.ts";
 
 export type { EvaluationKeys } from "./evaluate.ts";
@@ -18,6 +24,14 @@ export type { EvaluationKeys } from "./evaluate.ts";
 /** Weights that are ciphertexts: the bytes of `slots/encrypted-model-file.ts`, authentic. */
 export interface CiphertextWeights {
   readonly file: Uint8Array;
+}
+
+/** How owners pack under the pipeline file and the keys of a pack, so that a pack made otherwise is known by it. */
+export interface PlannedPacks {
+  /** log2 of the scale of slots packs; null: slots are not planned. */
+  readonly slotsScaleBits: number | null;
+  /** Data primes that batch packs carry; null: batch is not planned. */
+  readonly batchLimbs: number | null;
 }
 
 export interface PackRequest {
@@ -31,6 +45,8 @@ export interface PackRequest {
   readonly precisionBits: number;
   readonly packing: Packing;
   readonly form: CiphertextForm;
+  /** Unless it is said, what no plan can be made for is the model's fault, however the pack was made. */
+  readonly planned?: PlannedPacks | undefined;
   /** Records in the pack, 1 or more. */
   readonly records: number;
   /** Not kept, not written. */
@@ -58,7 +74,7 @@ export type PackOutcome =
 
 export interface PackEngine {
   /**
-   * @throws limit-exceeded or checkpoint-invalid when the model cannot be evaluated
+   * @throws limit-exceeded or checkpoint-invalid when the model cannot be evaluated on packs made as planned
    * @throws worker-died when the memory of library or kernels is not to be used again
    */
   evaluate(request: PackRequest): PackOutcome | Promise<PackOutcome>;
@@ -100,10 +116,9 @@ async function createLibraryEngine(
   return {
     evaluate(request) {
       const { weights } = request;
-      if ("file" in weights) {
-        throw new SealstreamError("limit-exceeded", "CKKS: these packs take no encrypted model.");
-      }
-      const outcome = evaluator.evaluate({ ...request, weights });
+      // One such pack must not have a model refused that serves the packs of today.
+      if ("file" in weights) return { status: "refused", part: -1, fault: "shape" };
+      const outcome = evaluateLibraryPack(evaluator, { ...request, weights }, parameters);
       if (outcome.status === "refused") {
         return { status: "refused", part: outcome.feature, fault: outcome.fault };
       }
@@ -114,6 +129,24 @@ async function createLibraryEngine(
     },
     close: () => evaluator.close(),
   };
+}
+
+type LibraryEvaluator = Awaited<ReturnType<typeof createNetworkEvaluator>>;
+type LibraryRequest = Parameters<LibraryEvaluator["evaluate"]>[0];
+type LibraryOutcome = ReturnType<LibraryEvaluator["evaluate"]>;
+
+/** What does not fit is the pack's fault where packs of today are of the other form. */
+function evaluateLibraryPack(
+  evaluator: LibraryEvaluator,
+  request: LibraryRequest,
+  parameters: CkksParameters,
+): LibraryOutcome {
+  try {
+    return evaluator.evaluate(request);
+  } catch (error) {
+    if (!fitsKernels(parameters) || !isSealstreamError(error, "limit-exceeded")) throw error;
+    return { status: "refused", feature: -1, fault: "shape" };
+  }
 }
 
 /** Key sets a worker keeps: the consumer's present one, the one before, and one more while a third comes. */

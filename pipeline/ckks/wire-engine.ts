@@ -14,7 +14,11 @@ import type { BatchPlan } from "./batch/program.ts";
 import { type BlobFault, checkPublicKey } from "./blob.ts";
 import type { EvaluationKeys, PackEngine, PackOutcome, PackRequest } from "./engine.ts";
 import type { RingGaloisKeys, RingRelinKeys } from "./evaluation-keys.ts";
-import { checkEvaluationKeys, expandEvaluationKeys } from "./key-blob.ts";
+import {
+  checkEvaluationKeys,
+  type ExpandedEvaluationKeys,
+  expandEvaluationKeys,
+} from "./key-blob.ts";
 import { CIPHERTEXT_POLYS, type CkksParameters, dataLimbs } from "./parameters.ts";
 import { createRing, type Ring } from "./ring.ts";
 import {
@@ -59,8 +63,8 @@ interface ModelEvaluator {
 
 /**
  * Checks, expands and loads a consumer's keys.
- * @throws key-invalid when a key blob is not a key of these parameters
- * @throws limit-exceeded when the keys do not fit the ring; ciphertext-refused when the kernels cannot hold the primes
+ * @throws key-invalid when a key blob is not a key of these parameters, or the keys do not fit the ring
+ * @throws ciphertext-refused when the kernels cannot hold the primes
  */
 export async function createWireEngine(
   parameters: CkksParameters,
@@ -84,8 +88,7 @@ function loadMachine(
   const expanded = expandEvaluationKeys(ckks, check.keys);
   if (typeof expanded === "string") throw keysInvalid("evaluation keys", expanded);
   const ring = createRing(ckks, { maxBytes: MOST_RING_BYTES });
-  const relinKeys = expanded.relinKeys && ring.loadRelinKeys(expanded.relinKeys);
-  const galoisKeys = expanded.galoisKeys && ring.loadGaloisKeys(expanded.galoisKeys);
+  const { relinKeys, galoisKeys } = loadKeys(ring, expanded);
   const publicKey = keep(new ckks.seal.PublicKey());
   publicKey.loadFromArray(ckks.context, keys.publicKey);
   return {
@@ -95,6 +98,19 @@ function loadMachine(
     plans: new Map(),
     open: new Map(),
   };
+}
+
+/** @throws key-invalid, and never what would be taken for a model's fault, when the ring does not hold them */
+function loadKeys(ring: Ring, keys: ExpandedEvaluationKeys) {
+  try {
+    return {
+      relinKeys: keys.relinKeys && ring.loadRelinKeys(keys.relinKeys),
+      galoisKeys: keys.galoisKeys && ring.loadGaloisKeys(keys.galoisKeys),
+    };
+  } catch (error) {
+    if (!isSealstreamError(error, "limit-exceeded")) throw error;
+    throw keysInvalid("evaluation keys", "too many");
+  }
 }
 
 function keysInvalid(what: string, fault: string): SealstreamError {
@@ -115,7 +131,7 @@ function evaluatePack(machine: Machine, request: PackRequest): PackOutcome {
   }
   const sent = sentAs(machine.ckks, request);
   if (typeof sent === "string") return { status: "refused", part: 0, fault: sent };
-  const evaluate = evaluatorOf(machine, request, sent);
+  const evaluate = evaluatorOrFault(machine, request, sent);
   if (typeof evaluate === "string") return { status: "refused", part: -1, fault: evaluate };
   return guarded("evaluate the network", () => evaluate.evaluate(request));
 }
@@ -139,6 +155,31 @@ function sentAs(ckks: CkksContext, request: PackRequest): Sent | BlobFault {
   const expected = { polys: [CIPHERTEXT_POLYS], scale: 2 ** scaleBits };
   const header = readAnyLimbs(parameters, first, expected);
   return header.status === "refused" ? header.fault : { scaleBits, limbs: header.shape.limbs };
+}
+
+/**
+ * As `evaluatorOf`, but a pack of another scale or other primes than owners are to use bears what comes of it itself:
+ * otherwise one such pack would have the model refused for every pack.
+ */
+function evaluatorOrFault(
+  machine: Machine,
+  request: PackRequest,
+  sent: Sent,
+): ModelEvaluator | "steps" | "shape" | "scale" {
+  try {
+    return evaluatorOf(machine, request, sent);
+  } catch (error) {
+    const fault = ownFault(request, sent);
+    if (fault === null || !isSealstreamError(error, "limit-exceeded")) throw error;
+    return fault;
+  }
+}
+
+/** In what a pack is not as planned, or null. */
+function ownFault({ packing, planned }: PackRequest, sent: Sent): "shape" | "scale" | null {
+  if (planned === undefined) return null;
+  if (packing === "slots") return planned.slotsScaleBits === sent.scaleBits ? null : "scale";
+  return planned.batchLimbs === sent.limbs ? null : "shape";
 }
 
 /**

@@ -50,7 +50,7 @@ export interface PredictionLayout {
   readonly recordStride: number;
   /** Records in each ciphertext but the last; with packing batch all of them. */
   readonly recordsPerPart: number;
-  /** Right bits behind the binary point of each score. */
+  /** Right bits behind the binary point of each score; below 0 where not even units are right. */
   readonly precisionBits: number;
 }
 
@@ -251,20 +251,28 @@ function judge(
   return { ...where, ...named, classes: found, layout, parts };
 }
 
+/** What a manifest says of its scores, or null. */
+function readPrecision({ precisionBits, coarseBits = 0 }: Bundle["fields"]): number | null {
+  if (!isCount(precisionBits) || precisionBits > MOST_PRECISION_BITS) return null;
+  if (!isCount(coarseBits) || coarseBits > MOST_PRECISION_BITS) return null;
+  return precisionBits - coarseBits;
+}
+
 /** The layout that a manifest names, or null when its logits would not lie in its ciphertexts. */
 function readLayout(
   fields: Bundle["fields"],
   rows: number,
   { parameters, parts }: { readonly parameters: CkksParameters; readonly parts: number },
 ): PredictionLayout | null {
-  const { classes, packing, classStride, recordStride, recordsPerPart, precisionBits } = fields;
+  const { classes, packing, classStride, recordStride, recordsPerPart } = fields;
   if (!isCount(classes) || classes === 0 || rows === 0) return null;
   const whole = { classStride: 0, recordStride: 1, recordsPerPart: rows } as const;
   if (packing === undefined) {
     const known = { form: "library", packing: "batch", precisionBits: OLD_PRECISION_BITS } as const;
     return parts === classes ? { ...known, ...whole } : null;
   }
-  if (!isCount(precisionBits) || precisionBits > MOST_PRECISION_BITS) return null;
+  const precisionBits = readPrecision(fields);
+  if (precisionBits === null) return null;
   if (packing === "batch") {
     const isWhole = parts === classes && rows <= slotCount(parameters);
     return isWhole ? { form: "wire", packing, precisionBits, ...whole } : null;

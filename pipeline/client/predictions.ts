@@ -63,7 +63,10 @@ export interface PredictionReaderOptions {
   readonly classes?: number | undefined;
   /** Highest sequence of a lane that was counted before, where `from` says none; what is not above it is refused. */
   readonly lastSequence?: ((lane: number) => number | null) | undefined;
-  /** Rounds scores to multiples of 2^-scoreBits where that is coarser than what they are good for. Any number, also below 0. */
+  /**
+   * Rounds scores to multiples of 2^-scoreBits where that is coarser than what they are good for; {@link MOST_SCORE_BITS}
+   * unless said. Any number, also below 0.
+   */
   readonly scoreBits?: number | undefined;
   /**
    * Hands out what the decryption gave, to the last bit. Who sees such scores and the ciphertexts can find the secret key,
@@ -99,6 +102,11 @@ interface LaneOptions extends PredictionReaderOptions {
   readonly decryptorFor: (bundle: AuthenticPredictions) => Promise<PredictionDecryptor | null>;
 }
 
+/**
+ * Finest grid of scores unless the consumer itself asks for a finer one. How good scores are is the prediction zone's word,
+ * and it is that zone which must not learn the last bits: its word can make them coarser and no finer.
+ */
+export const MOST_SCORE_BITS = 10;
 const FETCH = { maxBytes: 8 * 1024 * 1024, maxWaitMs: 200 };
 
 async function openBundle(
@@ -123,7 +131,7 @@ async function openBundle(
   if (decrypted.status === "refused") {
     return decrypted.fault;
   }
-  const precisionBits = Math.min(bundle.layout.precisionBits, options.scoreBits ?? Infinity);
+  const precisionBits = Math.min(bundle.layout.precisionBits, options.scoreBits ?? MOST_SCORE_BITS);
   const isExact = options.unroundedScoresRiskTheSecretKey === true;
   return ids.map((recordId, row) => {
     const own = decrypted.logits[row] ?? new Float64Array();

@@ -266,6 +266,32 @@ test("a model whose weights need a prime that a pack does not carry is refused a
   await expectRight(setup, good);
 });
 
+test("a pack that was not made as planned bears it itself; the model goes on serving the others", async () => {
+  const { setup, how } = await slotsOf(SLOTS, "shared");
+  const planned = { slotsScaleBits: how.scaleBits, batchLimbs: 3 };
+  const at = async (scaleBits: number, rest: Partial<PackRequest>) => {
+    const request = await requestOf(setup, { how: { ...how, scaleBits }, rows: 1, mode: "shared" });
+    return setup.engine.evaluate({ ...request, ...rest });
+  };
+  // Nobody's plan has a scale of 2^8: there is none for any weights.
+  await expect(at(8, {})).rejects.toMatchObject({ code: "limit-exceeded" });
+  const refusal = { status: "refused", part: -1, fault: "scale" };
+  expect(await at(8, { planned })).toEqual(refusal);
+  expect(await at(how.scaleBits, { planned })).toMatchObject({ status: "ok" });
+  // Made as planned: the weights are at fault.
+  const steep = {
+    layers: weights.layers.map((one) => ({ ...one, kernel: one.kernel.map((w) => w * 2 ** 20) })),
+  };
+  const model = { modelId: "steep", weights: steep, planned };
+  const batch = { packing: "batch", limbs: 2 } as const;
+  const few = { ...(await requestOf(setup, { how: batch, rows: 2, mode: "shared" })), ...model };
+  expect(await setup.engine.evaluate(few)).toEqual({ ...refusal, fault: "shape" });
+  const asPlanned = { ...few, planned: { ...planned, batchLimbs: 2 } };
+  await expect(async () => setup.engine.evaluate(asPlanned)).rejects.toMatchObject({
+    code: "limit-exceeded",
+  });
+});
+
 test("a model that does not fit is refused with a sentence", async () => {
   const setup = setUp(SHARED, await createConsumerKeys(SHARED));
   const how = { packing: "batch" } as const;

@@ -7,12 +7,15 @@ import {
   onPredictions,
 } from "../../pipeline/client/consume.ts";
 import {
+  MOST_SCORE_BITS,
   type PredictionReaderOptions,
   readPredictionBatches,
   readPredictions,
   roundScores,
 } from "../../pipeline/client/predictions.ts";
+import { createBundle, readBundles } from "../../pipeline/crypto/bundle.ts";
 import type { KeyStore } from "../../pipeline/crypto/key-store.ts";
+import { predictionContext } from "../../pipeline/stages/predict/prediction-bundle.ts";
 import { createPredictStage } from "../../pipeline/stages/predict/stage.ts";
 import type { StreamRecord } from "../../pipeline/stream/contract.ts";
 import type { KafkaClient, ReaderPosition } from "../../pipeline/stream/port.ts";
@@ -115,17 +118,51 @@ async function scoresOf(more: Partial<PredictionReaderOptions> = {}) {
 
 test("scores lie on their grid, or a coarser one; exact ones only by the name of what they risk", async () => {
   const onGrid = (bits: number) => (score: number) => Number.isInteger(score * 2 ** bits);
-  const [{ precisionBits }] = [(await readPredictions(reading(kafka().client)).next()).value!];
+  const finest = reading(kafka().client, { scoreBits: 40 });
+  const { precisionBits } = (await readPredictions(finest).next()).value!;
   expect(precisionBits).toBeGreaterThan(4);
-  const rounded = (await scoresOf()).flat();
+  expect(precisionBits).toBeLessThan(40);
+  expect((await scoresOf()).flat().every(onGrid(Math.min(precisionBits, MOST_SCORE_BITS)))).toBe(
+    true,
+  );
+  // Finer than they are good for is not given.
+  const rounded = (await scoresOf({ scoreBits: 40 })).flat();
   expect(rounded.every(onGrid(precisionBits))).toBe(true);
   const coarse = (await scoresOf({ scoreBits: 1 })).flat();
   expect(coarse.every(onGrid(1))).toBe(true);
-  // Finer than they are good for is not given.
-  expect((await scoresOf({ scoreBits: 40 })).flat()).toEqual(rounded);
   const exact = (await scoresOf({ unroundedScoresRiskTheSecretKey: true })).flat();
   expect(exact.some((score) => !onGrid(precisionBits)(score))).toBe(true);
   expect(roundScores(exact, precisionBits)).toEqual(rounded);
+});
+
+/** The first bundle with other fields, signed by the prediction zone all the same. */
+function lying(fields: Record<string, number>) {
+  const context = predictionContext(PIPELINE, 0);
+  const findSigner = (kid: Uint8Array) => world.directory.findSigner(kid, ["result-signing"]);
+  const [first] = readBundles(log, { context, findSigner, maxBundleBytes: 2 ** 24 }).bundles;
+  const signer = world.signing("result-signing");
+  const records = createBundle({
+    ...{ ...first!, context, signer, maxChunkBytes: 900 * 1024 },
+    fields: { ...first!.fields, ...fields },
+  });
+  return kafka(asRead(records)).client;
+}
+
+test("the prediction zone's word makes scores coarser, and none finer than the consumer asks", async () => {
+  const finer = lying({ precisionBits: 52 });
+  for (const [scoreBits, bits] of [
+    [undefined, MOST_SCORE_BITS],
+    [20, 20],
+  ] as const) {
+    const found = (await readPredictions(reading(finer, { scoreBits })).next()).value!;
+    expect(found.precisionBits).toBe(bits);
+    expect(found.scores.every((score: number) => Number.isInteger(score * 2 ** bits))).toBe(true);
+  }
+  // Not even units are right: what lies below them is noise, and is not handed out.
+  const coarser = lying({ precisionBits: 0, coarseBits: 3 });
+  const found = (await readPredictions(reading(coarser)).next()).value!;
+  expect(found.precisionBits).toBe(-3);
+  expect(found.scores.every((score: number) => Number.isInteger(score / 8))).toBe(true);
 });
 
 test("rounding: halves away from nothing, no minus zero, grids above one", () => {

@@ -72,11 +72,11 @@ describe("the plan under published keys", () => {
     expect(plans.newest()).toBeNull();
     publish.publicKey(1);
     expect(plans.newest()).toBeNull();
-    expect(plans.fits("public-1")).toBe(false);
+    expect(plans.plan("public-1") !== null).toBe(false);
     publish.evaluation(1);
     expect(plans.newest()?.plan.packings).toEqual(PLAN.packings);
     expect(plans.newest()?.plan).toBe(plans.newest()?.plan);
-    expect(plans.fits("public-1")).toBe(true);
+    expect(plans.plan("public-1") !== null).toBe(true);
   });
 
   test("one sentence when the network of the file has changed since", () => {
@@ -87,7 +87,7 @@ describe("the plan under published keys", () => {
     const stale = coded("key-invalid", /^The consumer's published CKKS keys .* no longer fit/);
     expect(() => plans.newest()).toThrow(stale);
     expect(() => plans.newest()).toThrow(stale);
-    expect(plans.fits("public-1")).toBe(false);
+    expect(plans.plan("public-1") !== null).toBe(false);
   });
 
   test("a rotation counts from its public key on; packs under both are served", () => {
@@ -100,7 +100,10 @@ describe("the plan under published keys", () => {
     expect(plans.newest()?.publicKey.id).toBe("public-1");
     publish.publicKey(2);
     expect(plans.newest()?.publicKey.id).toBe("public-2");
-    expect([plans.fits("public-1"), plans.fits("public-2")]).toEqual([true, true]);
+    expect([plans.plan("public-1") !== null, plans.plan("public-2") !== null]).toEqual([
+      true,
+      true,
+    ]);
   });
 
   test("keys for another file that come while the stage runs ask for a new start", () => {
@@ -113,7 +116,10 @@ describe("the plan under published keys", () => {
     publish.evaluation(2, { relin: false, steps: [] }, other);
     publish.publicKey(2, other);
     expect(() => plans.newest()).toThrow(coded("state-mismatch", /were rotated .* start it again/));
-    expect([plans.fits("public-1"), plans.fits("public-2")]).toEqual([true, false]);
+    expect([plans.plan("public-1") !== null, plans.plan("public-2") !== null]).toEqual([
+      true,
+      false,
+    ]);
   });
 
   test("what is no key is no plan", () => {

@@ -1,10 +1,22 @@
 /** Wires `predict`: the newest model, and the pool that parses and evaluates ciphertexts in killable workers. */
+import type { PlannedPacks } from "../../ckks/engine.ts";
 import { createEvaluatorPool, workersFor } from "../../ckks/pool.ts";
+import type { PredictPlan } from "../../ckks/predict-plan.ts";
 import { requirePlan } from "../../ckks/predict-plan.ts";
 import { createPredictStage } from "../../stages/predict/stage.ts";
 import { openEncryptedModelView, openModelView } from "./model-view.ts";
 import { createPublishedPlans } from "./published-plan.ts";
 import type { WireStage } from "./world.ts";
+
+/** How `encrypt` packs under a plan (`owner-packing.ts`). */
+function plannedPacks(plan: PredictPlan | null): PlannedPacks | undefined {
+  if (plan === null) return undefined;
+  const { slots, batch } = plan.packings;
+  return {
+    slotsScaleBits: slots?.inputScaleBits ?? null,
+    batchLimbs: batch?.inputLimbs ?? null,
+  };
+}
 
 export const wire: WireStage = async (world) => {
   const { spec, directory, keys, counter } = world;
@@ -23,7 +35,8 @@ export const wire: WireStage = async (world) => {
     keysFreshAsOf: world.keysFreshAsOf,
     keyFit: {
       isReady: () => published.newest() !== null,
-      serves: (consumerKeyId) => published.fits(consumerKeyId),
+      serves: (consumerKeyId) => published.plan(consumerKeyId) !== null,
+      planned: (consumerKeyId) => plannedPacks(published.plan(consumerKeyId)),
     },
     parameters: plan.parameters,
     evaluator: createEvaluatorPool({ workers: workersFor(spec.predict.workers, plan.memoryMiB) }),

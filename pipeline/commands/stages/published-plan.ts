@@ -25,8 +25,8 @@ export interface PublishedPlans {
    * @throws state-mismatch when they came while this stage ran, and do not fit the file it was started with
    */
   newest(): PublishedPlan | null;
-  /** Whether the keys with this public key (hex id) fit the file; false too when they are not known. */
-  fits(consumerKeyId: string): boolean;
+  /** Under the keys with this public key (hex id); null when they do not fit the file, or are not known. */
+  plan(consumerKeyId: string): PredictPlan | null;
 }
 
 /** Pairs of keys whose plan is remembered: those of the directory, and some more for packs in between. */
@@ -65,9 +65,10 @@ export function createPublishedPlans(
         `The consumer's CKKS keys were rotated to ${keys.publicKey.parameters}, which does not fit the pipeline file that this stage was started with; start it again with the file that they were made for.`,
       );
     },
-    fits(consumerKeyId) {
+    plan(consumerKeyId) {
       const keys = directory.consumerKeys(consumerKeyId);
-      return keys !== null && !(judge(keys) instanceof SealstreamError);
+      const found = keys === null ? null : judge(keys);
+      return found instanceof SealstreamError ? null : found;
     },
   };
 }

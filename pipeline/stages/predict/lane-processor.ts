@@ -37,6 +37,8 @@ import { encodeState, type PredictState, restoreState } from "./state.ts";
 const CHUNK_KEY_BYTES: number = BUNDLE_ID_BYTES + 4;
 /** How soon a lane that waits for a model or a key looks again; a change of those views wakes it earlier. */
 const WAIT_MS = 100;
+/** The same for a pack that no model serves yet: looking again means reading all of it. */
+const MODEL_WAIT_MS = 1_000;
 
 export interface PredictLaneOptions {
   readonly options: PredictStageOptions;
@@ -248,7 +250,7 @@ async function evaluatePack(
     return result(passed, { outcomes, consumedTo: bundle.toOffset, wakeAtMs: null });
   }
   // The pack is as it was: the next model wakes the lane.
-  if (evaluated === null) return result(state, { wakeAtMs: step.nowMs + WAIT_MS });
+  if (evaluated === null) return result(state, { wakeAtMs: step.nowMs + MODEL_WAIT_MS });
   const { model, answer } = evaluated;
   const seen: PredictState = { ...state, lastSequence: pack.sequence, open: null };
   if (answer.status === "refused") {
@@ -294,7 +296,7 @@ function isOutlived({ options: { directory }, models }: PredictLaneOptions, pack
 /** What the newest model that can be evaluated says to a pack, or null when there is none. */
 async function evaluateWithNewest(given: PredictLaneOptions, pack: Pack) {
   const { options, models, features } = given;
-  const next = () => models.current(pack.consumerKeyId);
+  const next = () => models.current(pack);
   for (let model = next(); model !== null; model = next()) {
     const { inputs } = model.network;
     const answer: PoolOutcome =
@@ -305,7 +307,7 @@ async function evaluateWithNewest(given: PredictLaneOptions, pack: Pack) {
       models.proved(model);
       return { model, answer };
     }
-    models.refuse(model, answer.reason);
+    models.refuse(model, pack, answer.reason);
   }
   return null;
 }
@@ -332,6 +334,7 @@ function evaluationRequest(
     precisionBits: options.spec.predict.precisionBits,
     packing: pack.packing,
     form: pack.form,
+    planned: options.keyFit?.planned(pack.consumerKeyId),
     records: pack.rows,
     ciphertexts: pack.ciphertexts,
   };

@@ -3,8 +3,11 @@
  *
  * An authentic model may still be impossible to evaluate (weights so large that a logit could wrap around, another
  * number of inputs). It is reported once and passed over: packs go on with the newest model that could be evaluated in
- * this process, or wait for the next one. Must not judge packs, nor keep more than one model beside the newest.
+ * this process, or wait for the next one. It is passed over for packs of the same kind only (consumer's keys, packing,
+ * form): under other keys, or in the other packing, it may well fit. Must not judge packs, nor keep more than one model
+ * beside the newest.
  */
+import type { Pack } from "./pack.ts";
 import type { PredictModel } from "./stage.ts";
 
 export interface RefusedModel {
@@ -13,51 +16,73 @@ export interface RefusedModel {
   readonly reason: string;
 }
 
+/** What decides whether a model can be evaluated on a pack. */
+export type PackKind = Pick<Pack, "consumerKeyId" | "packing" | "form">;
+
 export interface ModelChoice {
   /**
    * The model to use now, or null: wait.
-   * @param consumerKeyId of a pack: models of ciphertexts serve one key; null: any model
+   * @param pack models of ciphertexts serve one key; null: any model, whatever it was refused for
    */
-  current(consumerKeyId: string | null): PredictModel | null;
+  current(pack: PackKind | null): PredictModel | null;
   /** It evaluated a pack. */
   proved(model: PredictModel): void;
-  /** It cannot be evaluated. */
-  refuse(model: PredictModel, reason: string): void;
+  /** It cannot be evaluated on packs of this kind. */
+  refuse(model: PredictModel, pack: PackKind, reason: string): void;
 }
 
-/** Refused models remembered; a view never goes back further than lanes work side by side. */
-const MOST_REFUSED = 64;
+/** Refusals remembered, of a model for a kind; a view never goes back further than lanes work side by side. */
+const MOST_REFUSED = 256;
 
 export function createModelChoice(options: {
   readonly model: (consumerKeyId: string | null) => PredictModel | null;
   readonly onModelRefused?: ((refused: RefusedModel) => void) | undefined;
 }): ModelChoice {
-  /** Entry hashes, the oldest first. */
-  const refused = new Set<string>();
+  /** Entry hashes with kinds of packs, the oldest first. */
+  const refused = createMemory();
+  /** Entry hashes. */
+  const reported = createMemory();
   let lastGood: PredictModel | null = null;
   return {
-    current(consumerKeyId) {
+    current(pack) {
       const isUsable = (model: PredictModel | null): model is PredictModel =>
-        model !== null && !refused.has(model.entryHash) && serves(model, consumerKeyId);
-      const newest = options.model(consumerKeyId);
+        model !== null &&
+        (pack === null || (!refused.has(nameOf(model, pack)) && serves(model, pack)));
+      const newest = options.model(pack === null ? null : pack.consumerKeyId);
       if (isUsable(newest)) return newest;
       return isUsable(lastGood) ? lastGood : null;
     },
     proved(model) {
       lastGood = model;
     },
-    refuse(model, reason) {
-      if (refused.has(model.entryHash)) return;
-      refused.add(model.entryHash);
-      const [oldest] = refused;
-      if (refused.size > MOST_REFUSED && oldest !== undefined) refused.delete(oldest);
+    refuse(model, pack, reason) {
+      refused.add(nameOf(model, pack));
+      if (reported.has(model.entryHash)) return;
+      reported.add(model.entryHash);
       options.onModelRefused?.({ modelVersion: model.entry.modelVersion, reason });
     },
   };
 }
 
+function nameOf({ entryHash }: PredictModel, { consumerKeyId, packing, form }: PackKind): string {
+  return `${entryHash} ${consumerKeyId} ${packing} ${form}`;
+}
+
+/** Names, of which the oldest go. */
+function createMemory(): Pick<Set<string>, "has" | "add"> {
+  const names = new Set<string>();
+  return {
+    has: (name) => names.has(name),
+    add(name) {
+      names.add(name);
+      const [oldest] = names;
+      if (names.size > MOST_REFUSED && oldest !== undefined) names.delete(oldest);
+      return names;
+    },
+  };
+}
+
 /** Whether packs under this key can be evaluated with the model. */
-function serves({ weights }: PredictModel, consumerKeyId: string | null): boolean {
-  const isBound = consumerKeyId !== null && "consumerKeyId" in weights;
-  return !isBound || weights.consumerKeyId === consumerKeyId;
+function serves({ weights }: PredictModel, { consumerKeyId }: PackKind): boolean {
+  return !("consumerKeyId" in weights) || weights.consumerKeyId === consumerKeyId;
 }

@@ -3,9 +3,10 @@
  *
  * Grammar (fields of a bundle, `crypto/bundle.ts`): {sequence: uint, rows: uint, classes: uint, parameters: tstr,
  * consumerKeyId: tstr, recordIds: bstr, runId: tstr, modelVersion: uint, modelSha256: tstr (hex), ledgerEntryHash: tstr
- * (hex), packing: "batch" / "slots", classStride: uint, recordStride: uint, recordsPerPart: uint, precisionBits: uint};
+ * (hex), packing: "batch" / "slots", classStride: uint, recordStride: uint, recordsPerPart: uint, precisionBits: uint, ? coarseBits: uint};
  * the bundle id is the pack's, to which the record ids are bound. Where logits lie is said in `ckks/engine.ts`. The last
- * five are not there for a pack of the version before. Must not say how an evaluation went: neither noise nor time.
+ * six are not there for a pack of the version before. coarseBits is there when precisionBits would be below 0, and is how
+ * far: errors reach 2^coarseBits, and scores must not be rounded more finely. Must not say how an evaluation went: neither noise nor time.
  */
 import { MAX_VALUE_BYTES } from "../../../schemas/topics.ts";
 import type { ResultLayout } from "../../ckks/engine.ts";
@@ -38,8 +39,9 @@ export function predictionRecords(
   const { rows, parameters, consumerKeyId, recordIds } = pack;
   const { runId, modelVersion } = model.entry;
   const { packing, classStride, recordStride, recordsPerPart } = layout;
-  const precisionBits = Math.max(0, Math.floor(layout.precisionBits));
-  const strides = { packing, classStride, recordStride, recordsPerPart, precisionBits };
+  const bits = Math.floor(layout.precisionBits);
+  const precision = bits < 0 ? { precisionBits: 0, coarseBits: -bits } : { precisionBits: bits };
+  const strides = { packing, classStride, recordStride, recordsPerPart, ...precision };
   return createBundle({
     context: predictionContext(by.pipeline, by.lane),
     bundleId: pack.bundleId,

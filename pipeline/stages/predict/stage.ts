@@ -9,7 +9,7 @@
  * Must not look into record ids, nor know Kafka.
  */
 
-import type { CiphertextWeights } from "../../ckks/engine.ts";
+import type { CiphertextWeights, PlannedPacks } from "../../ckks/engine.ts";
 import {
   type CkksParameters,
   DEFAULT_PARAMETERS,
@@ -60,6 +60,8 @@ export interface KeyFit {
   isReady(): boolean;
   /** Whether packs under the keys with this public key (hex id) can be evaluated at all. */
   serves(consumerKeyId: string): boolean;
+  /** How owners pack under these keys; undefined when they do not fit. */
+  planned(consumerKeyId: string): PlannedPacks | undefined;
 }
 
 /** What became of one pack. */

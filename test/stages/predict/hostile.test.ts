@@ -218,7 +218,7 @@ test("a new model is opened when it comes, before there are packs for it", async
 test("F: with no model that can be evaluated a pack waits for the next, and is not lost", async () => {
   let newest = modelOf(2, 1e12);
   const lane = await laneOf({ newest: () => newest });
-  const waits = { consumedTo: null, outcomes: [], outputs: [], wakeAtMs: NOW_MS + 100 };
+  const waits = { consumedTo: null, outcomes: [], outputs: [], wakeAtMs: NOW_MS + 1_000 };
   expect(await lane.feed(asRead(await pack(0)))).toMatchObject(waits);
   expect(await lane.feed([])).toMatchObject(waits);
   expect(lane.refusedModels.length).toBe(1);

@@ -258,7 +258,7 @@ test("a pack for other keys waits for them, then is refused", async () => {
 test("keys that do not fit the file: packs under old ones are refused, new ones are waited for or end the stage", async () => {
   const records = asRead(await pack(0), 0);
   const under = (isReady: () => boolean, serves: boolean) =>
-    run(records, START, { keyFit: { isReady, serves: () => serves } });
+    run(records, START, { keyFit: { isReady, serves: () => serves, planned: () => undefined } });
   const old = await under(() => true, false);
   expect(offsetsOf(old, "key-unknown")).toEqual(range(0, records.length));
   expect(old.consumedTo).toBe(records.length);
