@@ -21,16 +21,18 @@ export interface ParameterSet {
 
 /** log2 of the scale of inputs on chains of 48-bit primes: 2 (30 + weights of 9 to 12 bits) - 48 stays near 30. */
 const DEEP_SCALE_BITS = 30;
+/** The same where layers are rescaled by two primes at once: values of deep dense networks are large, and so are errors. */
+const WIDE_SCALE_BITS = 36;
 /** Bits of a data prime and of the key prime on deep chains. */
 const DEEP_PRIME_BITS = 48;
 const DEEP_KEY_PRIME_BITS = 49;
 
 /** `data` primes of 48 bits and a key prime of 49. */
-function chain(degree: number, data: number): ParameterSet {
+function chain(degree: number, data: number, scaleBits: number = DEEP_SCALE_BITS): ParameterSet {
   const bits = [...new Array<number>(data).fill(DEEP_PRIME_BITS), DEEP_KEY_PRIME_BITS];
   return {
     name: `chain-${degree}-${data}`,
-    parameters: createParameters(degree, bits, DEEP_SCALE_BITS),
+    parameters: createParameters(degree, bits, scaleBits),
     purpose: `${data} levels of ${DEEP_PRIME_BITS} bits`,
   };
 }
@@ -53,9 +55,15 @@ export const PARAMETER_SETS: readonly ParameterSet[] = [
   set("fine-1", [8192, [48, 46, 34, 34, 49], 22], "one square in slots, finely"),
   set("chain-8192-3", [8192, [48, 48, 48, 49], DEEP_SCALE_BITS], "three levels of 48 bits"),
   set("chain-8192-4", [8192, [43, 43, 43, 43, 44], DEEP_SCALE_BITS], "four levels of 43 bits"),
-  ...[5, 6, 7, 8].map((data) => chain(16_384, data)),
+  chain(16_384, 5),
+  chain(16_384, 6, WIDE_SCALE_BITS),
+  chain(16_384, 7),
+  chain(16_384, 8, WIDE_SCALE_BITS),
   // Relinearisation keys of 16 data primes at this degree are more than topic `keys` carries.
-  ...[9, 11, 13, 15].map((data) => chain(32_768, data)),
+  chain(32_768, 9),
+  chain(32_768, 11, WIDE_SCALE_BITS),
+  chain(32_768, 13),
+  chain(32_768, 15, WIDE_SCALE_BITS),
 ];
 
 /** The name of a set, or its id when it has none. */

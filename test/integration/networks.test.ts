@@ -1,14 +1,15 @@
 /**
- * Every kind of network and model on the real broker, from raw records to decrypted predictions: a convolution in slots, a
- * recurrent network in batches, a model that the consumer may know, and one that the prediction zone sees as ciphertexts
- * alone. What the consumer decrypts is the plain network's, for the model version that the result names.
+ * Kinds of networks and models on the real broker, from raw records to decrypted predictions: a convolution in slots, a
+ * recurrent network in batches that the consumer may know, and a model that predict has as ciphertexts alone. What the consumer decrypts is the plain network's, for the model version that the result names.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { afterAll, beforeAll, expect, inject, it } from "vitest";
 import { type RunningStages, runProgram } from "../../examples/digits/demo/program.ts";
 import type { DigitRecord } from "../../examples/digits/records.ts";
 import type { Prediction } from "../../pipeline/client/predictions.ts";
+import { produceLines } from "../../pipeline/client/produce.ts";
 import { trustRoot } from "../../pipeline/commands/context.ts";
 import { createKeyDirectory } from "../../pipeline/crypto/directory.ts";
 import { openKeyStore } from "../../pipeline/crypto/key-store.ts";
@@ -26,6 +27,8 @@ import { digits, makePipeline, type TestPipeline, untilStages } from "../lib/pip
 const FOR_ONE_UPDATE = 80;
 const UNLABELLED = 12;
 const MOST_GREY = 16;
+/** Three pipelines share the machine. */
+const TIMEOUT_MS = 300_000;
 
 const all = digits();
 const labelled = all.filter(({ form }) => form.digit !== undefined);
@@ -53,6 +56,11 @@ interface Setup {
   readonly rowMeans?: boolean;
 }
 
+interface Run {
+  readonly pipeline: TestPipeline;
+  readonly stages: RunningStages;
+}
+
 const networkLines = (layers: readonly string[]) =>
   layers.map((layer) => `    - { ${layer} }\n`).join("");
 
@@ -70,8 +78,21 @@ function shaped({ rowMeans = false }: Setup, records: readonly DigitRecord[]): D
   });
 }
 
-async function start(setup: Setup): Promise<{ pipeline: TestPipeline; stages: RunningStages }> {
-  const pipeline = await makePipeline(
+/** Ceremonies follow each other; pipelines run side by side. */
+let lastMade: Promise<unknown> = Promise.resolve();
+
+async function start(setup: Setup): Promise<Run> {
+  const making = lastMade.then(() => make(setup));
+  lastMade = making.catch(() => undefined);
+  const pipeline = await making;
+  made.push(pipeline);
+  const stages = pipeline.start();
+  running.push(stages);
+  return { pipeline, stages };
+}
+
+function make(setup: Setup): Promise<TestPipeline> {
+  return makePipeline(
     inject("brokers"),
     (file) =>
       withNetwork(file, setup.network)
@@ -91,45 +112,51 @@ async function start(setup: Setup): Promise<{ pipeline: TestPipeline; stages: Ru
       },
     },
   );
-  made.push(pipeline);
-  const stages = pipeline.start();
-  running.push(stages);
-  return { pipeline, stages };
 }
 
 const note = (stages: RunningStages, stage: string, name: string) =>
   Number(stages.reports().get(stage)?.notes[name] ?? -1);
 
+/** As the command does, without a process for it. */
+async function produce(pipeline: TestPipeline, records: readonly DigitRecord[]): Promise<void> {
+  const lines = records.map(({ form }) => `${JSON.stringify(form)}\n`).join("");
+  const input = Readable.from([Buffer.from(lines)]);
+  const { signal } = new AbortController();
+  const spec = pipeline.spec();
+  await produceLines({ client, spec, input, signal, onProgress: () => undefined });
+}
+
 /** Produces unlabelled records and waits for what the consumer decrypts. @param from first record to take */
 async function predict(
-  { pipeline, stages }: { pipeline: TestPipeline; stages: RunningStages },
+  { pipeline, stages }: Run,
   setup: Setup,
   from = 0,
 ): Promise<{ predictions: Prediction[]; records: DigitRecord[] }> {
   const records = shaped(setup, unlabelled.slice(from, from + UNLABELLED));
-  await pipeline.produce(records);
-  const ids = new Set(records.map(({ form }) => form.formId));
-  const before = from;
+  await produce(pipeline, records);
   await untilStages(
     stages,
     "all are predicted",
-    () => note(stages, "predict", "predicted") >= before + UNLABELLED,
+    () => note(stages, "predict", "predicted") >= from + UNLABELLED,
   );
   const read = await pipeline.predictions();
   expect(read).toHaveLength(from + UNLABELLED);
+  const ids = new Set(records.map(({ form }) => form.formId));
   return { records, predictions: read.filter(({ recordId }) => ids.has(recordId)) };
 }
 
+/** Makes so many updates in all, of one batch of records each. */
 async function train(
-  { pipeline, stages }: { pipeline: TestPipeline; stages: RunningStages },
+  { pipeline, stages }: Run,
   setup: Setup,
-  { from, to, version }: { from: number; to: number; version: number },
+  { from, to }: { readonly from: number; readonly to: number },
 ): Promise<void> {
-  await pipeline.produce(shaped(setup, labelled.slice(from, to)));
+  const records = labelled.slice(from * FOR_ONE_UPDATE, to * FOR_ONE_UPDATE);
+  await produce(pipeline, shaped(setup, records));
   await untilStages(
     stages,
-    `predict has model ${version}`,
-    () => note(stages, "predict", "model") >= version,
+    `predict has model ${to}`,
+    () => note(stages, "predict", "model") >= to,
   );
 }
 
@@ -194,75 +221,74 @@ async function expectPlain(
   return model;
 }
 
-it("a convolution in slots; then its file with a deeper network is refused in a sentence", async () => {
-  const setup: Setup = {
-    network: [
-      "reshape: [8, 8, 1]",
-      "conv2d: 2, kernelSize: 3, activation: square",
-      "averagePool2d: 2",
-      "dense: 10",
-    ],
-    predict: "packing: slots",
-  };
-  const run = await start(setup);
-  await train(run, setup, { from: 0, to: FOR_ONE_UPDATE, version: 1 });
-  const model = await expectPlain(run.pipeline, await predict(run, setup));
-  expect(model.entry.modelVersion).toBe(1);
-  await run.stages.stop();
-  const { pipeline } = run;
-  const deeper = ["dense: 16, activation: square", "dense: 16, activation: square", "dense: 10"];
-  writeFileSync(pipeline.file, withNetwork(readFileSync(pipeline.file, "utf8"), deeper));
-  const sentence = /The consumer's published CKKS keys \(.*\) no longer fit the pipeline file: /;
-  const starts = ["encrypt", "predict"].map((stage) =>
-    runProgram(pipeline.program, `stale-${stage}`, ["run", pipeline.file, "--stage", stage]),
-  );
-  for (const { code, err } of await Promise.all(starts)) {
-    expect([code, err]).toEqual([1, expect.stringMatching(sentence)]);
-  }
-});
+it.concurrent(
+  "a convolution in slots; then its file with a deeper network is refused in a sentence",
+  async () => {
+    const setup: Setup = {
+      network: [
+        "reshape: [8, 8, 1]",
+        "conv2d: 2, kernelSize: 3, activation: square",
+        "averagePool2d: 2",
+        "dense: 10",
+      ],
+      predict: "packing: slots",
+    };
+    const run = await start(setup);
+    await train(run, setup, { from: 0, to: 1 });
+    const model = await expectPlain(run.pipeline, await predict(run, setup));
+    expect(model.entry.modelVersion).toBe(1);
+    await run.stages.stop();
+    const { pipeline } = run;
+    const deeper = ["dense: 16, activation: square", "dense: 16, activation: square", "dense: 10"];
+    writeFileSync(pipeline.file, withNetwork(readFileSync(pipeline.file, "utf8"), deeper));
+    const sentence = /The consumer's published CKKS keys \(.*\) no longer fit the pipeline file: /;
+    const starts = ["encrypt", "predict"].map((stage) =>
+      runProgram(pipeline.program, `stale-${stage}`, ["run", pipeline.file, "--stage", stage]),
+    );
+    for (const { code, err } of await Promise.all(starts)) {
+      expect([code, err]).toEqual([1, expect.stringMatching(sentence)]);
+    }
+  },
+  TIMEOUT_MS,
+);
 
-it("a recurrent network in batches", async () => {
-  const setup: Setup = {
-    network: ["reshape: [4, 2]", "rnn: 4, activation: quadratic", "dense: 10"],
-    predict: "packing: batch",
-    rowMeans: true,
-  };
-  const run = await start(setup);
-  await train(run, setup, { from: 0, to: FOR_ONE_UPDATE, version: 1 });
-  await expectPlain(run.pipeline, await predict(run, setup));
-  await run.stages.stop();
-});
+it.concurrent(
+  "a recurrent network that the consumer may know, in batches",
+  async () => {
+    const setup: Setup = {
+      network: ["reshape: [4, 2]", "rnn: 4, activation: quadratic", "dense: 10"],
+      predict: "packing: batch, model: shared",
+      rowMeans: true,
+    };
+    const run = await start(setup);
+    await train(run, setup, { from: 0, to: 1 });
+    await expectPlain(run.pipeline, await predict(run, setup));
+    await run.stages.stop();
+  },
+  TIMEOUT_MS,
+);
 
-it("a model that the consumer may know, in batches without evaluation keys", async () => {
-  const setup: Setup = {
-    network: ["dense: 6, activation: square", "dense: 10"],
-    predict: "packing: batch, model: shared, precisionBits: 2",
-    rowMeans: true,
-  };
-  const run = await start(setup);
-  await train(run, setup, { from: 0, to: FOR_ONE_UPDATE, version: 1 });
-  await expectPlain(run.pipeline, await predict(run, setup));
-  await run.stages.stop();
-});
+it.concurrent(
+  "a model of ciphertexts: predict opens no weights, and keys are rotated",
+  async () => {
+    const setup: Setup = {
+      network: ["dense: 6, activation: square", "dense: 10"],
+      predict: "model: encrypted",
+      rowMeans: true,
+    };
+    const run = await start(setup);
+    await train(run, setup, { from: 0, to: 1 });
+    const first = await expectPlain(run.pipeline, await predict(run, setup));
+    expect(await modelOf(run.pipeline, { holder: "predict", form: "plain" })).toBeNull();
+    const seen = await modelOf(run.pipeline, { holder: "predict", form: "encrypted" });
+    expect(seen?.entryHash).toBe(first.entryHash);
+    const before = seen?.entry.encryptedModel?.consumerKeyId;
 
-it("a model of ciphertexts: predict opens no weights, and keys are rotated", async () => {
-  const setup: Setup = {
-    network: ["dense: 6, activation: square", "dense: 10"],
-    predict: "model: encrypted",
-    rowMeans: true,
-  };
-  const run = await start(setup);
-  await train(run, setup, { from: 0, to: FOR_ONE_UPDATE, version: 1 });
-  const first = await expectPlain(run.pipeline, await predict(run, setup));
-  expect(await modelOf(run.pipeline, { holder: "predict", form: "plain" })).toBeNull();
-  const seen = await modelOf(run.pipeline, { holder: "predict", form: "encrypted" });
-  expect(seen?.entryHash).toBe(first.entryHash);
-  const before = seen?.entry.encryptedModel?.consumerKeyId;
-
-  await run.pipeline.run("rotate", ["keys", "rotate", run.pipeline.file, "ckks"]);
-  const later = { from: FOR_ONE_UPDATE, to: 2 * FOR_ONE_UPDATE, version: 2 };
-  await train(run, setup, later);
-  const second = await expectPlain(run.pipeline, await predict(run, setup, UNLABELLED));
-  expect(second.entry.encryptedModel?.consumerKeyId).not.toBe(before);
-  await run.stages.stop();
-});
+    await run.pipeline.run("rotate", ["keys", "rotate", run.pipeline.file, "ckks"]);
+    await train(run, setup, { from: 1, to: 2 });
+    const second = await expectPlain(run.pipeline, await predict(run, setup, UNLABELLED));
+    expect(second.entry.encryptedModel?.consumerKeyId).not.toBe(before);
+    await run.stages.stop();
+  },
+  TIMEOUT_MS,
+);

@@ -49,7 +49,7 @@ export interface BatchEvaluatorOptions {
 }
 
 export type BatchOutcome =
-  /** One wire ciphertext per class, of one limb; new buffers. */
+  /** One wire ciphertext per class, of the plan's `outputLimbs`; new buffers. */
   | { readonly status: "ok"; readonly blobs: readonly Uint8Array<ArrayBuffer>[] }
   /** `feature` is -1 when the number of ciphertexts is not the network's. */
   | { readonly status: "refused"; readonly feature: number; readonly fault: BlobFault | "count" };
@@ -261,54 +261,61 @@ function cutTo(machine: Machine, id: number, limbs: number, to: number): number 
   return to;
 }
 
-/** A result's first limb in wire form, re-randomised where the mode says so. */
+/** A result's first limbs in wire form, re-randomised where the mode says so. */
 function writeOutput(machine: Machine, output: BatchOutput): Uint8Array<ArrayBuffer> {
   const { ring, plan, cut } = machine;
   const { limbBytes } = ring;
+  const { outputLimbs } = plan;
   const isRandom = "constant" in output || plan.mode === "secret";
   if (isRandom) importZero(machine);
   if ("constant" in output) {
     const value = BigInt(Math.round(output.constant * plan.outputScale));
-    ring.addConstant(cut, value, { polys: CIPHERTEXT_POLYS, limbs: 1 }, cut);
-    return pack(machine, [cut, cut + limbBytes]);
+    ring.addConstant(cut, value, { polys: CIPHERTEXT_POLYS, limbs: outputLimbs }, cut);
+    return pack(machine, [cut, cut + outputLimbs * limbBytes]);
   }
   const { at, limbs, polys } = placeOf(machine, output.ciphertext);
   const addresses = Array.from({ length: polys }, (_, poly) => at + poly * limbs * limbBytes);
   if (isRandom) {
     for (const [poly, address] of addresses.entries()) {
-      ring.add(address, cut + poly * limbBytes, { polys: 1, limbs: 1 }, address);
+      const zero = cut + poly * outputLimbs * limbBytes;
+      ring.add(address, zero, { polys: 1, limbs: outputLimbs }, address);
     }
   }
   return pack(machine, addresses);
 }
 
-/** A fresh encryption of zero, its first limb, at `cut`: two polynomials. */
-function importZero({ ring, parameters, encryptZero, cut }: Machine): void {
+/** A fresh encryption of zero, its first limbs, at `cut`: two polynomials. */
+function importZero({ ring, parameters, plan, encryptZero, cut }: Machine): void {
   const zero = encryptZero?.() ?? new Uint8Array();
-  const { limbBytes } = ring;
-  const stride = dataLimbs(parameters) * limbBytes;
+  const limbs = plan.outputLimbs;
+  const bytes = limbs * ring.limbBytes;
+  const stride = dataLimbs(parameters) * ring.limbBytes;
   for (let poly = 0; poly < CIPHERTEXT_POLYS; poly += 1) {
     const from = CIPHERTEXT_HEADER_BYTES + poly * stride;
-    const residues = zero.subarray(from, from + limbBytes);
-    if (!ring.importResidues(residues, { polys: 1, limbs: 1 }, cut + poly * limbBytes)) {
+    const residues = zero.subarray(from, from + bytes);
+    if (!ring.importResidues(residues, { polys: 1, limbs }, cut + poly * bytes)) {
       throw new SealstreamError("internal", "A fresh ciphertext is not over the ring's primes.");
     }
   }
 }
 
-/** The limbs at these addresses, one for each polynomial, as a wire ciphertext. */
+/** The first limbs at these addresses, one for each polynomial, as a wire ciphertext. */
 function pack(
   { ring, parameters, plan, bits }: Machine,
   addresses: readonly number[],
 ): Uint8Array<ArrayBuffer> {
   const shape = { polys: addresses.length, limbs: plan.outputLimbs, scale: plan.outputScale };
   const wire = newWireCiphertext(parameters, shape);
-  const bytes = wireLimbBytes(parameters, 0);
-  const width = parameters.coeffModulusBits[0] ?? 0;
-  const prime = Number(ring.primes[0] ?? 0n);
-  for (const [poly, address] of addresses.entries()) {
-    ring.kernels.packRing(address, bits, ring.degree, width, prime);
-    wire.set(ring.bytes(bits, bytes), WIRE_HEADER_BYTES + poly * bytes);
+  let to = WIRE_HEADER_BYTES;
+  for (const address of addresses) {
+    for (let limb = 0; limb < plan.outputLimbs; limb += 1) {
+      const bytes = wireLimbBytes(parameters, limb);
+      const width = parameters.coeffModulusBits[limb] ?? 0;
+      const prime = Number(ring.primes[limb] ?? 0n);
+      ring.kernels.packRing(address + limb * ring.limbBytes, bits, ring.degree, width, prime);
+      wire.set(ring.bytes(bits, bytes), to);
+      to += bytes;
+    }
   }
   return wire;
 }

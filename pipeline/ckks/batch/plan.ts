@@ -17,33 +17,15 @@ import type { Circuit, CircuitStep } from "../../network/circuit.ts";
 import type { CkksParameters } from "../parameters.ts";
 import { dataLimbs, RESIDUE_BYTES } from "../parameters.ts";
 import { powerDepth, powerForm } from "./activation.ts";
-import {
-  addCiphertext,
-  boundBits,
-  ciphertextOf,
-  type Draft,
-  MARGIN_BITS,
-  Overflow,
-} from "./draft.ts";
-import {
-  boundOf,
-  featureEstimate,
-  type Interval,
-  noiseModel,
-  precisionOf,
-  scaled,
-  totalError,
-} from "./noise.ts";
+import { addCiphertext, ciphertextOf, type Draft, Overflow } from "./draft.ts";
+import { featureEstimate, noiseModel, precisionOf, totalError } from "./noise.ts";
+import { type OutputForm, outputForm } from "./outputs.ts";
 import { placeCiphertexts } from "./placement.ts";
 import type { BatchLevel, BatchMode, BatchOutput, BatchPlan } from "./program.ts";
 import type { Wire } from "./rows.ts";
-import { writeStep } from "./steps.ts";
+import { isRescaled, writeStep } from "./steps.ts";
 import { tileProgram } from "./tiles.ts";
 
-/** Results of fewer bits than this above the binary point's other side say nothing. */
-const MIN_OUTPUT_BITS = 12;
-/** Beyond this a double cannot say more. */
-const MOST_OUTPUT_BITS = 50;
 /** Bits that the scale of rows may lie above the inputs': their first weights. */
 const LEAST_WEIGHT_BITS = 4;
 const MOST_WEIGHT_BITS = 24;
@@ -77,7 +59,7 @@ interface Attempt {
   readonly wires: readonly Wire[];
   readonly levels: readonly BatchLevel[];
   readonly inputLimbs: number;
-  readonly outputScale: number;
+  readonly output: OutputForm;
   readonly error: number;
 }
 
@@ -130,11 +112,15 @@ interface Way {
   readonly inputLimbs: number;
   /** Steps from this one on are rescaled by two primes: their weights keep more digits. */
   readonly doubleFrom: number;
+  /** Primes that results keep. */
+  readonly outputLimbs: 1 | 2;
 }
 
 /** Ways to spend up to `most` primes, the cheapest first. */
 function waysOf(circuit: Circuit, mode: BatchMode, most: number): Way[] {
   const ways: Way[] = [];
+  // Of one product, no logit is so large that one prime were too small for it.
+  const isDeep = rescaleDepth(circuit, mode) > 1;
   let before = 0;
   for (let doubleFrom = circuit.steps.length; doubleFrom >= 0; doubleFrom -= 1) {
     const least = rescaleDepth(circuit, mode, doubleFrom) + 1;
@@ -146,7 +132,8 @@ function waysOf(circuit: Circuit, mode: BatchMode, most: number): Way[] {
       inputLimbs <= Math.min(most, least + MOST_SPARE_LIMBS);
       inputLimbs += 1
     ) {
-      ways.push({ inputLimbs, doubleFrom });
+      ways.push({ inputLimbs, doubleFrom, outputLimbs: 1 });
+      if (isDeep && inputLimbs > least) ways.push({ inputLimbs, doubleFrom, outputLimbs: 2 });
     }
   }
   return ways.sort((a, b) => a.inputLimbs - b.inputLimbs);
@@ -245,10 +232,11 @@ function attempt(request: BatchRequest, way: Way, rowBits: number): Attempt | st
 }
 
 function draftProgram(
-  { circuit, parameters, primes, mode }: BatchRequest,
-  { inputLimbs, doubleFrom }: Way,
+  request: BatchRequest,
+  { inputLimbs, doubleFrom, outputLimbs }: Way,
   rowBits: number,
 ): Attempt {
+  const { circuit, parameters, primes, mode } = request;
   const noise = noiseModel(parameters.polyModulusDegree, primes);
   const draft: Draft = { primes, noise, ciphertexts: [], ops: [] };
   const { features, steps } = circuit;
@@ -271,18 +259,23 @@ function draftProgram(
   }
   const levels: BatchLevel[] = [];
   let outputs: readonly Wire[] = [];
-  let outputScale = 1;
+  let output: OutputForm = { bits: 0, limbs: 1 };
   for (const [index, step] of steps.entries()) {
     const isLast = index === steps.length - 1;
-    const scale = 2 ** (isLast ? outputBits(draft, step, wires) : rowBits);
+    const rescales = index < doubleFrom ? 1 : 2;
+    if (isLast) {
+      const isDivided = isRescaled(step.inputs, { features, mode, isLast });
+      const divided = isDivided ? rescales : 0;
+      output = outputForm(draft, { step, wires, limbs: outputLimbs, rescales: divided });
+    }
+    const scale = 2 ** (isLast ? output.bits : rowBits);
     const result = writeStep(draft, {
       ...{ step, wires, features, mode, isLast, scale },
-      rescales: index < doubleFrom ? 1 : 2,
+      rescales,
     });
     for (const wire of result.wires) wires.push(wire);
     levels.push(result.level);
     outputs = result.wires;
-    outputScale = scale;
   }
   const errors = outputs.map(({ terms, constantError }) =>
     terms.reduce(
@@ -291,42 +284,8 @@ function draftProgram(
     ),
   );
   // Where all is constant nothing is wrong but the noise of a fresh zero.
-  const error = errors.reduce((most, e) => Math.max(most, e), noise.encryption / outputScale);
-  return { draft, wires: outputs, levels, inputLimbs, outputScale, error };
-}
-
-/** log2 of the largest scale at which the first prime has room for every logit. */
-function outputBits(draft: Draft, step: CircuitStep, wires: readonly Wire[]): number {
-  let most = 0;
-  for (let row = 0; row < step.outputs; row += 1) {
-    let { low, high }: Interval = { low: step.bias[row] ?? 0, high: step.bias[row] ?? 0 };
-    const to = step.rowStarts[row + 1] ?? 0;
-    for (let at = step.rowStarts[row] ?? 0; at < to; at += 1) {
-      const wire = wires[step.inputs[step.columns[at] ?? 0] ?? 0];
-      if (wire === undefined) continue;
-      const part = scaled(rangeOf(draft, wire), step.values[at] ?? 0);
-      low += part.low;
-      high += part.high;
-    }
-    most = Math.max(most, boundOf({ low, high }));
-  }
-  const first = Math.log2(Number(draft.primes[0] ?? 1n));
-  // One bit more than the margin: rounded weights may add up to a little more than the weights.
-  const room = Math.floor(first - 2 - MARGIN_BITS - boundBits(most));
-  if (!(room >= MIN_OUTPUT_BITS)) {
-    throw new Overflow(`a logit of this model could reach 2^${Math.ceil(boundBits(most))}`);
-  }
-  return Math.min(room, MOST_OUTPUT_BITS);
-}
-
-function rangeOf(draft: Draft, { constant, terms }: Wire): Interval {
-  return terms.reduce(
-    ({ low, high }, { ciphertext, coefficient }) => {
-      const part = scaled(ciphertextOf(draft, ciphertext).estimate, coefficient);
-      return { low: low + part.low, high: high + part.high };
-    },
-    { low: constant, high: constant },
-  );
+  const error = errors.reduce((most, e) => Math.max(most, e), noise.encryption / 2 ** output.bits);
+  return { draft, wires: outputs, levels, inputLimbs, output, error };
 }
 
 function finishPlan(request: BatchRequest, found: Attempt): BatchPlan {
@@ -359,9 +318,9 @@ function finishPlan(request: BatchRequest, found: Attempt): BatchPlan {
     })),
     ops,
     outputs,
-    outputScale: found.outputScale,
+    outputScale: 2 ** found.output.bits,
     outputPolys: result.includes(3) ? 3 : 2,
-    outputLimbs: 1,
+    outputLimbs: found.output.limbs,
     needsRelinKeys: draft.ops.some((op) => op.kind === "finish" && op.relinearize),
     needsPublicKey: mode === "secret" || kept.length < outputs.length,
     precisionBits: precisionOf(found.error),

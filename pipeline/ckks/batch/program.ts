@@ -97,7 +97,8 @@ export interface BatchPlan {
   readonly outputs: readonly BatchOutput[];
   readonly outputScale: number;
   readonly outputPolys: 2 | 3;
-  readonly outputLimbs: 1;
+  /** Limbs of every result. */
+  readonly outputLimbs: 1 | 2;
   /** Whether relinearisation keys are needed. */
   readonly needsRelinKeys: boolean;
   /** Whether the consumer's public key is needed. */

@@ -13,7 +13,7 @@ import { Overflow } from "./draft.ts";
 /** Most sum of |w| over a row of integers, less one for the bias: the bound of assembly/multiply-accumulate.ts. */
 export const MAX_ROW_WEIGHT: number = 2 ** 27 - 2;
 /** Beyond this a weight says nothing more: it is as good as the noise of the inputs. */
-const MOST_WEIGHT_BITS = 20;
+const MOST_WEIGHT_BITS = 26;
 
 /** A number of a record as what the program has of it: sum of coefficient x ciphertext, plus a constant. */
 export interface Wire {

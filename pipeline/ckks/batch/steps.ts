@@ -3,7 +3,7 @@
  *
  * Levels. A row over anything but fresh features is rescaled once, behind its weights, so that D affine steps with
  * products between them need D primes. Products of two polynomials have three; they are relinearised where their rows
- * are, which a row does for all that it reads at once. Under `shared` the last step is left at three polynomials; under
+ * are, which a row does for all that it reads at once. Under `shared` the last step is left at three polynomials unless keys are needed before; under
  * `secret` it is relinearised and always rescaled, which drowns what the weights did to the noise.
  */
 import type { CircuitStep } from "../../network/circuit.ts";
@@ -85,7 +85,7 @@ export function writeStep(draft: Draft, request: StepRequest): StepResult {
   const integers = roundRows(float, factors, rowScale);
   const estimates = estimateRows(draft, float, factors);
   const polys = sources.some((source) => source.polys === 3) ? 3 : 2;
-  const relinearizes = !(isLast && mode === "shared");
+  const relinearizes = !(isLast && mode === "shared") || hasKeys(draft);
   const raw = writeRows(draft, { float, factors, integers, estimates, limbs, polys, rowScale });
   const out = Array.from(integers.live, (live, row): Wire => {
     const id = raw[live];
@@ -101,6 +101,11 @@ export function writeStep(draft: Draft, request: StepRequest): StepResult {
     return writePowers(draft, done, form, scale);
   });
   return { wires: out, level: levelOf(draft, { scale, limbs, factors, raw }) };
+}
+
+/** Whether keys are needed already: then results are relinearised too, since three polynomials are rescaled with far more noise. */
+function hasKeys({ ops }: Draft): boolean {
+  return ops.some((op) => op.kind === "finish" && op.relinearize);
 }
 
 /** A row whose weights all rounded to zero: its activation's value, and how far that may be off. */

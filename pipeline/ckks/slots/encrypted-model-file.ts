@@ -22,6 +22,8 @@ const MAGIC = 0x4d4b4353;
 const VERSION = 1;
 const HEADER_BYTES = 12;
 const LENGTH_BYTES = 4;
+/** Matrix diagonals and biases; each is a ciphertext, so that far fewer fit a message's chunks. */
+const MAX_PARTS = 65_536;
 /** A recipe is a few numbers for each layer. */
 const MAX_RECIPE_BYTES = 64 * 1024;
 
@@ -111,9 +113,11 @@ export function decodeEncryptedModel(file: Uint8Array): EncryptedModelFile {
   if (recipeBytes > MAX_RECIPE_BYTES || partsAt + LENGTH_BYTES > file.length) throw notAFile();
   const recipe = recipeSchema.safeParse(parseJson(file.subarray(HEADER_BYTES, partsAt)));
   if (!recipe.success) throw notAFile();
+  const parts = view.getUint32(partsAt, true);
+  if (parts > MAX_PARTS) throw notAFile();
   const blobs: Uint8Array[] = [];
   let at = partsAt + LENGTH_BYTES;
-  for (let part = view.getUint32(partsAt, true); part > 0; part -= 1) {
+  for (let part = 0; part < parts; part += 1) {
     const from = at + LENGTH_BYTES;
     if (from > file.length) throw notAFile();
     at = from + view.getUint32(at, true);

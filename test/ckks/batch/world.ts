@@ -24,7 +24,8 @@ export interface Ends {
   readonly relinKeys: Uint8Array;
   /** [features][slots] to one wire ciphertext per feature. */
   encrypt(columns: readonly Float64Array[]): Uint8Array[];
-  decrypt(blobs: readonly Uint8Array[]): Float64Array[];
+  /** @param limbs of a result, 1 unless said */
+  decrypt(blobs: readonly Uint8Array[], limbs?: number): Float64Array[];
   encryptZero(): Uint8Array;
 }
 
@@ -74,10 +75,10 @@ async function makeEnds(parameters: CkksParameters): Promise<Ends> {
           });
         }),
       ),
-    decrypt: (blobs) =>
+    decrypt: (blobs, over = 1) =>
       blobs.map((wire) =>
         withHandles((keep) => {
-          const back = sealFromWire(ckks, ring, wire, { polys: [2, 3], limbs: 1, scale: null });
+          const back = sealFromWire(ckks, ring, wire, { polys: [2, 3], limbs: over, scale: null });
           if (back.status !== "ok") throw new Error(back.fault);
           const plaintext = keep(new seal.Plaintext());
           const ciphertext = keep(new seal.Ciphertext());
@@ -137,7 +138,7 @@ export async function tryCircuit(options: TrialOptions): Promise<Trial> {
   const outcome = evaluator.evaluate(ends.encrypt(columns));
   evaluator.close();
   if (outcome.status !== "ok") throw new Error(`refused: ${outcome.fault}`);
-  const decrypted = ends.decrypt(outcome.blobs);
+  const decrypted = ends.decrypt(outcome.blobs, plan.outputLimbs);
   let maxError = 0;
   let same = 0;
   const records = 512;

@@ -58,6 +58,11 @@ describe("a file of an encrypted model", () => {
       other[at] = 0xff;
       expect(refusal(other)).toMatchObject({ code: "checkpoint-invalid" });
     }
+    const many = encodeEncryptedModel({
+      recipe,
+      blobs: Array.from({ length: 65_537 }, () => new Uint8Array(0)),
+    });
+    expect(refusal(many)).toMatchObject({ code: "checkpoint-invalid" });
     const more = { ...recipe, weights: [1] };
     expect(refusal(encodeEncryptedModel({ recipe: more, blobs }))).toMatchObject({
       code: "checkpoint-invalid",
