@@ -169,6 +169,20 @@ export function createEvaluatorPool(options: EvaluatorPoolOptions): EvaluatorPoo
   };
 }
 
+/** Models of ciphertexts (tens of MiB) by the file they were handed in as: workers read one copy, whatever packs come. */
+const sharedFiles = new WeakMap<Uint8Array, Uint8Array>();
+
+function sharedWeights(weights: PackRequest["weights"]): PackRequest["weights"] {
+  if (!("file" in weights)) return weights;
+  const { file } = weights;
+  const known = sharedFiles.get(file);
+  if (known !== undefined) return { file: known };
+  const shared = new Uint8Array(new SharedArrayBuffer(file.length));
+  shared.set(file);
+  sharedFiles.set(file, shared);
+  return { file: shared };
+}
+
 function readReply(reply: Exclude<WorkerReply, { kind: "ready" }>): PoolOutcome {
   if (reply.kind === "done") {
     const { outcome, evaluationMs } = reply;
@@ -224,7 +238,7 @@ class Slot {
     const message: WorkerRequest = {
       ...{ kind: "evaluate", requestId, parameters: parameters.id, keyId },
       keys: this.#keyIds.includes(keyId) ? null : keys,
-      pack: { ...pack, ciphertexts },
+      pack: { ...pack, ciphertexts, weights: sharedWeights(pack.weights) },
     };
     const buffers = ciphertexts.map(({ buffer }) => buffer as ArrayBuffer);
     return this.#send(message, buffers, deadlineMs);

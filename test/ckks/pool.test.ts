@@ -238,3 +238,29 @@ test("memory stays steady over packs, and the worker works under Node's permissi
   // collected.
   expect(least(rss.slice(100)) - least(rss.slice(20, 40))).toBeLessThan(12e6);
 }, 30_000);
+
+test("a model of ciphertexts is not copied for a pack: workers are handed one shared copy", async () => {
+  const sent: unknown[] = [];
+  const { startWorker } = watchedWorkers();
+  const pool = poolOf({
+    startWorker: () => {
+      const worker = startWorker();
+      const post = worker.postMessage.bind(worker);
+      worker.postMessage = (...message: Parameters<typeof post>) => {
+        sent.push(
+          (message[0] as { pack: { weights: { file: Uint8Array } } }).pack.weights.file.buffer,
+        );
+        post(...message);
+      };
+      return worker;
+    },
+  });
+  const hidden = { ...request, weights: { file: Uint8Array.of(1, 2, 3) } };
+  // Packs of the version before take no such model; that is said of the pack, not of the model.
+  for (let pack = 0; pack < 2; pack += 1) {
+    expect(await pool.evaluate(hidden)).toEqual({ status: "refused" });
+  }
+  expect(sent).toHaveLength(2);
+  expect(sent[0]).toBeInstanceOf(SharedArrayBuffer);
+  expect(sent[1]).toBe(sent[0]);
+});

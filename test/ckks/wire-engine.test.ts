@@ -314,6 +314,10 @@ test("a model of ciphertexts: no weight in the request, the plain network's answ
   });
   const request = await requestOf(setup, { how, rows: 2, mode: "encrypted" });
   await expectRight(setup, { ...request, modelId: "hidden", weights: { file } });
+  // As a worker is given it: one copy for all packs and workers.
+  const shared = new Uint8Array(new SharedArrayBuffer(file.length));
+  shared.set(file);
+  await expectRight(setup, { ...request, modelId: "shared", weights: { file: shared } });
   const batch = await requestOf(setup, { how: { packing: "batch" }, rows: 2, mode: "encrypted" });
   expect(await setup.engine.evaluate({ ...batch, weights: { file } })).toMatchObject({
     status: "refused",
