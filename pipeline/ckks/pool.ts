@@ -78,9 +78,9 @@ export interface EvaluatorPoolOptions {
 /** What a predict process may have resident. */
 const PROCESS_MIB = 700;
 /** What every further worker takes beside its keys and packs: a thread with the library's and our own module. */
-const THREAD_MIB = 60;
+const THREAD_MIB = 100;
 /** What the planner counts for a process before its first pack (`predict-plan.ts`). */
-const PLANNED_BASE_MIB = 180;
+const PLANNED_BASE_MIB = 320;
 
 /**
  * Workers that `predict.workers` stands for: as many as it says, or one for each core as far as memory goes.

@@ -45,7 +45,7 @@ import type {
 export type * from "./predict-plan-types.ts";
 
 /** Memory of a predict process before it has seen a pack: Node, both WebAssembly modules, clients. */
-const PROCESS_MIB = 180;
+const PROCESS_MIB = 320;
 /** A set that gains fewer bits than this adds no precision; after so many of them in turn no larger one is tried. */
 const LEAST_GAIN_BITS = 0.5;
 const MOST_IDLE = 4;

@@ -82,10 +82,17 @@ function readingOptions(options: Options) {
   if (bits !== undefined && !(Number.isInteger(bits) && Math.abs(bits) <= 52)) {
     throw new SealstreamError("usage", "--score-bits must be a whole number from -52 to 52.");
   }
+  const unrounded = options["unroundedScoresRiskTheSecretKey"] === true;
+  if (unrounded && bits !== undefined) {
+    throw new SealstreamError(
+      "usage",
+      "--score-bits rounds scores and --unrounded-scores-risk-the-secret-key does not: say one of them.",
+    );
+  }
   return {
     group: typeof group === "string" || typeof group === "number" ? String(group) : null,
     scoreBits: bits,
-    unroundedScoresRiskTheSecretKey: options["unroundedScoresRiskTheSecretKey"] === true,
+    unroundedScoresRiskTheSecretKey: unrounded,
   };
 }
 

@@ -204,7 +204,7 @@ test("keys of several generations are kept side by side, and sent again when one
 
 test("workers: as said, else one a core as far as memory goes", () => {
   expect(workersFor(9, 200)).toBe(9);
-  expect(workersFor("auto", 200)).toBe(Math.min(availableParallelism(), 7));
+  expect(workersFor("auto", 400)).toBe(Math.min(availableParallelism(), 2));
   expect(workersFor("auto", 650)).toBe(1);
   expect(workersFor("auto", 2_000)).toBe(1);
 });

@@ -54,7 +54,11 @@ function modelEncryption({ spec, directory, logger, counter }: StageWorld): Mode
     return planned.goal;
   };
   return {
-    ready: () => published() !== null,
+    ready() {
+      const isReady = published() !== null;
+      counter.note("waits for keys", isReady ? null : "ckks-public");
+      return isReady;
+    },
     async encrypt(network, weights) {
       const consumer = published();
       if (consumer === null) return null;
