@@ -3,6 +3,7 @@
  *
  * Topics are never altered: another number of partitions is a new generation of the pipeline.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import {
   changelogTopicName,
   deadTopicName,
@@ -13,7 +14,7 @@ import {
   type TopicShape,
   topicName,
 } from "../../schemas/topics.ts";
-import { SealstreamError } from "../errors.ts";
+import { isSealstreamError, SealstreamError } from "../errors.ts";
 import type { KafkaClient, NewTopic } from "./port.ts";
 
 export interface TopicSettings {
@@ -70,14 +71,26 @@ export function plannedTopics(settings: TopicSettings): NewTopic[] {
   ];
 }
 
+/** How often, and how far apart in milliseconds, topics just created are looked for. */
+const MOST_LOOKS = 20;
+const LOOK_AGAIN_MS = 500;
+
 /** Creates the topics that are missing and checks all; returns the names created. */
 export async function ensureTopics(
   client: KafkaClient,
   settings: TopicSettings,
 ): Promise<readonly string[]> {
   const created = await client.createTopics(plannedTopics(settings));
-  await checkTopics(client, settings);
-  return created;
+  // A busy broker tells of topics some seconds after it made them.
+  for (let looks = created.length > 0 ? MOST_LOOKS : 1; ; looks -= 1) {
+    try {
+      await checkTopics(client, settings);
+      return created;
+    } catch (error) {
+      if (looks <= 1 || !isSealstreamError(error, "topic-missing")) throw error;
+      await sleep(LOOK_AGAIN_MS);
+    }
+  }
 }
 
 /**

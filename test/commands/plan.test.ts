@@ -29,7 +29,7 @@ const predict = (keys: string): readonly [string, string] => [
   `predict: { ${keys} }`,
 ];
 const packs = (keys: string): readonly [string, string] => [
-  "lingerMs: 500, maxBytesPerRecord: 100000",
+  "lingerMs: 500, maxBytesPerRecord: 200000",
   keys,
 ];
 

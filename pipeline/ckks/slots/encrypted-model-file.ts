@@ -27,6 +27,10 @@ const MAX_PARTS = 65_536;
 /** A recipe is a few numbers for each layer. */
 const MAX_RECIPE_BYTES = 64 * 1024;
 
+const MIB = 1024 * 1024;
+/** Readers hold at most 64 MiB of models that are not complete yet (`privacy/model-reader.ts`). */
+const MAX_FILE_BYTES = 48 * MIB;
+
 const whole = z.int();
 const recipeSchema = z.strictObject({
   packing: z.enum(["replicated", "diagonal"]),
@@ -70,10 +74,15 @@ export async function encryptModelFile(options: {
     precisionBits,
     inputScaleBits,
   });
-  return encodeEncryptedModel({
-    recipe: slotRecipe(plan),
-    blobs: await encryptSlotModel(plan, publicKey),
-  });
+  const recipe = slotRecipe(plan);
+  const file = encodeEncryptedModel({ recipe, blobs: await encryptSlotModel(plan, publicKey) });
+  if (file.length > MAX_FILE_BYTES) {
+    throw new SealstreamError(
+      "limit-exceeded",
+      `CKKS: this model takes ${Math.ceil(file.length / MIB)} MiB as ciphertexts, more than the ${MAX_FILE_BYTES / MIB} that are published; use a smaller network, or predict.model: secret.`,
+    );
+  }
+  return file;
 }
 
 /** The bytes of a model; a new buffer. */

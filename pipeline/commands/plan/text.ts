@@ -50,7 +50,10 @@ export function planText(spec: PipelineSpec, plan: PredictPlan, columns?: number
     ...levelLines(plan).flatMap((text) => line("levels", text)),
     ...line("precision", precisionText(plan)),
     ...line("keys", keysText(plan)),
-    ...line("memory", `about ${amount(plan.memoryMiB)} MiB for a predict process of one worker; more while it keeps the keys of a rotation`),
+    ...line(
+      "memory",
+      `about ${amount(plan.memoryMiB)} MiB for a predict process of one worker; more while it keeps the keys of a rotation`,
+    ),
     ...line(
       "predicted",
       `all figures above, for one core, from counts of operations; bytes before Kafka's own. They assume ${plan.assumption}; a model that needs more is refused when it comes, never computed wrongly.`,
