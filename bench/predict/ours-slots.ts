@@ -49,10 +49,10 @@ export async function openOurSlots(model: Model, shape: SlotShape): Promise<OurR
   if (galoisKeys === null) throw new Error("the keys were refused");
   const packs = packRows(lab, ring, heldOut, plan);
   let ended: (phase: string) => void = () => undefined;
-  const zero = lab.encryptZero();
+  const zero = lab.encryptZero(plan.outputLimbs);
   const evaluator = createSlotPackEvaluator({
     ...{ ring, ckks, plan, relinKeys, galoisKeys },
-    // A stage makes encryptions of zero while it waits; made here once, so that only what a pack waits for is timed.
+    // Made once and left out of the figure: secret and encrypted models, which are compared, take one each.
     encryptZero: () => zero,
     ...(mode === "encrypted" && { modelBlobs: await encryptSlotModel(plan, lab.publicKey) }),
     phase: (name) => ended(name),

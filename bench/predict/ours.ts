@@ -82,7 +82,7 @@ export async function openOurBatch(model: Model, shape: OurShape): Promise<OurRu
     relinKeys: plan.needsRelinKeys
       ? ring.loadRelinKeys(saveUncompressed(ckks, lab.relinKeys))
       : null,
-    encryptZero: lab.encryptZero,
+    encryptZero: () => lab.encryptZero(plan.outputLimbs),
     phase: (name) => ended(name),
   });
   const evaluate = (): readonly Uint8Array[] => {

@@ -6,6 +6,7 @@
  */
 import { createParameters } from "../../pipeline/ckks/parameters.ts";
 import { type CkksContext, openContext, saveUncompressed } from "../../pipeline/ckks/seal.ts";
+import { createZeroEncryptor } from "../../pipeline/ckks/zero.ts";
 
 type Seal = CkksContext["seal"];
 export type SealCipher = InstanceType<Seal["Ciphertext"]>;
@@ -25,8 +26,8 @@ export interface SealLab {
   plain(values: Float64Array, scale: number): SealPlain;
   /** Under the public key. @returns uncompressed, a new buffer */
   encrypt(values: Float64Array, scale: number): Uint8Array;
-  /** A fresh encryption of zero under the public key, at the first level; a new buffer. */
-  encryptZero(): Uint8Array;
+  /** A fresh encryption of zero under the public key, over that many primes; a new buffer. */
+  encryptZero(limbs: number): Uint8Array;
   load(blob: Uint8Array, into: SealCipher): void;
   /** Every slot; a new array. */
   decrypt(cipher: SealCipher): Float64Array;
@@ -75,10 +76,7 @@ export async function openSealLab(
       encryptor.encrypt(scratch, sealed);
       return saveUncompressed(ckks, sealed);
     },
-    encryptZero() {
-      encryptor.encryptZero(sealed);
-      return saveUncompressed(ckks, sealed);
-    },
+    encryptZero: createZeroEncryptor(ckks, encryptor, keep),
     load: (blob, into) => into.loadFromArray(context, blob),
     decrypt(cipher) {
       decryptor.decrypt(cipher, scratch);

@@ -23,7 +23,7 @@ export interface SlotsKeys {
   readonly ring: Ring;
   readonly relinKeys: RingRelinKeys | null;
   readonly galoisKeys: RingGaloisKeys | null;
-  /** A fresh encryption of zero over all data primes, as the library serializes it. */
+  /** A fresh encryption of zero over the primes of a result, as the library serializes it. */
   readonly encryptZero: () => Uint8Array;
 }
 

@@ -21,18 +21,11 @@ import {
 } from "./key-blob.ts";
 import { CIPHERTEXT_POLYS, type CkksParameters, dataLimbs } from "./parameters.ts";
 import { createRing, type Ring } from "./ring.ts";
-import {
-  type CkksContext,
-  guarded,
-  type Handle,
-  openTools,
-  type SealCiphertext,
-  type SealEncryptor,
-  saveUncompressed,
-} from "./seal.ts";
+import { type CkksContext, guarded, type Handle, openTools } from "./seal.ts";
 import { planSlots, type SlotPlan } from "./slots/plan.ts";
 import { createSlotsEngine, planSlotsPack, slotsScaleBits } from "./slots-engine.ts";
 import { readAnyLimbs } from "./wire-ciphertext.ts";
+import { createZeroEncryptor } from "./zero.ts";
 
 /** Most memory of a ring: keys, tables and the working memory of one model. */
 const MOST_RING_BYTES = 448 * 1024 * 1024;
@@ -44,8 +37,8 @@ interface Machine {
   readonly ring: Ring;
   readonly relinKeys: RingRelinKeys | null;
   readonly galoisKeys: RingGaloisKeys | null;
-  readonly encryptor: SealEncryptor;
-  readonly zero: SealCiphertext;
+  /** A fresh encryption of zero over the first primes. */
+  readonly encryptZero: (limbs: number) => Uint8Array;
   readonly plans: Map<string, Plan>;
   /** Evaluators of one model; memory above the keys. */
   readonly open: Map<string, ModelEvaluator>;
@@ -91,10 +84,10 @@ function loadMachine(
   const { relinKeys, galoisKeys } = loadKeys(ring, expanded);
   const publicKey = keep(new ckks.seal.PublicKey());
   publicKey.loadFromArray(ckks.context, keys.publicKey);
+  const encryptor = keep(new ckks.seal.Encryptor(ckks.context, publicKey));
   return {
     ...{ ckks, ring, relinKeys, galoisKeys },
-    encryptor: keep(new ckks.seal.Encryptor(ckks.context, publicKey)),
-    zero: keep(new ckks.seal.Ciphertext()),
+    encryptZero: createZeroEncryptor(ckks, encryptor, keep),
     plans: new Map(),
     open: new Map(),
   };
@@ -225,7 +218,8 @@ function closeAll({ open }: Machine): void {
 }
 
 function makeEvaluator(machine: Machine, plan: Plan, request: PackRequest): ModelEvaluator | null {
-  const zero = () => encryptZero(machine);
+  const { outputLimbs } = plan.plan;
+  const zero = () => machine.encryptZero(outputLimbs);
   if (plan.packing === "batch") return makeBatch(machine, plan.plan, zero);
   try {
     return createSlotsEngine({ ...machine, encryptZero: zero }, plan.plan, request);
@@ -322,10 +316,4 @@ function planBatchPack(
   if (wireLimbs < least && least <= dataLimbs(parameters)) return null;
   const plan = planBatch({ circuit, parameters, primes, mode, precisionBits, wireLimbs });
   return { packing: "batch", plan };
-}
-
-/** A fresh encryption of zero over all data primes, as the library serializes it. */
-function encryptZero({ ckks, encryptor, zero }: Machine): Uint8Array {
-  encryptor.encryptZero(zero);
-  return saveUncompressed(ckks, zero);
 }

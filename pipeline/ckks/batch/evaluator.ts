@@ -12,12 +12,7 @@
 import { SealstreamError } from "../../errors.ts";
 import type { BlobFault } from "../blob.ts";
 import type { RingRelinKeys } from "../evaluation-keys.ts";
-import {
-  CIPHERTEXT_HEADER_BYTES,
-  CIPHERTEXT_POLYS,
-  type CkksParameters,
-  dataLimbs,
-} from "../parameters.ts";
+import { CIPHERTEXT_HEADER_BYTES, CIPHERTEXT_POLYS, type CkksParameters } from "../parameters.ts";
 import type { Ring } from "../ring.ts";
 import {
   BITS_SLACK,
@@ -40,8 +35,8 @@ export interface BatchEvaluatorOptions {
   /** Needed where the plan says so; loaded in the same ring. */
   readonly relinKeys?: RingRelinKeys | null;
   /**
-   * A fresh encryption of zero under the consumer's public key, over all data primes, as SEAL serializes it without
-   * compression. Needed where the plan says so.
+   * A fresh encryption of zero under the consumer's public key, over at least `outputLimbs` primes, as SEAL serializes it
+   * without compression. Needed where the plan says so.
    */
   readonly encryptZero?: (() => Uint8Array) | null;
   /** Called at the end of each operation with its kind, for profiles. */
@@ -285,15 +280,16 @@ function writeOutput(machine: Machine, output: BatchOutput): Uint8Array<ArrayBuf
 }
 
 /** A fresh encryption of zero, its first limbs, at `cut`: two polynomials. */
-function importZero({ ring, parameters, plan, encryptZero, cut }: Machine): void {
+function importZero({ ring, plan, encryptZero, cut }: Machine): void {
   const zero = encryptZero?.() ?? new Uint8Array();
   const limbs = plan.outputLimbs;
   const bytes = limbs * ring.limbBytes;
-  const stride = dataLimbs(parameters) * ring.limbBytes;
+  const stride = (zero.length - CIPHERTEXT_HEADER_BYTES) / CIPHERTEXT_POLYS;
   for (let poly = 0; poly < CIPHERTEXT_POLYS; poly += 1) {
     const from = CIPHERTEXT_HEADER_BYTES + poly * stride;
     const residues = zero.subarray(from, from + bytes);
-    if (!ring.importResidues(residues, { polys: 1, limbs }, cut + poly * bytes)) {
+    const isWhole = residues.length === bytes;
+    if (!isWhole || !ring.importResidues(residues, { polys: 1, limbs }, cut + poly * bytes)) {
       throw new SealstreamError("internal", "A fresh ciphertext is not over the ring's primes.");
     }
   }
