@@ -98,7 +98,7 @@ function make(setup: Setup): Promise<TestPipeline> {
       withNetwork(file, setup.network)
         .replace("partitions: 4", "partitions: 1")
         .replace(
-          "lingerMs: 500, maxBytesPerRecord: 100000",
+          "lingerMs: 500, maxBytesPerRecord: 200000",
           "lingerMs: 300, maxBytesPerRecord: 400000",
         )
         .replace("predict: { packing: auto }", `predict: { workers: 1, ${setup.predict} }`)

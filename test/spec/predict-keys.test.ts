@@ -17,7 +17,7 @@ describe("keys about prediction", () => {
       workers: "auto",
       parameters: "auto",
     });
-    const bare = "packs: { lingerMs: 500, maxBytesPerRecord: 100000 }";
+    const bare = "packs: { lingerMs: 500, maxBytesPerRecord: 200000 }";
     expect(loadGood(edited(bare, "packs: {}")).encrypt.packs).toEqual({
       lingerMs: 200,
       maxBytesPerRecord: 200_000,

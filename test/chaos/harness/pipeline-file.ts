@@ -16,7 +16,7 @@ const EDITS: readonly (readonly [string, string])[] = [
   ["sessionTimeoutMs: 10000", `sessionTimeoutMs: ${SESSION_TIMEOUT_MS}`],
   ["length: 64, range", "length: 8, range"],
   ["lingerMs: 500", "lingerMs: 2000"],
-  ["maxBytesPerRecord: 100000", "maxBytesPerRecord: 10000"],
+  ["maxBytesPerRecord: 200000", "maxBytesPerRecord: 10000"],
   ["- { dense: 32, activation: square }", "- { dense: 8, activation: square }"],
 ];
 

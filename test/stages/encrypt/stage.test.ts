@@ -339,7 +339,7 @@ describe("unlabelled records", () => {
   it("stop the stage when a full pack costs more than the file allows", async () => {
     const lane = await openLane({
       packing: packingOf(
-        async (_rows, features) => Array.from({ length: features }, () => new Uint8Array(200_001)),
+        async (_rows, features) => Array.from({ length: features }, () => new Uint8Array(400_004)),
         { slots: SLOTS },
       ),
     });
