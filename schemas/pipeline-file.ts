@@ -8,9 +8,9 @@
  */
 import { z } from "zod";
 import { field, rule, rulePath, secret } from "./desensitize-rules.ts";
-import { networkLayer } from "./network-layers.ts";
 import { pluginList } from "./plugin-list.ts";
 import { packs, predict } from "./predict-keys.ts";
+import { privacy, train } from "./train-keys.ts";
 
 /** Version of this file format. A file may say `version: 1`; one that does not means the newest. */
 export const PIPELINE_FILE_VERSION = 1;
@@ -247,45 +247,6 @@ const encrypt = z.strictObject({
   records: recordFields.optional(),
 });
 
-const train = z.strictObject({
-  network: z
-    .array(networkLayer)
-    .min(1)
-    .max(16)
-    .describe("Layers from input to output; the last has one output per class."),
-  microBatchRecords: integer(1, 65_536).describe(
-    "Records in one contribution; a divisor of updateBatchRecords.",
-  ),
-  updateBatchRecords: integer(1, 1_048_576).describe(
-    "Records in one model update: the public constant B.",
-  ),
-  // The range for which the clip's float32 margin is derived (pipeline/stages/train/clip-margin.ts).
-  l2ClipNorm: z
-    .number()
-    .min(2 ** -6)
-    .max(2 ** 20)
-    .default(1)
-    .describe("Largest L2 norm of one record's gradient."),
-  learningRate: z.number().positive().max(1e6).describe("Step size on the mean clipped gradient."),
-  backend: z
-    .enum(["auto", "wasm", "cpu"])
-    .default("auto")
-    .describe("Compute backend of TensorFlow.js."),
-  protect: z
-    .enum(["sealed"])
-    .default("sealed")
-    .describe("How contributions travel: sealed to the aggregator."),
-  maxStalenessUpdates: integer(0, 1_000_000)
-    .default(1)
-    .describe("Train waits when it is this far ahead of the newest model."),
-  tailAfterMs: integer(1, 86_400_000)
-    .nullable()
-    .default(null)
-    .describe(
-      "Fill a micro-batch with zeros after this long without enough records; null: wait for ever.",
-    ),
-});
-
 const identity = z.string().regex(IDENTITY, "an identity, ed25519: and 43 characters of base64url");
 
 /** Two while an identity is being replaced; the third is room for a replacement that is itself replaced. */
@@ -318,17 +279,8 @@ export const pipelineFileSchema = z.strictObject({
   plugins: pluginList,
   features: features.describe("From a desensitized record to the model's input."),
   encrypt: encrypt.prefault({}).describe("How records leave the owner's zone."),
-  train: train.describe("The model and how it learns."),
-  privacy: z
-    .strictObject({
-      epsilon: z.number().positive().max(1000).describe("The privacy budget of one run."),
-      delta: z
-        .number()
-        .positive()
-        .max(0.1)
-        .describe("Chance outside the bound; well below one over the records."),
-    })
-    .describe("Differential privacy of the model."),
+  train,
+  privacy,
   predict,
   zones: z
     .strictObject({

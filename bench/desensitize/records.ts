@@ -10,6 +10,7 @@ export const SPEC: Pick<PipelineSpec, "record" | "desensitize"> = {
   record: {
     id: "formId",
     subject: null,
+    partitioner: "none",
     maxBytes: 65536,
     schema: {
       type: "object",

@@ -12,7 +12,6 @@ import { checkTree } from "./explain.ts";
 import { parseIdentity } from "./identity.ts";
 import type { Environment } from "./interpolate.ts";
 import { type LocatedTree, readTree } from "./located-tree.ts";
-import { toLayers } from "./network-layers.ts";
 import type { PipelineSpec, SaslSpec, TlsSpec } from "./pipeline-spec.ts";
 import { checkPlugins, toBuiltIns, toPlugins } from "./plugin-list.ts";
 import { type ReadRecordSchema, readRecordSchema } from "./read-record-schema.ts";
@@ -21,6 +20,7 @@ import { placeRules } from "./rule-fields.ts";
 import { readRuleFiles } from "./rule-files.ts";
 import { type LocatedSchema, warnAboutRules } from "./rule-warnings.ts";
 import { type RuleFiles, toRule, toSecret } from "./rules.ts";
+import { toPrivacy, toTrain } from "./training.ts";
 
 export interface LoadOptions {
   /** The pipeline file; relative to the working directory, or absolute. */
@@ -150,6 +150,7 @@ function toSpec(
       schema: record.document,
       id: file.record.id,
       subject: file.record.subject ?? null,
+      partitioner: "none",
       maxBytes: file.record.maxBytes,
     },
     desensitize: placeRules(file).map(({ field, rule, path: [, index] }) =>
@@ -157,15 +158,15 @@ function toSpec(
     ),
     plugins: toPlugins(file.plugins, path),
     builtInPlugins: toBuiltIns(file.plugins),
-    features: file.features,
+    features: { maps: [], ...file.features },
     encrypt: {
       examples: file.encrypt.examples,
       packs: { ...file.encrypt.packs, rate: file.encrypt.packs.rate ?? null },
       records: toRecordFields(file),
     },
-    train: { ...file.train, network: toLayers(file.train.network) },
-    privacy: file.privacy,
-    predict: file.predict,
+    train: toTrain(file),
+    privacy: toPrivacy(file),
+    predict: { encrypted: true, ...file.predict },
     zones: toZones(file.zones),
     revoked: file.revoked,
   };

@@ -6,6 +6,7 @@
  */
 import type { DETECT_TYPES } from "../../schemas/desensitize-rules.ts";
 import type { StageName } from "../../schemas/topics.ts";
+import type { FeatureMapSpec, PrivacySpec, TrainSpec } from "./training-spec.ts";
 
 export type DetectType = (typeof DETECT_TYPES)[number];
 
@@ -287,6 +288,8 @@ export interface PipelineSpec {
     readonly id: string;
     /** Field that names the person; null: every record is its own subject. Must be kept or pseudonymized. */
     readonly subject: string | null;
+    /** `subject`: `raw` is keyed and partitioned by the subject, and a record elsewhere is refused. */
+    readonly partitioner: "none" | "subject";
     readonly maxBytes: number;
   };
   /** One rule a field, in file order; fields of the schema that are not here are dropped. */
@@ -297,6 +300,8 @@ export interface PipelineSpec {
   readonly builtInPlugins: { readonly desensitize: string | null };
   readonly features: {
     readonly inputs: readonly FeatureInput[];
+    /** Applied to the inputs in order; what the network reads is what the last one gives. */
+    readonly maps: readonly FeatureMapSpec[];
     /** An absent or null label makes the record one to predict. Labels are integers 0..classes-1. */
     readonly label: { readonly field: string; readonly classes: number };
     /** Shares of the labelled records; they sum to 1. */
@@ -317,20 +322,11 @@ export interface PipelineSpec {
     /** What other services read of the records; null: topic `records` stays empty. */
     readonly records: RecordFieldsSpec | null;
   };
-  readonly train: {
-    readonly network: readonly LayerSpec[];
-    readonly microBatchRecords: number;
-    readonly updateBatchRecords: number;
-    readonly l2ClipNorm: number;
-    readonly learningRate: number;
-    readonly backend: "auto" | "wasm" | "cpu";
-    readonly protect: "sealed";
-    readonly maxStalenessUpdates: number;
-    /** Cut a zero-filled micro-batch after this many ms without enough records; null: wait for ever. */
-    readonly tailAfterMs: number | null;
-  };
-  readonly privacy: { readonly epsilon: number; readonly delta: number };
+  readonly train: TrainSpec;
+  readonly privacy: PrivacySpec;
   readonly predict: {
+    /** False: nothing is predicted on ciphertexts, and networks need not be polynomials. */
+    readonly encrypted: boolean;
     readonly packing: "auto" | "batch" | "slots";
     /** What the consumer may learn of the model. */
     readonly model: "secret" | "shared" | "encrypted";

@@ -9,6 +9,7 @@ const features = {
     { field: "pixels", length: 3, range: [0, 16] },
     { field: "age", length: 1, range: [-10, 10] },
   ],
+  maps: [],
   label: { field: "digit", classes: 10 },
   split: { train: 1, validate: 0, test: 0 },
 } as const;

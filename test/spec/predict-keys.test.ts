@@ -11,6 +11,7 @@ describe("keys about prediction", () => {
   it("have defaults", () => {
     const spec = loadGood(edited(PACKING, ""));
     expect(spec.predict).toEqual({
+      encrypted: true,
       packing: "auto",
       model: "secret",
       precisionBits: 3,
@@ -29,6 +30,7 @@ describe("keys about prediction", () => {
     const keys =
       "packing: slots, model: shared, precisionBits: 7.5, workers: 3, parameters: ckks-4096-46.46.17-s24";
     expect(loadGood(predict(keys)).predict).toEqual({
+      encrypted: true,
       packing: "slots",
       model: "shared",
       precisionBits: 7.5,

@@ -7,8 +7,9 @@
  */
 import type { Network } from "../../network/definition.ts";
 import type { Weights } from "../../network/weights.ts";
+import type { BackendChoice } from "../../spec/training-spec.ts";
 
-export type BackendName = "wasm" | "cpu";
+export type BackendName = Exclude<BackendChoice, "auto">;
 
 /** Label of a place that holds no example: a refused record, or the zero-filled end of a tail. */
 export const EMPTY_PLACE = -1;

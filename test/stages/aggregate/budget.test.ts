@@ -25,7 +25,7 @@ beforeAll(async () => {
 const FASTER = { ...SPEC, train: { ...SPEC.train, learningRate: 0.25 } };
 const withBudget = (epsilon: number, spec = SPEC) => ({
   ...spec,
-  privacy: { epsilon, delta: 1e-5 },
+  privacy: { ...SPEC.privacy, epsilon, delta: 1e-5 },
 });
 
 /** A topic set in which the first run has made an update. */
@@ -135,7 +135,7 @@ describe("new settings", () => {
         },
       },
     ],
-    ["delta", { ...SPEC, privacy: { epsilon: 3, delta: 1e-6 } }],
+    ["delta", { ...SPEC, privacy: { ...SPEC.privacy, epsilon: 3, delta: 1e-6 } }],
     [
       "range of a feature",
       {

@@ -31,7 +31,7 @@ beforeAll(async () => {
   zones = await createZones();
 });
 
-const LOOSE = { ...SPEC, privacy: { epsilon: 1e15, delta: 1e-5 } };
+const LOOSE = { ...SPEC, privacy: { ...SPEC.privacy, epsilon: 1e15, delta: 1e-5 } };
 
 function weightsOf(topics: Topics): Float32Array {
   const newest = readerOf(zones, topics).newest();

@@ -21,6 +21,7 @@ import {
 import type { ModelForm } from "../../../pipeline/privacy/model-blob.ts";
 import { createModelReader } from "../../../pipeline/privacy/model-reader.ts";
 import { runConfigHash } from "../../../pipeline/privacy/run-config.ts";
+import { PRIVACY_DEFAULTS, TRAIN_DEFAULTS } from "../../../pipeline/spec/training.ts";
 import type {
   AggregateStageOptions,
   ModelEncryption,
@@ -45,10 +46,12 @@ export const SPEC: AggregateStageOptions["spec"] = {
   name: PIPELINE,
   features: {
     inputs: [{ field: "pixels", length: 3, range: [0, 1] }],
+    maps: [],
     label: { field: "digit", classes: 2 },
     split: { train: 0.8, validate: 0.1, test: 0.1 },
   },
   train: {
+    ...TRAIN_DEFAULTS,
     network: [{ dense: 2, activation: "none" }],
     microBatchRecords: PLACES,
     updateBatchRecords: BATCH,
@@ -59,7 +62,7 @@ export const SPEC: AggregateStageOptions["spec"] = {
     maxStalenessUpdates: 4,
     tailAfterMs: null,
   },
-  privacy: { epsilon: 3, delta: 1e-5 },
+  privacy: { ...PRIVACY_DEFAULTS, epsilon: 3, delta: 1e-5 },
 };
 export const configHashOf = (spec: AggregateStageOptions["spec"], noiseMultiplier?: number) =>
   runConfigHash({ spec, network: networkFromSpec(spec.features, spec.train), noiseMultiplier });

@@ -19,6 +19,7 @@ import { parameterCount } from "../../../pipeline/network/definition.ts";
 import { initialWeights } from "../../../pipeline/network/weights.ts";
 import { type Contribution, decodeContribution } from "../../../pipeline/privacy/contribution.ts";
 import { runConfigHash } from "../../../pipeline/privacy/run-config.ts";
+import { PRIVACY_DEFAULTS, TRAIN_DEFAULTS } from "../../../pipeline/spec/training.ts";
 import type {
   ContributionProgress,
   CurrentModel,
@@ -49,10 +50,12 @@ export const SPEC = {
   name: PIPELINE,
   features: {
     inputs: [{ field: "pixels", length: 4, range: [0, 1] as const }],
+    maps: [],
     label: { field: "digit", classes: 2 },
     split: { train: 0.8, validate: 0.1, test: 0.1 },
   },
   train: {
+    ...TRAIN_DEFAULTS,
     network: [
       { dense: 3, activation: "square" as const },
       { dense: 2, activation: "none" as const },
@@ -66,7 +69,7 @@ export const SPEC = {
     maxStalenessUpdates: 1000,
     tailAfterMs: null as number | null,
   },
-  privacy: { epsilon: 3, delta: 1e-5 },
+  privacy: { ...PRIVACY_DEFAULTS, epsilon: 3, delta: 1e-5 },
 };
 
 export const RUN_ID = "0123456789abcdef0123456789abcdef";
