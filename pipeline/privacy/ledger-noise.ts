@@ -95,3 +95,8 @@ function* columnOf(noise: Exclude<LedgerNoise, { kind: "independent" }>): Iterab
     }
   }
 }
+
+/** First step of the block that a step is in; the step itself where rows are independent. @param step from 1 */
+export function blockStart(noise: LedgerNoise, step: number): number {
+  return noise.kind === "independent" ? step : step - ((step - 1) % noise.updates);
+}
