@@ -111,7 +111,8 @@ function blockSum(request: GradientRequest, block: Block, target: number): tf.Te
     const { oneHot, present } = labelTensors(block, classCount(network));
     const input = tf.tensor2d(block.inputs, [block.rows, network.inputs]);
     const layers = tensorLayers(network, weights, block.rows);
-    const zeros = layers.flatMap(({ taps }) => taps.map((shape) => tf.zeros([...shape])));
+    const shapes = layers.flatMap(({ products }) => products.flatMap(({ taps }) => taps));
+    const zeros = shapes.map((shape) => tf.zeros([...shape]));
     const tape: Tape = { inputs: [], losses: [] };
     try {
       const deltas = tf.grads((...taps) => {

@@ -17,7 +17,7 @@
  */
 import { MAX_SQUARED_ACTIVATION } from "./clip-margin.ts";
 import { tf } from "./tfjs.ts";
-import { at, type TensorLayer } from "./tfjs-layers.ts";
+import { at, type TappedProduct, type TensorLayer } from "./tfjs-layers.ts";
 
 /** Largest finite float32: `x <= FLOAT32_MAX` is false for NaN and infinity. */
 const FLOAT32_MAX = 3.4028234663852886e38;
@@ -77,16 +77,25 @@ export function clipAndSum(passed: Passed, target: number): tf.Tensor {
 
 function layerGradients({ layers, inputs, deltas }: Passed): LayerGradients[] {
   let tap = 0;
-  return layers.flatMap(({ layer, taps }) => {
-    const first = tap;
-    tap += taps.length;
-    if (layer.kind === undefined) return [outerGradients(at(inputs, first), at(deltas, first))];
-    if (layer.kind === "conv2d") return [summedGradients(at(inputs, first), at(deltas, first))];
-    if (layer.kind === "averagePool2d") return [];
-    return [
-      summedGradients(tf.stack(inputs.slice(first, tap), 1), tf.stack(deltas.slice(first, tap), 1)),
-    ];
-  });
+  return layers.flatMap(({ products }) =>
+    products.map((product) => {
+      const first = tap;
+      tap += product.taps.length;
+      return productGradients(product, inputs.slice(first, tap), deltas.slice(first, tap));
+    }),
+  );
+}
+
+function productGradients(
+  { form, taps }: TappedProduct,
+  inputs: readonly tf.Tensor[],
+  deltas: readonly tf.Tensor[],
+): LayerGradients {
+  if (form === "outer") return outerGradients(at(inputs, 0), at(deltas, 0));
+  // Taps of rank 2 are one a step.
+  const whole = (parts: readonly tf.Tensor[]): tf.Tensor =>
+    at(taps, 0).length === 2 ? tf.stack([...parts], 1) : at(parts, 0);
+  return summedGradients(whole(inputs), whole(deltas));
 }
 
 /** Of a layer that multiplies once. @param input [rows][in] @param delta [rows][out] */

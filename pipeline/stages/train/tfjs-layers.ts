@@ -19,16 +19,27 @@ import {
   type RnnLayer,
   windowsOf,
 } from "../../network/layers.ts";
+import { type LayerProduct, layerProducts } from "../../network/products.ts";
 import type { Weights } from "../../network/weights.ts";
 import { tf } from "./tfjs.ts";
 
+/** A product of a layer (network/products.ts) in a pass over several examples. */
+export interface TappedProduct extends LayerProduct {
+  /**
+   * Shapes of its taps, in order: one of [rows][columns] for `outer`, one of [rows][T][columns] for the other forms, or
+   * T of [rows][columns] where one application needs the one before (recurrent). The input kept beside a tap has the
+   * same shape with what went in for `columns`; of `scatter` it is [rows][T], whole numbers as float32.
+   */
+  readonly taps: readonly (readonly number[])[];
+}
+
 export interface TensorLayer {
   readonly layer: NetworkLayer;
+  /** In the order in which the layer asks for their taps: all taps of one product, then all of the next. */
+  readonly products: readonly TappedProduct[];
   /** [rows of the kernel][columns] */
   readonly kernel: tf.Tensor2D;
   readonly bias: tf.Tensor1D;
-  /** Shapes of the layer's taps, in order: [rows][out], conv2d [rows][positions][filters], rnn one a step. */
-  readonly taps: readonly (readonly number[])[];
 }
 
 /** Weights as tensors. @param rows examples of a pass */
@@ -37,27 +48,25 @@ export function tensorLayers(network: Network, weights: Weights, rows: number): 
   return network.layers.map((layer, index) => {
     const own = weights.layers[index];
     const [height, width] = kernelMatrix(layer, inputs);
+    const products = layerProducts(layer, inputs).map((product) => ({
+      ...product,
+      taps: tapShapes(layer, product, rows),
+    }));
     inputs = layer.outputs;
     return {
       layer,
+      products,
       kernel: tf.tensor2d(own?.kernel ?? [], [height, width]),
       bias: tf.tensor1d(own?.bias ?? []),
-      taps: tapShapes(layer, rows),
     };
   });
 }
 
-function tapShapes(layer: NetworkLayer, rows: number): number[][] {
-  switch (layer.kind) {
-    case "averagePool2d":
-      return [];
-    case "conv2d":
-      return [[rows, applications(layer), layer.filters]];
-    case "rnn":
-      return Array.from({ length: layer.input[0] }, () => [rows, layer.outputs]);
-    default:
-      return [[rows, layer.outputs]];
-  }
+function tapShapes(layer: NetworkLayer, product: LayerProduct, rows: number): number[][] {
+  const { form, columns, applications } = product;
+  if (form === "outer") return [[rows, columns]];
+  if (layer.kind !== "rnn") return [[rows, applications, columns]];
+  return Array.from({ length: applications }, () => [rows, columns]);
 }
 
 /** Hands out one tap after the other, and keeps the input of the product that it is added to. */
