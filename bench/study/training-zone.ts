@@ -233,22 +233,24 @@ export async function openTrainingZone(options: ZoneOptions): Promise<TrainingZo
   const seal = createOwner(keys, directories.train);
   let ledgerOffset = 0;
 
-  function publish(outputs: readonly OutputRecord[]): boolean {
-    let isNew = false;
-    for (const { role, key, value } of outputs) {
-      if (role === "keys" && key !== null && value !== null) {
-        for (const directory of Object.values(directories)) directory.apply(key, value);
-      }
-      if (role === "models") reader.applyModel(key, value);
-      if (role === "ledger") {
-        if (reader.applyLedger(value, ledgerOffset) !== "accepted")
-          throw new Error("an entry was refused");
-        ledgerOffset += 1;
-        isNew = true;
-      }
+  function enter(value: Uint8Array | null): void {
+    if (reader.applyLedger(value, ledgerOffset) !== "accepted") {
+      throw new Error("an entry of the ledger was refused");
     }
-    if (isNew) current = newest();
-    return isNew;
+    ledgerOffset += 1;
+  }
+  /** @returns whether there is a new model */
+  function publish(outputs: readonly OutputRecord[]): boolean {
+    const before = ledgerOffset;
+    for (const { role, key, value } of outputs) {
+      if (role === "models") reader.applyModel(key, value);
+      if (role === "ledger") enter(value);
+      if (role !== "keys" || key === null || value === null) continue;
+      for (const directory of Object.values(directories)) directory.apply(key, value);
+    }
+    if (ledgerOffset === before) return false;
+    current = newest();
+    return true;
   }
   async function untilPublished(): Promise<PublishedModel> {
     for (let step = 0; step < MOST_STEPS; step += 1) {
