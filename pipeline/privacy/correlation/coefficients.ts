@@ -88,9 +88,17 @@ function bufferedCoefficients(noise: CorrelatedNoise & { kind: "blt" }): Float64
 /** Largest L2 norm of a column of C: how far one record in one release moves C G, over its clip; 1 for independent noise. */
 export function columnNorm(noise: LedgerNoise): number {
   if (noise.kind === "independent") return 1;
-  // The first column is the longest: every other one is the same, cut off at the end of the block.
-  return Math.sqrt(sumOfSquares(strategyCoefficients(noise))) * slack(noise);
+  const name = JSON.stringify(noise);
+  if (known?.name !== name) {
+    // The first column is the longest: every other one is the same, cut off at the end of the block.
+    const norm = Math.sqrt(sumOfSquares(strategyCoefficients(noise))) * slack(noise);
+    known = { name, norm };
+  }
+  return known.norm;
 }
+
+/** The last noise that was asked for: it is the same for every entry of a run. */
+let known: { readonly name: string; readonly norm: number } | null = null;
 
 function slack(noise: CorrelatedNoise): number {
   return noise.kind === "blt" ? 1 + BUFFER_SLACK : 1;

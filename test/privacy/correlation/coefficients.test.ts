@@ -5,6 +5,7 @@
  */
 import { describe, expect, test } from "vitest";
 import {
+  type CorrelatedNoise,
   columnNorm,
   participationNorm,
   prefixError,
@@ -73,7 +74,7 @@ describe("sensitivity of more participations", () => {
     expect(off(norm, expected.sensitivity)).toBeLessThan(2e-5);
   });
 
-  const small: [string, LedgerNoise & { readonly updates: number }][] = [
+  const small: [string, CorrelatedNoise][] = [
     ["toeplitz", { kind: "toeplitz", updates: 4 }],
     ["toeplitz of 2", { kind: "toeplitz", updates: 2 }],
     ["banded", { kind: "banded", updates: 5, coefficients: [1, 0.5, 0.375] }],
@@ -148,7 +149,7 @@ describe("error of the sums", () => {
 
 /** Largest norm of a sum of |columns|' inner products over every choice of places, by trying all. */
 function worstOfAllPlaces(options: {
-  readonly noise: Exclude<LedgerNoise, { kind: "independent" }>;
+  readonly noise: CorrelatedNoise;
   readonly blocks: number;
   readonly participations: number;
   readonly separation: number;
