@@ -9,6 +9,7 @@
  */
 import type { Network, NetworkLayer } from "../../pipeline/network/definition.ts";
 import type { LayerWeights, Weights } from "../../pipeline/network/weights.ts";
+import { seeded } from "../lib/seeded.ts";
 
 /** outputs = act(factor * (entries of theta) x inputs + biases of theta), entries in compressed rows. */
 export interface SharedLayer {
@@ -49,17 +50,6 @@ const MOST_GRADIENT = 1;
 const SMOOTHING = 0.1;
 /** Mean squares of a feature in [0, 1] and of a squared standard normal, as in pipeline/network/weights.ts. */
 const MEAN_SQUARES = { feature: 1 / 4, squared: 3 } as const;
-
-/** Numbers in [0, 1) from a seed (mulberry32): the same on every machine. */
-export function seeded(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}
 
 interface Entries {
   readonly inputs: number;

@@ -1,6 +1,6 @@
 /** `sealstream ledger FILE [--verify]`: what the training has cost in privacy, recomputed from the topics alone. */
 import { readLedger } from "../client/ledger.ts";
-import type { LedgerEntry } from "../privacy/ledger.ts";
+import type { LedgerEntry } from "../privacy/ledger-entry.ts";
 import {
   type CommandContext,
   EXIT,

@@ -4,7 +4,8 @@
  * The entry is the model's manifest: readers find a model only through it. It must hold everything that is needed to
  * recompute the claim offline, and nothing about a record: no plaintext, nor a hash of one. This file knows one entry; the chain is ledger.ts.
  *
- * Grammar, versions 1 and 2 (2: networks with other layers than dense ones with square or none, ledger-network.ts):
+ * Grammar, versions 1, 2 and 3 (2: networks with other layers than dense ones with square or none, ledger-network.ts, or
+ * an encrypted model; 3: `noise`, `recordsPerSubject`, `method` and `clipping`, all of them or, in 1 and 2, none):
  *   value     = COSE_Sign1 (crypto/cose-sign1.ts), context "sealstream/ledger/v1|<pipeline>", by a model-signing key
  *   payload   = RFC 8785 canonical JSON, UTF-8, of exactly the fields of LedgerEntry
  *   entryHash = lower-case hex SHA-256 of payload; the next entry's `previous`
@@ -17,6 +18,7 @@ import { type FindSigner, sign1, verify1 } from "../crypto/cose-sign1.ts";
 import { hex, type SigningKey } from "../crypto/key-handles.ts";
 import { SealstreamError } from "../errors.ts";
 import { type LedgerNetwork, ledgerNetworkSchema, ledgerVersion } from "./ledger-network.ts";
+import { INDEPENDENT, type LedgerNoise, ledgerNoiseSchema } from "./ledger-noise.ts";
 
 /** The part of a source lane that one contribution covers. */
 export interface LedgerRange {
@@ -46,9 +48,26 @@ export interface EncryptedModel extends StoredModel {
   readonly consumerKeyId: string;
 }
 
-export interface LedgerEntry {
-  /** The lowest that can say the network (ledger-network.ts). */
-  readonly version: 1 | 2;
+/** How a run learns and what its bound is of, as far as accounting needs it. */
+export interface LedgerMethod {
+  /** How the noise of the run's updates hangs together. */
+  readonly noise: LedgerNoise;
+  /** Most records of one subject in the source topic, so that epsilon is of subjects; null: it is of records. */
+  readonly recordsPerSubject: number | null;
+  /** `statistics`: contributions are sums over X^T X and X^T Y, not gradients. */
+  readonly method: "gradient" | "statistics";
+  /** Each of them leaves one record at most `l2ClipNorm` in a sum. */
+  readonly clipping: "flat" | "per-layer" | "automatic";
+}
+
+/** The same where a version has no words for it. */
+export type WrittenMethod = {
+  readonly [Key in keyof LedgerMethod]?: LedgerMethod[Key] | undefined;
+};
+
+export interface LedgerEntry extends WrittenMethod {
+  /** The lowest that can say the entry (`entryVersion`). */
+  readonly version: 1 | 2 | 3;
   readonly pipeline: string;
   /** 0, 1, 2, ... over all runs. */
   readonly sequence: number;
@@ -66,10 +85,13 @@ export interface LedgerEntry {
   readonly configHash: string;
   readonly network: LedgerNetwork;
   readonly mechanism: "gaussian";
-  /** Standard deviation of the noise on the sum, over `sensitivity`. */
+  /** Standard deviation of the noise rows, over `sensitivity`. */
   readonly noiseMultiplier: number;
   readonly l2ClipNorm: number;
-  /** L2, gradient units: clip and rounding (contribution.ts). */
+  /**
+   * Of one record in one update, L2, gradient units: clip and rounding (contribution.ts), times the largest norm of a
+   * column of the noise's matrix, which is 1 where rows are independent.
+   */
   readonly sensitivity: number;
   readonly updateBatchRecords: number;
   readonly microBatchRecords: number;
@@ -91,7 +113,7 @@ export interface LedgerEntry {
   readonly epsilon: number;
   readonly delta: number;
   readonly model: StoredModel;
-  /** The same model as ciphertexts, where the prediction zone must not see it; version 2 only. */
+  /** The same model as ciphertexts, where the prediction zone must not see it; from version 2 on. */
   readonly encryptedModel?: EncryptedModel | undefined;
   /** When it was written, ISO 8601 in UTC with milliseconds. */
   readonly at: string;
@@ -124,7 +146,7 @@ const positive = z.number().positive();
 
 const stored = { sha256: hash, bytes: count.min(1), chunks: z.array(hash).min(1) };
 const fields = z.strictObject({
-  version: z.literal([1, 2]),
+  version: z.literal([1, 2, 3]),
   pipeline: z.string().min(1),
   sequence: count,
   previous: hash.nullable(),
@@ -165,18 +187,62 @@ const fields = z.strictObject({
     .strictObject({ ...stored, parameters: z.string().min(1).max(128), consumerKeyId: hash })
     .optional(),
   at: z.iso.datetime({ precision: 3 }),
+  noise: ledgerNoiseSchema.optional(),
+  recordsPerSubject: count.min(1).nullable().optional(),
+  method: z.enum(["gradient", "statistics"]).optional(),
+  clipping: z.enum(["flat", "per-layer", "automatic"]).optional(),
 });
-const schema = fields.refine((entry) => entry.version === entryVersion(entry));
+const schema = fields.refine((entry) => {
+  const { noise, recordsPerSubject, method, clipping } = entry;
+  const isWritten = (value: unknown): boolean => (value !== undefined) === (entry.version === 3);
+  return (
+    entry.version === entryVersion(entry) &&
+    [noise, recordsPerSubject, method, clipping].every(isWritten)
+  );
+});
 
-/** Version of an entry: 1 unless it says what version 1 has no words for. */
-export function entryVersion({
-  network,
-  encryptedModel,
-}: {
+/** What entries of versions 1 and 2 mean. */
+const METHOD_DEFAULTS: LedgerMethod = {
+  noise: INDEPENDENT,
+  recordsPerSubject: null,
+  method: "gradient",
+  clipping: "flat",
+};
+
+/** What an entry of any version says about its method. */
+export function methodOf(entry: WrittenMethod): LedgerMethod {
+  const { noise, recordsPerSubject, method, clipping } = entry;
+  return {
+    noise: noise ?? METHOD_DEFAULTS.noise,
+    recordsPerSubject: recordsPerSubject ?? METHOD_DEFAULTS.recordsPerSubject,
+    method: method ?? METHOD_DEFAULTS.method,
+    clipping: clipping ?? METHOD_DEFAULTS.clipping,
+  };
+}
+
+/** What decides the version of an entry. */
+export interface Versioned extends WrittenMethod {
   readonly network: LedgerNetwork;
   readonly encryptedModel?: EncryptedModel | undefined;
-}): 1 | 2 {
-  return encryptedModel === undefined ? ledgerVersion(network) : 2;
+}
+
+/** Version of an entry: the lowest that has words for all that it says. */
+export function entryVersion(entry: Versioned): 1 | 2 | 3 {
+  const { noise, recordsPerSubject, method, clipping } = methodOf(entry);
+  const isPlain =
+    noise.kind === "independent" &&
+    recordsPerSubject === null &&
+    method === "gradient" &&
+    clipping === "flat";
+  if (!isPlain) return 3;
+  const version = ledgerVersion(entry.network);
+  return version === 1 && entry.encryptedModel !== undefined ? 2 : version;
+}
+
+/** The version of an entry and what that version writes about the method. */
+export function versionFields(entry: Versioned): Pick<LedgerEntry, "version"> & WrittenMethod {
+  const version = entryVersion(entry);
+  return version === 3 ? { version, ...methodOf(entry) } : { version };
 }
 
 /** Every chunk of `models` that an entry names. */

@@ -1,6 +1,7 @@
 /** What the benchmark of predictions computes itself: trained networks, the replicated packing, agreements. */
 import { describe, expect, it } from "vitest";
 import { cpuTurn, PhaseClock } from "../../bench/lib/cpu-turn.ts";
+import { seeded } from "../../bench/lib/seeded.ts";
 import { KEY_CASES, keyResult, peerLayers } from "../../bench/predict/cases.ts";
 import { agreementOf } from "../../bench/predict/contest.ts";
 import { breastCancerModel } from "../../bench/predict/models.ts";
@@ -13,7 +14,6 @@ import {
   networkOf,
   pooledDense,
   type SharedLayer,
-  seeded,
   train,
 } from "../../bench/predict/trainer.ts";
 import { forward } from "../../pipeline/network/forward.ts";

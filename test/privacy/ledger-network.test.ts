@@ -6,7 +6,8 @@ import {
   contributionFractionBits,
   contributionSensitivity,
 } from "../../pipeline/privacy/contribution.ts";
-import { emptyLedger, entryFault, verifyLedger } from "../../pipeline/privacy/ledger.ts";
+import { verifyLedger } from "../../pipeline/privacy/ledger.ts";
+import { emptyLedger } from "../../pipeline/privacy/ledger-accounting.ts";
 import {
   decodeLedgerEntry,
   encodeLedgerEntry,
@@ -14,6 +15,7 @@ import {
   type LedgerEntry,
 } from "../../pipeline/privacy/ledger-entry.ts";
 import { ledgerParameters, ledgerVersion } from "../../pipeline/privacy/ledger-network.ts";
+import { entryFault } from "../../pipeline/privacy/ledger-rules.ts";
 import { NETWORKS } from "../network/random-networks.ts";
 import { genesisEntry, options, PIPELINE, SIGNER } from "./ledger-world.ts";
 

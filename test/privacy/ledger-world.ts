@@ -4,7 +4,11 @@ import {
   contributionFractionBits,
   contributionSensitivity,
 } from "../../pipeline/privacy/contribution.ts";
-import { emptyLedger, type LedgerSummary, withEntry } from "../../pipeline/privacy/ledger.ts";
+import {
+  emptyLedger,
+  type LedgerSummary,
+  withEntry,
+} from "../../pipeline/privacy/ledger-accounting.ts";
 import {
   encodeLedgerEntry,
   entryHash,
@@ -24,7 +28,11 @@ const PLACES = 4;
 const digest = (fill: number) => fill.toString(16).padStart(2, "0").repeat(32);
 
 /** A genesis of a run; the summary must be where it is appended. */
-export function genesisEntry(summary: LedgerSummary, run: number): LedgerEntry {
+export function genesisEntry(
+  summary: LedgerSummary,
+  run: number,
+  changes: Partial<LedgerEntry> = {},
+): LedgerEntry {
   const fractionBits = contributionFractionBits({ places: PLACES, l2ClipNorm: 1 });
   const draft: LedgerEntry = {
     version: 1,
@@ -59,6 +67,7 @@ export function genesisEntry(summary: LedgerSummary, run: number): LedgerEntry {
       chunks: [digest(60 + (summary.last?.entry.sequence ?? 0))],
     },
     at: "2026-01-02T03:04:05.678Z",
+    ...changes,
   };
   return { ...draft, epsilon: withEntry(summary, { entry: draft, entryHash: "" }).epsilon };
 }
@@ -89,7 +98,11 @@ export function updateEntry(summary: LedgerSummary): LedgerEntry {
 }
 
 /** genesis, update, update, genesis, update, update. */
-export function chainOf(runs = 2, updates = 2): LedgerEntry[] {
+export function chainOf(
+  runs = 2,
+  updates = 2,
+  changes: readonly Partial<LedgerEntry>[] = [],
+): LedgerEntry[] {
   const entries: LedgerEntry[] = [];
   let summary = emptyLedger(PIPELINE);
   const append = (entry: LedgerEntry) => {
@@ -97,7 +110,7 @@ export function chainOf(runs = 2, updates = 2): LedgerEntry[] {
     summary = withEntry(summary, { entry, entryHash: entryHash(entry) });
   };
   for (let run = 0; run < runs; run += 1) {
-    append(genesisEntry(summary, run));
+    append(genesisEntry(summary, run, changes[run]));
     for (let update = 0; update < updates; update += 1) append(updateEntry(summary));
   }
   return entries;

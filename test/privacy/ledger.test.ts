@@ -7,14 +7,12 @@ import {
   analyticGaussianEpsilon,
   composedNoiseMultiplier,
 } from "../../pipeline/privacy/gaussian.ts";
+import { createLedger, verifyLedger } from "../../pipeline/privacy/ledger.ts";
 import {
   composedEpsilon,
-  createLedger,
   emptyLedger,
-  entryFault,
-  verifyLedger,
   withEntry,
-} from "../../pipeline/privacy/ledger.ts";
+} from "../../pipeline/privacy/ledger-accounting.ts";
 import {
   decodeLedgerEntry,
   encodeLedgerEntry,
@@ -22,6 +20,7 @@ import {
   entryPayload,
   type LedgerEntry,
 } from "../../pipeline/privacy/ledger-entry.ts";
+import { entryFault } from "../../pipeline/privacy/ledger-rules.ts";
 import {
   chainOf,
   genesisEntry,
@@ -132,9 +131,10 @@ describe("a whole chain", () => {
     expect(CHAIN.map(({ epsilon }) => epsilon)).toEqual([0, one, one, one, both, both]);
     expect(both).toBeGreaterThan(one);
     const { summary } = verifyLedger(VALUES, options);
-    expect(composedEpsilon(summary, "digits.examples", 1e-5)).toBe(both);
-    expect(composedEpsilon(summary, "digits.examples", 1e-6)).toBeGreaterThan(both);
-    expect(composedEpsilon(summary, "other.examples", 1e-5)).toBe(0);
+    const of = { sourceTopic: "digits.examples", delta: 1e-5, unit: "record" } as const;
+    expect(composedEpsilon(summary, of)).toBe(both);
+    expect(composedEpsilon(summary, { ...of, delta: 1e-6 })).toBeGreaterThan(both);
+    expect(composedEpsilon(summary, { ...of, sourceTopic: "other.examples" })).toBe(0);
   });
 
   test("more participations are charged", () => {

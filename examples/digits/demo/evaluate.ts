@@ -19,7 +19,7 @@ import {
   unflatten,
   type Weights,
 } from "../../../pipeline/network/weights.ts";
-import type { LedgerEntry } from "../../../pipeline/privacy/ledger.ts";
+import type { LedgerEntry } from "../../../pipeline/privacy/ledger-entry.ts";
 import type { PipelineSpec } from "../../../pipeline/spec/pipeline-spec.ts";
 import { createTrainBackend } from "../../../pipeline/stages/train/tfjs-backend.ts";
 import type { KafkaClient } from "../../../pipeline/stream/port.ts";

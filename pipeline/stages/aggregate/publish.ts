@@ -14,7 +14,7 @@ import type { Recipient } from "../../crypto/wrap/types.ts";
 import { SealstreamError } from "../../errors.ts";
 import { encodeCheckpoint } from "../../network/safetensors.ts";
 import { unflatten, type Weights } from "../../network/weights.ts";
-import { entryFault, withEntry } from "../../privacy/ledger.ts";
+import { withEntry } from "../../privacy/ledger-accounting.ts";
 import {
   chunksOf,
   encodeLedgerEntry,
@@ -23,6 +23,7 @@ import {
   type LedgerEntry,
   type LedgerRange,
 } from "../../privacy/ledger-entry.ts";
+import { entryFault } from "../../privacy/ledger-rules.ts";
 import { type ModelName, sealModel } from "../../privacy/model-blob.ts";
 import type { OutputRecord } from "../../stream/contract.ts";
 import {

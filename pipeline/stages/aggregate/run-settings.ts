@@ -13,7 +13,7 @@ import {
   composedNoiseMultiplier,
   remainingNoiseMultiplier,
 } from "../../privacy/gaussian.ts";
-import { type LedgerSummary, spentNoiseMultipliers } from "../../privacy/ledger.ts";
+import { type LedgerSummary, spentNoiseMultipliers } from "../../privacy/ledger-accounting.ts";
 import { MAX_RANGES } from "../../privacy/ledger-entry.ts";
 import { runConfigHash } from "../../privacy/run-config.ts";
 import type { AggregateStageOptions } from "./options.ts";
@@ -74,7 +74,7 @@ export function newRunNoiseMultiplier(
   sourceTopic: string,
 ): number {
   const { epsilon, delta } = options.spec.privacy;
-  const spent = spentNoiseMultipliers(ledger, sourceTopic);
+  const spent = spentNoiseMultipliers(ledger, sourceTopic, "record");
   const asked = options.noiseMultiplier;
   if (asked !== undefined && !(asked > 0 && asked <= MAX_NOISE_MULTIPLIER)) {
     throw new SealstreamError(

@@ -11,13 +11,14 @@ import { SealstreamError } from "../../errors.ts";
 import { sameNetwork } from "../../network/definition.ts";
 import { type Checkpoint, decodeCheckpoint } from "../../network/safetensors.ts";
 import { flatten } from "../../network/weights.ts";
-import { emptyLedger, entryFault, type LedgerSummary, withEntry } from "../../privacy/ledger.ts";
+import { emptyLedger, type LedgerSummary, withEntry } from "../../privacy/ledger-accounting.ts";
 import {
   chunksOf,
   entryHash,
   type HashedEntry,
   type LedgerEntry,
 } from "../../privacy/ledger-entry.ts";
+import { entryFault } from "../../privacy/ledger-rules.ts";
 import { type Decisions, NO_DECISIONS } from "./decisions.ts";
 import { emptyInbox, type Inbox } from "./inbox.ts";
 import type { AggregateStageOptions, RestoredLedger } from "./options.ts";
