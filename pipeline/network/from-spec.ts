@@ -129,7 +129,9 @@ function toLayer(
   if ("embedding" in spec) {
     const [steps, more] = shape;
     if (steps === undefined || more !== undefined) {
-      throw invalid(`an embedding reads the features as they are: no reshape before entry ${index}`);
+      throw invalid(
+        `an embedding reads the features as they are: no reshape before entry ${index}`,
+      );
     }
     const { embedding: width, vocabulary } = spec;
     const outputs = steps * width;
@@ -178,7 +180,11 @@ function stepsOf(shape: readonly number[], what: string, index: number): Pair {
 
 type WindowSpec = Exclude<
   SpecLayer,
-  RecurrentSpec | { reshape: unknown } | { dense: unknown } | { embedding: unknown } | { layerNorm: unknown }
+  | RecurrentSpec
+  | { reshape: unknown }
+  | { dense: unknown }
+  | { embedding: unknown }
+  | { layerNorm: unknown }
 >;
 
 /** A convolution or pool; over one axis it is one of height 1. */
@@ -212,11 +218,14 @@ function bareWindow(spec: WindowSpec, input: readonly [number, number, number]):
     const activation = toActivation(spec.activation);
     return { kind: "conv2d", input, filters, kernelSize, strides, padding, outputs, activation };
   }
-  const pool = (
-    kind: PoolLayer["kind"],
-    poolSize: Pair,
-    strides: Pair,
-  ): PoolLayer => ({ kind, input, poolSize, strides, outputs, activation: "none" });
+  const pool = (kind: PoolLayer["kind"], poolSize: Pair, strides: Pair): PoolLayer => ({
+    kind,
+    input,
+    poolSize,
+    strides,
+    outputs,
+    activation: "none",
+  });
   if ("globalAveragePool" in spec) {
     const whole = [input[0], input[1]] as const;
     return pool("averagePool2d", whole, whole);

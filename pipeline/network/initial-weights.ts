@@ -24,8 +24,8 @@ const DRAW_VALUES = 4_294_967_296;
 const FEATURE_MEAN_SQUARE = 1 / 4;
 /** Mean square that a layer of logits is given that reads features: as behind a square, so that logits begin small. */
 const LOGIT_MEAN_SQUARE = 3;
-/** Mean square of a gated layer's state after some steps of features: measured over random draws, .05 to .2. */
-const GATED_MEAN_SQUARE = 1 / 8;
+/** Mean square of the state behind such a layer: measured, 4 to 100 steps of 3 to 28 features, .34 to .38 and .12 to .15. */
+const GATED_MEAN_SQUARE = { gru: 3 / 8, lstm: 1 / 8 };
 
 /** One over the variance that a recurrent layer's input, and its state, may give. */
 const RECURRENT_CARE = 8;
@@ -86,7 +86,7 @@ export function initialWeights(
 
 function meanSquareBehind(layer: NetworkLayer, before: number | null): number | null {
   if (isPool(layer)) return before;
-  if (layer.kind === "gru" || layer.kind === "lstm") return GATED_MEAN_SQUARE;
+  if (layer.kind === "gru" || layer.kind === "lstm") return GATED_MEAN_SQUARE[layer.kind];
   if (layer.kind === "embedding") return FEATURE_MEAN_SQUARE;
   // Without an activation: a norm gives variance 1, as what aims at it does.
   return layer.activation === "none" ? 1 : meanSquares(layer.activation)[0];
@@ -185,7 +185,8 @@ function orthonormalRows(rows: number, columns: number, random: Random): Float32
       for (let before = 0; before < row; before += 1) {
         const other = matrix.subarray(before * columns, (before + 1) * columns);
         const shared = dot(own, other);
-        for (let at = 0; at < columns; at += 1) own[at] = (own[at] ?? 0) - shared * (other[at] ?? 0);
+        for (let at = 0; at < columns; at += 1)
+          own[at] = (own[at] ?? 0) - shared * (other[at] ?? 0);
       }
     }
     const length = Math.sqrt(dot(own, own));

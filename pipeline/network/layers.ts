@@ -198,9 +198,7 @@ export function plainLayer(layer: NetworkLayer): NetworkLayer {
 }
 
 function plainActivation(activation: Activation): Activation {
-  return typeof activation === "string"
-    ? activation
-    : { polynomial: [...activation.polynomial] };
+  return typeof activation === "string" ? activation : { polynomial: [...activation.polynomial] };
 }
 
 function plainSequences({ sequences }: RecurrentLayer): { readonly sequences?: true } {

@@ -41,8 +41,7 @@ interface Draft {
  * @throws checkpoint-invalid when network or weights are not valid or do not fit each other
  */
 export function lowerNetwork(network: Network, weights: Weights): Circuit {
-  const fault =
-    networkFault(network) ?? encryptedFault(network) ?? weightsFault(network, weights);
+  const fault = networkFault(network) ?? encryptedFault(network) ?? weightsFault(network, weights);
   if (fault !== null) {
     throw new SealstreamError("checkpoint-invalid", `The model cannot be evaluated: ${fault}.`);
   }

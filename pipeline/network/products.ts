@@ -25,46 +25,66 @@ export interface LayerProduct {
   readonly rows: number;
   readonly columns: number;
   /** Whether there is a bias, of `columns` numbers. */
-  readonly bias: boolean;
+  readonly hasBias: boolean;
   /** T: how often it is applied to one record; 1 for `outer`. */
   readonly applications: number;
+  /** Whether an application reads what the one before it gave, so that they cannot be made at once. */
+  readonly inTurn: boolean;
 }
 
 /** Products of a layer; none for a layer without weights. @param inputs numbers it reads */
 export function layerProducts(layer: NetworkLayer, inputs: number): LayerProduct[] {
   const times = applications(layer);
-  const summed = (rows: number, columns: number): LayerProduct => {
-    return { form: "summed", rows, columns, bias: true, applications: times };
+  const summed = (rows: number, columns: number, inTurn: boolean): LayerProduct => {
+    return { form: "summed", rows, columns, hasBias: true, applications: times, inTurn };
   };
   switch (layer.kind) {
     case "conv2d":
       return [
-        summed(layer.kernelSize[0] * layer.kernelSize[1] * layer.input[2], layer.filters),
+        summed(layer.kernelSize[0] * layer.kernelSize[1] * layer.input[2], layer.filters, false),
       ];
     case "averagePool2d":
     case "maxPool2d":
       return [];
     case "rnn":
-      return [summed(layer.input[1] + unitsOf(layer), unitsOf(layer))];
+      return [summed(layer.input[1] + unitsOf(layer), unitsOf(layer), true)];
     case "gru":
       // Two, because the reset gate stands between the state's product and the sum: their slopes differ.
       return [
-        summed(layer.input[1], 3 * unitsOf(layer)),
-        summed(unitsOf(layer), 3 * unitsOf(layer)),
+        summed(layer.input[1], 3 * unitsOf(layer), false),
+        summed(unitsOf(layer), 3 * unitsOf(layer), true),
       ];
     case "lstm":
-      return [summed(layer.input[1] + unitsOf(layer), 4 * unitsOf(layer))];
+      return [summed(layer.input[1] + unitsOf(layer), 4 * unitsOf(layer), true)];
     case "embedding": {
       const [rows, columns] = [layer.vocabulary, layer.outputs / layer.input[0]];
-      return [{ form: "scatter", rows, columns, bias: false, applications: times }];
+      return [
+        { form: "scatter", rows, columns, hasBias: false, applications: times, inTurn: false },
+      ];
     }
     case "layerNorm": {
       const columns = layer.input[1];
-      return [{ form: "elementwise", rows: 1, columns, bias: true, applications: times }];
+      return [
+        {
+          form: "elementwise",
+          rows: 1,
+          columns,
+          hasBias: true,
+          applications: times,
+          inTurn: false,
+        },
+      ];
     }
     default:
       return [
-        { form: "outer", rows: inputs, columns: layer.outputs, bias: true, applications: 1 },
+        {
+          form: "outer",
+          rows: inputs,
+          columns: layer.outputs,
+          hasBias: true,
+          applications: 1,
+          inTurn: false,
+        },
       ];
   }
 }
@@ -89,7 +109,7 @@ export function weightSizes(products: readonly LayerProduct[]): {
 } {
   return {
     kernel: products.reduce((sum, { rows, columns }) => sum + rows * columns, 0),
-    bias: products.reduce((sum, { bias, columns }) => sum + (bias ? columns : 0), 0),
+    bias: products.reduce((sum, { hasBias, columns }) => sum + (hasBias ? columns : 0), 0),
   };
 }
 

@@ -172,7 +172,10 @@ function layerShapes(
   if (layer.kind === "layerNorm") return [bias, ["kernel", [columns]]];
   return [
     bias,
-    ["kernel", layer.kind === "conv2d" ? [...layer.kernelSize, layer.input[2], columns] : [rows, columns]],
+    [
+      "kernel",
+      layer.kind === "conv2d" ? [...layer.kernelSize, layer.input[2], columns] : [rows, columns],
+    ],
   ];
 }
 
