@@ -17,24 +17,41 @@
  *                version 2, of networks that version 1 cannot say, and 3, of those that 2 cannot (network-json.ts):
  *                  "sealstream.checkpoint": "2" or "3"
  *                  "sealstream.network": JSON of the network, its keys in the order of `plainNetwork`
+ *                and, only when there are trainer tensors: "sealstream.trainer": "1"
  *   T          = {"dtype":"F32","shape":[...],"data_offsets":[begin,end]}
  *   data       = float32 of layers.0.bias, layers.0.kernel, layers.1.bias, ... row-major, without gaps
  * Shapes: bias [out], [filters], [gates*units], gru [2,3*units] or layerNorm [features]; kernel [in,out],
  * [height,width,channels,filters], [features,gates*units], embedding [vocabulary,width] or layerNorm [features]; and
  * behind a recurrent layer's kernel "layers.N.recurrent" [units,gates*units]. A pool has none, an embedding no bias.
+ * Trainer tensors (trainer-tensors.ts): those of float64 stand before the layers, those of float32 behind them, each
+ * group sorted by name, in header and data alike. A reader of before them refuses a file that has some.
  */
 import { SealstreamError } from "../errors.ts";
+import { tensorShapes } from "./checkpoint-shapes.ts";
 import { MAX_LAYERS, MAX_PARAMETERS, type Network, networkFault } from "./definition.ts";
-import { isRecurrent, type NetworkLayer, unitsOf } from "./layers.ts";
 import { networkVersion, plainNetwork, readNetwork } from "./network-json.ts";
-import { chainProducts, type LayerProduct, weightSizes } from "./products.ts";
-import { type Weights, weightsFault } from "./weights.ts";
+import { chainProducts, weightSizes } from "./products.ts";
+import {
+  bytesOf,
+  claimsFault,
+  claimsOf,
+  ITERATE,
+  MAX_TRAINER_BYTES,
+  numbersFault,
+  readClaims,
+  TRAINER_PREFIX,
+  type TrainerClaim,
+  type TrainerTensors,
+} from "./trainer-tensors.ts";
+import { unflatten, type Weights, weightsFault } from "./weights.ts";
 
 export interface Checkpoint {
   readonly network: Network;
   readonly weights: Weights;
   /** Public facts about the weights; never anything about a record. Keys: a letter, then letters, digits, `.`, `-`. */
   readonly metadata: Readonly<Record<string, string>>;
+  /** What training goes on from beside the weights; absent: nothing. */
+  readonly trainer?: TrainerTensors;
 }
 
 const LENGTH_BYTES = 8;
@@ -43,17 +60,20 @@ const HEADER_ALIGNMENT = 8;
 /** 64 KiB: 16 layers need under 12 KiB with their polynomials, the rest is for metadata. */
 const MAX_HEADER_BYTES = 65_536;
 const FLOAT_BYTES = 4;
+const DOUBLE_BYTES = 8;
 const SPACE = 0x20;
 const RESERVED_PREFIX = "sealstream.";
 const FORMAT_KEY = "sealstream.checkpoint";
 const ACTIVATIONS_KEY = "sealstream.activations";
 const NETWORK_KEY = "sealstream.network";
+const TRAINER_KEY = "sealstream.trainer";
 /** Starts with a letter: not integer-like (JSON.parse would move it) and never `__proto__`. */
 const METADATA_KEY = /^[A-Za-z][A-Za-z0-9.-]{0,63}$/;
 const MAX_METADATA_ENTRIES = 64;
 
 /** Largest checkpoint this version reads, in bytes. */
-export const MAX_CHECKPOINT_BYTES = LENGTH_BYTES + MAX_HEADER_BYTES + MAX_PARAMETERS * FLOAT_BYTES;
+export const MAX_CHECKPOINT_BYTES =
+  LENGTH_BYTES + MAX_HEADER_BYTES + MAX_PARAMETERS * FLOAT_BYTES + MAX_TRAINER_BYTES;
 
 /**
  * A checkpoint as safetensors bytes; the same content gives the same bytes.
@@ -61,26 +81,49 @@ export const MAX_CHECKPOINT_BYTES = LENGTH_BYTES + MAX_HEADER_BYTES + MAX_PARAME
  * @throws checkpoint-invalid when weights do not fit the network, are not finite, or the metadata is out of bounds
  */
 export function encodeCheckpoint(checkpoint: Checkpoint): Uint8Array {
-  const { network, weights, metadata } = checkpoint;
+  const { network, weights, metadata, trainer = {} } = checkpoint;
+  const claims = claimsOf(trainer);
   const fault =
-    networkFault(network) ?? weightsFault(network, weights) ?? metadataFault(metadata, true);
+    networkFault(network) ??
+    weightsFault(network, weights) ??
+    metadataFault(metadata, true) ??
+    claimsFault(claims) ??
+    numbersFault(trainer);
   if (fault !== null) throw invalid(fault);
-  const header = encodeHeader(network, metadata);
+  const header = encodeHeader(network, metadata, claims);
   if (header.length > MAX_HEADER_BYTES) throw invalid("the metadata is too long");
-  const tensors = weights.layers.flatMap(({ kernel, bias }) => [bias, kernel]);
-  const dataBytes = tensors.reduce((sum, tensor) => sum + tensor.length * FLOAT_BYTES, 0);
+  const extra = (dtype: TrainerClaim["dtype"]) =>
+    claims.flatMap((claim) => (claim.dtype === dtype ? [trainer[claim.name] ?? []] : []));
+  const tensors = [
+    ...extra("F64"),
+    ...weights.layers.flatMap(({ kernel, bias }) => [bias, kernel]),
+    ...extra("F32"),
+  ];
+  const dataBytes = tensors.reduce((sum, tensor) => sum + tensor.length * widthOf(tensor), 0);
   const bytes = new Uint8Array(LENGTH_BYTES + header.length + dataBytes);
   const view = new DataView(bytes.buffer);
   view.setBigUint64(0, BigInt(header.length), true);
   bytes.set(header, LENGTH_BYTES);
   let at = LENGTH_BYTES + header.length;
   for (const tensor of tensors) {
+    const width = widthOf(tensor);
     for (const value of tensor) {
-      view.setFloat32(at, value, true);
-      at += FLOAT_BYTES;
+      if (width === DOUBLE_BYTES) view.setFloat64(at, value, true);
+      else view.setFloat32(at, value, true);
+      at += width;
     }
   }
   return bytes;
+}
+
+/** The weights that gradients are taken at: what readers use, unless the checkpoint holds others. */
+export function iterateOf({ network, weights, trainer }: Checkpoint): Weights {
+  const iterate = trainer?.[ITERATE];
+  return iterate === undefined ? weights : unflatten(network, iterate);
+}
+
+function widthOf(tensor: ArrayLike<number>): number {
+  return tensor instanceof Float64Array ? DOUBLE_BYTES : FLOAT_BYTES;
 }
 
 /**
@@ -99,33 +142,68 @@ export function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
   }
   const dataAt = LENGTH_BYTES + Number(headerBytes);
   const header = bytes.subarray(LENGTH_BYTES, dataAt);
-  const { network, metadata } = decodeHeader(header);
-  const canonical = encodeHeader(network, metadata);
+  const { network, metadata, claims } = decodeHeader(header);
+  const canonical = encodeHeader(network, metadata, claims);
   if (Buffer.compare(canonical, header) !== 0) throw invalid("its header is not canonical");
 
-  let at = dataAt;
-  const take = (length: number): Float32Array => {
-    if (at + length * FLOAT_BYTES > bytes.length) throw invalid("its data is too short");
-    const tensor = new Float32Array(length);
-    for (let index = 0; index < length; index += 1) {
-      tensor[index] = view.getFloat32(at, true);
-      at += FLOAT_BYTES;
+  const read = dataReader(view, dataAt);
+  const trainer: Record<string, Float32Array | Float64Array> = {};
+  const takeClaims = (dtype: TrainerClaim["dtype"]): void => {
+    for (const claim of claims) {
+      if (claim.dtype !== dtype) continue;
+      trainer[claim.name] =
+        dtype === "F64" ? read.doubles(claim.length) : read.floats(claim.length);
     }
-    return tensor;
   };
+  takeClaims("F64");
   const layers = chainProducts(network.inputs, network.layers).map((products) => {
     const sizes = weightSizes(products);
-    const bias = take(sizes.bias);
-    return { kernel: take(sizes.kernel), bias };
+    const bias = read.floats(sizes.bias);
+    return { kernel: read.floats(sizes.kernel), bias };
   });
-  if (at !== bytes.length) throw invalid("bytes follow its data");
+  takeClaims("F32");
+  if (read.at() !== bytes.length) throw invalid("bytes follow its data");
   const weights: Weights = { layers };
-  const fault = weightsFault(network, weights);
+  const fault = weightsFault(network, weights) ?? numbersFault(trainer);
   if (fault !== null) throw invalid(fault);
-  return { network, weights, metadata };
+  return { network, weights, metadata, ...(claims.length === 0 ? {} : { trainer }) };
 }
 
-function encodeHeader(network: Network, metadata: Readonly<Record<string, string>>): Buffer {
+/** Takes one tensor after the other; nothing is allocated that the bytes do not hold. */
+function dataReader(view: DataView, dataAt: number) {
+  let at = dataAt;
+  const begin = (length: number, width: number): number => {
+    const from = at;
+    at += length * width;
+    if (at > view.byteLength) throw invalid("its data is too short");
+    return from;
+  };
+  return {
+    at: () => at,
+    floats(length: number): Float32Array {
+      const from = begin(length, FLOAT_BYTES);
+      const tensor = new Float32Array(length);
+      for (let index = 0; index < length; index += 1) {
+        tensor[index] = view.getFloat32(from + index * FLOAT_BYTES, true);
+      }
+      return tensor;
+    },
+    doubles(length: number): Float64Array {
+      const from = begin(length, DOUBLE_BYTES);
+      const tensor = new Float64Array(length);
+      for (let index = 0; index < length; index += 1) {
+        tensor[index] = view.getFloat64(from + index * DOUBLE_BYTES, true);
+      }
+      return tensor;
+    },
+  };
+}
+
+function encodeHeader(
+  network: Network,
+  metadata: Readonly<Record<string, string>>,
+  claims: readonly TrainerClaim[],
+): Buffer {
   const version = networkVersion(network);
   const own: Record<string, string> =
     version === 1
@@ -134,53 +212,40 @@ function encodeHeader(network: Network, metadata: Readonly<Record<string, string
           [FORMAT_KEY]: "1",
         }
       : { [FORMAT_KEY]: `${version}`, [NETWORK_KEY]: JSON.stringify(plainNetwork(network)) };
+  if (claims.length > 0) own[TRAINER_KEY] = "1";
   const entries = { ...metadata, ...own };
   const sorted = Object.fromEntries(Object.entries(entries).sort(([a], [b]) => (a < b ? -1 : 1)));
   const header: Record<string, unknown> = { __metadata__: sorted };
   let begin = 0;
+  const add = (name: string, dtype: string, shape: readonly number[], bytes: number): void => {
+    header[name] = { dtype, shape, data_offsets: [begin, begin + bytes] };
+    begin += bytes;
+  };
+  const addClaims = (dtype: TrainerClaim["dtype"]): void => {
+    for (const claim of claims) {
+      if (claim.dtype !== dtype) continue;
+      add(TRAINER_PREFIX + claim.name, dtype, [claim.length], bytesOf(claim));
+    }
+  };
+  addClaims("F64");
   for (const [name, shape] of tensorShapes(network)) {
-    const end = begin + shape.reduce((product, size) => product * size, FLOAT_BYTES);
-    header[name] = { dtype: "F32", shape, data_offsets: [begin, end] };
-    begin = end;
+    add(
+      name,
+      "F32",
+      shape,
+      shape.reduce((product, size) => product * size, FLOAT_BYTES),
+    );
   }
+  addClaims("F32");
   const json = Buffer.from(JSON.stringify(header), "utf8");
   const padded = Math.ceil(json.length / HEADER_ALIGNMENT) * HEADER_ALIGNMENT;
   return Buffer.concat([json, Buffer.alloc(padded - json.length, SPACE)]);
 }
 
-/** Names and shapes in the order of their data: bias, kernel, and the rows of a kernel that belong to the state. */
-function tensorShapes({ inputs, layers }: Network): (readonly [string, readonly number[]])[] {
-  const products = chainProducts(inputs, layers);
-  return layers.flatMap((layer, index) =>
-    layerShapes(layer, products[index] ?? []).map(
-      ([name, shape]) => [`layers.${index}.${name}`, shape] as const,
-    ),
-  );
-}
-
-function layerShapes(
-  layer: NetworkLayer,
-  [product]: readonly LayerProduct[],
-): (readonly [string, readonly number[]])[] {
-  if (product === undefined) return [];
-  const { rows, columns } = product;
-  if (layer.kind === "embedding") return [["kernel", [rows, columns]]];
-  const bias = ["bias", layer.kind === "gru" ? [2, columns] : [columns]] as const;
-  if (isRecurrent(layer)) {
-    return [bias, ["kernel", [layer.input[1], columns]], ["recurrent", [unitsOf(layer), columns]]];
-  }
-  if (layer.kind === "layerNorm") return [bias, ["kernel", [columns]]];
-  return [
-    bias,
-    [
-      "kernel",
-      layer.kind === "conv2d" ? [...layer.kernelSize, layer.input[2], columns] : [rows, columns],
-    ],
-  ];
-}
-
 /** What a header claims. The caller compares it with the canonical header of that claim. */
-function decodeHeader(header: Uint8Array): Pick<Checkpoint, "network" | "metadata"> {
+function decodeHeader(
+  header: Uint8Array,
+): Pick<Checkpoint, "network" | "metadata"> & { readonly claims: readonly TrainerClaim[] } {
   const root = asObject(parseJson(header));
   const claimed = asObject(root["__metadata__"]);
   const metadata: Record<string, string> = {};
@@ -188,12 +253,16 @@ function decodeHeader(header: Uint8Array): Pick<Checkpoint, "network" | "metadat
     if (typeof value !== "string") throw invalid("a metadata value is not a string");
     if (!key.startsWith(RESERVED_PREFIX)) metadata[key] = value;
   }
-  const fault = metadataFault(metadata, false);
-  if (fault !== null) throw invalid(fault);
+  const wrong = metadataFault(metadata, false);
+  if (wrong !== null) throw invalid(wrong);
   const network = claimedNetwork(root, claimed);
   const shapeFault = networkFault(network);
   if (shapeFault !== null) throw invalid(shapeFault);
-  return { network, metadata };
+  const claims = readClaims(root);
+  if (claims === null) throw invalid("a trainer tensor is not a list of numbers");
+  const fault = claimsFault(claims);
+  if (fault !== null) throw invalid(fault);
+  return { network, metadata, claims };
 }
 
 /** The network that a header claims, unchecked but of the right types. */
