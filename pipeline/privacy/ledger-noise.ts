@@ -10,9 +10,9 @@ import { z } from "zod";
 
 export type LedgerNoise =
   | { readonly kind: "independent" }
-  /** c_k of the square root of the lower triangle of ones: (2k choose k) / 4^k. */
+  /** c_k of the square root of the lower triangle of ones, (2k choose k) / 4^k, to the nearest multiple of 2^-16. */
   | { readonly kind: "toeplitz"; readonly updates: number }
-  /** c_0 = 1, c_1, ..., multiples of 2^-16 (correlation/mixer.ts says why); zero behind the last. */
+  /** c_0 = 1, c_1, ..., multiples of 2^-16; zero behind the last. */
   | {
       readonly kind: "banded";
       readonly updates: number;
@@ -38,8 +38,8 @@ const MAX_BUFFERS = 32;
 const updates = z.int().min(1).max(MAX_CORRELATED_UPDATES);
 // Larger ones would have a norm that is no double.
 const coefficient = z.number().min(-1e6).max(1e6);
-
-const onGrid = coefficient.refine((value) => Number.isInteger(value * 2 ** 16));
+/** Of a band: multiples of 2^-16, as correlation/ needs them for its noise to be exact. */
+const gridCoefficient = coefficient.refine((value) => Number.isInteger(value * 65_536));
 
 export const ledgerNoiseSchema = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("independent") }),
@@ -48,10 +48,7 @@ export const ledgerNoiseSchema = z.discriminatedUnion("kind", [
     .strictObject({
       kind: z.literal("banded"),
       updates,
-      coefficients: z
-        .array(coefficient.multipleOf(2 ** -16))
-        .min(1)
-        .max(MAX_COEFFICIENTS),
+      coefficients: z.array(gridCoefficient).min(1).max(MAX_COEFFICIENTS),
     })
     .refine((noise) => noise.coefficients[0] === 1 && noise.coefficients.length <= noise.updates),
   z

@@ -59,7 +59,7 @@ export interface NoiseRowOptions {
   readonly length: number;
   /** In grid units, 0..2^49. */
   readonly standardDeviation: number;
-  /** Values are multiples of 2^-fractionBits; 0 unless said. */
+  /** Values are multiples of 2^-fractionBits grid units: 16 for rows that are mixed (correlation/), 0 unless said. */
   readonly fractionBits?: number;
 }
 
@@ -78,7 +78,7 @@ export function noiseRowKey(
 /**
  * The noise row of one update.
  * @param options.noise the noise secret's handle
- * @returns a new buffer of integers
+ * @returns a new buffer of multiples of 2^-fractionBits
  * @throws internal when an argument is out of range
  */
 export function noiseRow(
@@ -90,14 +90,15 @@ export function noiseRow(
 /**
  * The row of a key.
  * @param key of `noiseRowKey`; erased
- * @returns a new buffer of integers
+ * @returns a new buffer of multiples of 2^-fractionBits
  * @throws internal when an argument is out of range
  */
 export function noiseRowOf(
   key: Uint8Array,
   { length, standardDeviation, fractionBits = 0 }: NoiseRowOptions,
 ): Float64Array {
-  if (!(standardDeviation >= 0 && standardDeviation <= MAX_STANDARD_DEVIATION)) {
+  const unit = 2 ** fractionBits;
+  if (!(standardDeviation >= 0 && standardDeviation * unit <= MAX_STANDARD_DEVIATION)) {
     throw new SealstreamError("internal", "A noise row needs a standard deviation of 0 to 2^49.");
   }
   const stream = createCipheriv("aes-256-ctr", key, FIRST_COUNTER);
@@ -106,14 +107,11 @@ export function noiseRowOf(
   const row = new Float64Array(length);
   for (let at = 0; at < length; at += 2 * PAIRS_AT_A_TIME) {
     const block = stream.update(zeros);
-    fillWithGaussian(
-      row.subarray(at, at + 2 * PAIRS_AT_A_TIME),
-      block,
-      standardDeviation * 2 ** fractionBits,
-    );
+    fillWithGaussian(row.subarray(at, at + 2 * PAIRS_AT_A_TIME), block, standardDeviation * unit);
     block.fill(0);
   }
-  return fractionBits === 0 ? row : row.map((value) => value / 2 ** fractionBits);
+  if (unit !== 1) for (const [index, value] of row.entries()) row[index] = value / unit;
+  return row;
 }
 
 /** Fills `target` from 8 bytes a value; an odd last value leaves the second of its pair unused. */

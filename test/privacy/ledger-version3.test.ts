@@ -141,7 +141,7 @@ describe("sensitivity", () => {
     ["square-root Toeplitz", TOEPLITZ, TOEPLITZ_NORM],
     ["a band", BANDED, Math.sqrt(1 + 0.25 + 0.0625)],
     // 1, .375, .5*.5 - .125*.25 = .21875, .5*.25 - .125*.0625 = .1171875
-    // The errors of floating-point buffers are charged too.
+    // and 2^-16 for the float error of the buffers.
     ["buffers", BLT, Math.sqrt(1 + 0.375 ** 2 + 0.21875 ** 2 + 0.1171875 ** 2) * (1 + 2 ** -16)],
     ["one update a block", { kind: "toeplitz", updates: 1 } as const, 1],
   ])("of %s is the clip's times the norm of a column", (_name, noise, norm) => {
