@@ -73,7 +73,12 @@ export async function runStageProcess(
     partitions: settings.partitions,
     transactionIntervalMs: settings.transactionIntervalMs,
     stage,
-    changelog: { protect: (value) => value, open: (value) => value },
+    changelog: {
+      protect: (value) => value,
+      open: (value) => value,
+      protectEntry: ({ value }) => value,
+      openEntry: ({ protectedValue }) => protectedValue,
+    },
     sealDeadLetter: () => new Uint8Array(1),
     clock: Date.now,
     logger,

@@ -151,7 +151,12 @@ async function runLanes({
     stage: await wire(world),
     sealDeadLetter: createDeadLetterSealer(world.directory, options.stage),
     createJudge: () => createJudge(spec, options.stage),
-    changelog: createChangelogGuard({ ...world, pipeline: spec.name, stage: options.stage }),
+    changelog: createChangelogGuard({
+      ...world,
+      pipeline: spec.name,
+      stage: options.stage,
+      entrySecret: options.stage === "encrypt" ? world.keys.secret("split") : null,
+    }),
     clock: context.clock,
     logger,
     onProgress: (progress) => {

@@ -17,10 +17,13 @@
  *                version 2, of every other network:
  *                  "sealstream.checkpoint": "2"
  *                  "sealstream.network": JSON of the network, its keys in the order of `plainNetwork`
+ *                and, only when there are trainer tensors: "sealstream.trainer": "1"
  *   T          = {"dtype":"F32","shape":[...],"data_offsets":[begin,end]}
  *   data       = float32 of layers.0.bias, layers.0.kernel, layers.1.bias, ... row-major, without gaps
  * Shapes: bias [out], [filters] or [units]; kernel [in,out], [height,width,channels,filters] or [features,units], and
  * behind a recurrent layer's kernel "layers.N.recurrent" [units,units]. A pool has no tensors.
+ * Trainer tensors (trainer-tensors.ts): those of float64 stand before the layers, those of float32 behind them, each
+ * group sorted by name, in header and data alike. A reader of before them refuses a file that has some.
  */
 import { SealstreamError } from "../errors.ts";
 import {
@@ -31,13 +34,27 @@ import {
   networkFault,
 } from "./definition.ts";
 import { isPlainDense, plainNetwork, readNetwork } from "./network-json.ts";
-import { type Weights, weightsFault } from "./weights.ts";
+import {
+  bytesOf,
+  claimsFault,
+  claimsOf,
+  ITERATE,
+  MAX_TRAINER_BYTES,
+  numbersFault,
+  readClaims,
+  TRAINER_PREFIX,
+  type TrainerClaim,
+  type TrainerTensors,
+} from "./trainer-tensors.ts";
+import { unflatten, type Weights, weightsFault } from "./weights.ts";
 
 export interface Checkpoint {
   readonly network: Network;
   readonly weights: Weights;
   /** Public facts about the weights; never anything about a record. Keys: a letter, then letters, digits, `.`, `-`. */
   readonly metadata: Readonly<Record<string, string>>;
+  /** What training goes on from beside the weights; absent: nothing. */
+  readonly trainer?: TrainerTensors;
 }
 
 const LENGTH_BYTES = 8;
@@ -46,17 +63,20 @@ const HEADER_ALIGNMENT = 8;
 /** 64 KiB: 16 layers need under 12 KiB with their polynomials, the rest is for metadata. */
 const MAX_HEADER_BYTES = 65_536;
 const FLOAT_BYTES = 4;
+const DOUBLE_BYTES = 8;
 const SPACE = 0x20;
 const RESERVED_PREFIX = "sealstream.";
 const FORMAT_KEY = "sealstream.checkpoint";
 const ACTIVATIONS_KEY = "sealstream.activations";
 const NETWORK_KEY = "sealstream.network";
+const TRAINER_KEY = "sealstream.trainer";
 /** Starts with a letter: not integer-like (JSON.parse would move it) and never `__proto__`. */
 const METADATA_KEY = /^[A-Za-z][A-Za-z0-9.-]{0,63}$/;
 const MAX_METADATA_ENTRIES = 64;
 
 /** Largest checkpoint this version reads, in bytes. */
-export const MAX_CHECKPOINT_BYTES = LENGTH_BYTES + MAX_HEADER_BYTES + MAX_PARAMETERS * FLOAT_BYTES;
+export const MAX_CHECKPOINT_BYTES =
+  LENGTH_BYTES + MAX_HEADER_BYTES + MAX_PARAMETERS * FLOAT_BYTES + MAX_TRAINER_BYTES;
 
 /**
  * A checkpoint as safetensors bytes; the same content gives the same bytes.
@@ -64,26 +84,49 @@ export const MAX_CHECKPOINT_BYTES = LENGTH_BYTES + MAX_HEADER_BYTES + MAX_PARAME
  * @throws checkpoint-invalid when weights do not fit the network, are not finite, or the metadata is out of bounds
  */
 export function encodeCheckpoint(checkpoint: Checkpoint): Uint8Array {
-  const { network, weights, metadata } = checkpoint;
+  const { network, weights, metadata, trainer = {} } = checkpoint;
+  const claims = claimsOf(trainer);
   const fault =
-    networkFault(network) ?? weightsFault(network, weights) ?? metadataFault(metadata, true);
+    networkFault(network) ??
+    weightsFault(network, weights) ??
+    metadataFault(metadata, true) ??
+    claimsFault(claims) ??
+    numbersFault(trainer);
   if (fault !== null) throw invalid(fault);
-  const header = encodeHeader(network, metadata);
+  const header = encodeHeader(network, metadata, claims);
   if (header.length > MAX_HEADER_BYTES) throw invalid("the metadata is too long");
-  const tensors = weights.layers.flatMap(({ kernel, bias }) => [bias, kernel]);
-  const dataBytes = tensors.reduce((sum, tensor) => sum + tensor.length * FLOAT_BYTES, 0);
+  const extra = (dtype: TrainerClaim["dtype"]) =>
+    claims.flatMap((claim) => (claim.dtype === dtype ? [trainer[claim.name] ?? []] : []));
+  const tensors = [
+    ...extra("F64"),
+    ...weights.layers.flatMap(({ kernel, bias }) => [bias, kernel]),
+    ...extra("F32"),
+  ];
+  const dataBytes = tensors.reduce((sum, tensor) => sum + tensor.length * widthOf(tensor), 0);
   const bytes = new Uint8Array(LENGTH_BYTES + header.length + dataBytes);
   const view = new DataView(bytes.buffer);
   view.setBigUint64(0, BigInt(header.length), true);
   bytes.set(header, LENGTH_BYTES);
   let at = LENGTH_BYTES + header.length;
   for (const tensor of tensors) {
+    const width = widthOf(tensor);
     for (const value of tensor) {
-      view.setFloat32(at, value, true);
-      at += FLOAT_BYTES;
+      if (width === DOUBLE_BYTES) view.setFloat64(at, value, true);
+      else view.setFloat32(at, value, true);
+      at += width;
     }
   }
   return bytes;
+}
+
+/** The weights that gradients are taken at: what readers use, unless the checkpoint holds others. */
+export function iterateOf({ network, weights, trainer }: Checkpoint): Weights {
+  const iterate = trainer?.[ITERATE];
+  return iterate === undefined ? weights : unflatten(network, iterate);
+}
+
+function widthOf(tensor: ArrayLike<number>): number {
+  return tensor instanceof Float64Array ? DOUBLE_BYTES : FLOAT_BYTES;
 }
 
 /**
@@ -102,47 +145,98 @@ export function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
   }
   const dataAt = LENGTH_BYTES + Number(headerBytes);
   const header = bytes.subarray(LENGTH_BYTES, dataAt);
-  const { network, metadata } = decodeHeader(header);
-  const canonical = encodeHeader(network, metadata);
+  const { network, metadata, claims } = decodeHeader(header);
+  const canonical = encodeHeader(network, metadata, claims);
   if (Buffer.compare(canonical, header) !== 0) throw invalid("its header is not canonical");
 
-  let at = dataAt;
-  const take = (length: number): Float32Array => {
-    if (at + length * FLOAT_BYTES > bytes.length) throw invalid("its data is too short");
-    const tensor = new Float32Array(length);
-    for (let index = 0; index < length; index += 1) {
-      tensor[index] = view.getFloat32(at, true);
-      at += FLOAT_BYTES;
+  const read = dataReader(view, dataAt);
+  const trainer: Record<string, Float32Array | Float64Array> = {};
+  const takeClaims = (dtype: TrainerClaim["dtype"]): void => {
+    for (const claim of claims) {
+      if (claim.dtype !== dtype) continue;
+      trainer[claim.name] =
+        dtype === "F64" ? read.doubles(claim.length) : read.floats(claim.length);
     }
-    return tensor;
   };
+  takeClaims("F64");
   const layers = kernelMatrices(network).map(([rows, columns]) => {
-    const bias = take(columns);
-    return { kernel: take(rows * columns), bias };
+    const bias = read.floats(columns);
+    return { kernel: read.floats(rows * columns), bias };
   });
-  if (at !== bytes.length) throw invalid("bytes follow its data");
+  takeClaims("F32");
+  if (read.at() !== bytes.length) throw invalid("bytes follow its data");
   const weights: Weights = { layers };
-  const fault = weightsFault(network, weights);
+  const fault = weightsFault(network, weights) ?? numbersFault(trainer);
   if (fault !== null) throw invalid(fault);
-  return { network, weights, metadata };
+  return { network, weights, metadata, ...(claims.length === 0 ? {} : { trainer }) };
 }
 
-function encodeHeader(network: Network, metadata: Readonly<Record<string, string>>): Buffer {
+/** Takes one tensor after the other; nothing is allocated that the bytes do not hold. */
+function dataReader(view: DataView, dataAt: number) {
+  let at = dataAt;
+  const begin = (length: number, width: number): number => {
+    const from = at;
+    at += length * width;
+    if (at > view.byteLength) throw invalid("its data is too short");
+    return from;
+  };
+  return {
+    at: () => at,
+    floats(length: number): Float32Array {
+      const from = begin(length, FLOAT_BYTES);
+      const tensor = new Float32Array(length);
+      for (let index = 0; index < length; index += 1) {
+        tensor[index] = view.getFloat32(from + index * FLOAT_BYTES, true);
+      }
+      return tensor;
+    },
+    doubles(length: number): Float64Array {
+      const from = begin(length, DOUBLE_BYTES);
+      const tensor = new Float64Array(length);
+      for (let index = 0; index < length; index += 1) {
+        tensor[index] = view.getFloat64(from + index * DOUBLE_BYTES, true);
+      }
+      return tensor;
+    },
+  };
+}
+
+function encodeHeader(
+  network: Network,
+  metadata: Readonly<Record<string, string>>,
+  claims: readonly TrainerClaim[],
+): Buffer {
   const own: Record<string, string> = isPlainDense(network)
     ? {
         [ACTIVATIONS_KEY]: network.layers.map(({ activation }) => activation).join(","),
         [FORMAT_KEY]: "1",
       }
     : { [FORMAT_KEY]: "2", [NETWORK_KEY]: JSON.stringify(plainNetwork(network)) };
+  if (claims.length > 0) own[TRAINER_KEY] = "1";
   const entries = { ...metadata, ...own };
   const sorted = Object.fromEntries(Object.entries(entries).sort(([a], [b]) => (a < b ? -1 : 1)));
   const header: Record<string, unknown> = { __metadata__: sorted };
   let begin = 0;
+  const add = (name: string, dtype: string, shape: readonly number[], bytes: number): void => {
+    header[name] = { dtype, shape, data_offsets: [begin, begin + bytes] };
+    begin += bytes;
+  };
+  const addClaims = (dtype: TrainerClaim["dtype"]): void => {
+    for (const claim of claims) {
+      if (claim.dtype !== dtype) continue;
+      add(TRAINER_PREFIX + claim.name, dtype, [claim.length], bytesOf(claim));
+    }
+  };
+  addClaims("F64");
   for (const [name, shape] of tensorShapes(network)) {
-    const end = begin + shape.reduce((product, size) => product * size, FLOAT_BYTES);
-    header[name] = { dtype: "F32", shape, data_offsets: [begin, end] };
-    begin = end;
+    add(
+      name,
+      "F32",
+      shape,
+      shape.reduce((product, size) => product * size, FLOAT_BYTES),
+    );
   }
+  addClaims("F32");
   const json = Buffer.from(JSON.stringify(header), "utf8");
   const padded = Math.ceil(json.length / HEADER_ALIGNMENT) * HEADER_ALIGNMENT;
   return Buffer.concat([json, Buffer.alloc(padded - json.length, SPACE)]);
@@ -168,7 +262,9 @@ function tensorShapes(network: Network): (readonly [string, readonly number[]])[
 }
 
 /** What a header claims. The caller compares it with the canonical header of that claim. */
-function decodeHeader(header: Uint8Array): Pick<Checkpoint, "network" | "metadata"> {
+function decodeHeader(
+  header: Uint8Array,
+): Pick<Checkpoint, "network" | "metadata"> & { readonly claims: readonly TrainerClaim[] } {
   const root = asObject(parseJson(header));
   const claimed = asObject(root["__metadata__"]);
   const metadata: Record<string, string> = {};
@@ -176,12 +272,16 @@ function decodeHeader(header: Uint8Array): Pick<Checkpoint, "network" | "metadat
     if (typeof value !== "string") throw invalid("a metadata value is not a string");
     if (!key.startsWith(RESERVED_PREFIX)) metadata[key] = value;
   }
-  const fault = metadataFault(metadata, false);
-  if (fault !== null) throw invalid(fault);
+  const wrong = metadataFault(metadata, false);
+  if (wrong !== null) throw invalid(wrong);
   const network = claimedNetwork(root, claimed);
   const shapeFault = networkFault(network);
   if (shapeFault !== null) throw invalid(shapeFault);
-  return { network, metadata };
+  const claims = readClaims(root);
+  if (claims === null) throw invalid("a trainer tensor is not a list of numbers");
+  const fault = claimsFault(claims);
+  if (fault !== null) throw invalid(fault);
+  return { network, metadata, claims };
 }
 
 /** The network that a header claims, unchecked but of the right types. */

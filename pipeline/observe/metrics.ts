@@ -50,6 +50,12 @@ export function createStageMetrics(stage: string): StageMetrics {
     labelNames: ["lane", "reason"] as const,
     registers,
   });
+  const dropped = new Counter({
+    name: "sealstream_dropped_records",
+    help: "Records left out on purpose, without a dead letter, by reason.",
+    labelNames: ["lane", "reason"] as const,
+    registers,
+  });
   const lag = new Gauge({
     name: "kafka_consumergroup_lag",
     help: "Committed records not yet final.",
@@ -96,6 +102,9 @@ export function createStageMetrics(stage: string): StageMetrics {
       }
       for (const reason of progress.reasons) {
         dead.inc({ ...labels, reason });
+      }
+      for (const reason of progress.drops) {
+        dropped.inc({ ...labels, reason });
       }
     },
     text: () => registry?.metrics() ?? Promise.resolve(""),

@@ -30,6 +30,7 @@ export class ProgressCounter {
   readonly #instance: number;
   readonly #lagByLane = new Map<number, number>();
   readonly #notes: Record<string, number | string> = {};
+  readonly #drops = new Map<string, number>();
   #records = 0;
   #outputs = 0;
   #deadLetters = 0;
@@ -45,6 +46,10 @@ export class ProgressCounter {
     this.#outputs += progress.outputs;
     this.#deadLetters += progress.deadLetters;
     this.#busyMs += progress.processMs;
+    for (const reason of progress.drops) {
+      const name = `left out: ${reason}`;
+      this.#drops.set(name, (this.#drops.get(name) ?? 0) + 1);
+    }
     // A lane that was given away may still finish its last step.
     if (this.#lagByLane.has(progress.lane)) {
       this.#lagByLane.set(progress.lane, progress.lag);
@@ -81,7 +86,7 @@ export class ProgressCounter {
       lag: [...this.#lagByLane.values()].reduce((sum, lag) => sum + lag, 0),
       busySeconds: this.#busyMs / 1000,
       ...memory,
-      notes: { ...this.#notes },
+      notes: { ...this.#notes, ...Object.fromEntries(this.#drops) },
     };
   }
 }

@@ -57,8 +57,14 @@ export type Reason =
   | "other-run"
   | "suppressed"
   | "plugin-failed"
+  /** The partition of `raw` is not its subject's. */
+  | "wrong-partition"
+  /** A desensitized record does not say that it lies in its subject's lane, under the name that is counted. */
+  | "subject-unproven"
   /** Of an outcome of kind `drop` alone: a plugin took the record out on purpose, and there is no letter. */
-  | "dropped";
+  | "dropped"
+  /** Of an outcome of kind `drop` alone: its subject has had all the records that may train; no fault of the record. */
+  | "subject-limit";
 
 /** What became of a record that produced no output in the ordinary way. Records without an outcome are fine. */
 export interface Outcome {
@@ -67,11 +73,24 @@ export interface Outcome {
   readonly reason: Reason;
 }
 
+/**
+ * What a lane remembers of one of many things, beside its state: the newest value of a key counts. Written in the
+ * step's transaction, restored before the first record. A key that was written stays: nothing is deleted.
+ */
+export interface ChangelogEntry {
+  /** 1 to 64 bytes. */
+  readonly key: Uint8Array;
+  /** At most 1,024 bytes. */
+  readonly value: Uint8Array;
+}
+
 export interface StepResult<State> {
   readonly outputs: readonly OutputRecord[];
   /** Only about records before `consumedTo`. */
   readonly outcomes: readonly Outcome[];
   readonly state: State;
+  /** For the lane's changelog, each key once; only of a step that makes records final. */
+  readonly entries?: readonly ChangelogEntry[];
   /** All records with offset < consumedTo are final. `null`: nothing new is final. */
   readonly consumedTo: number | null;
   /** Call again at this time even if nothing arrives (ms since the epoch); `null`: only when records arrive or on wake. */
@@ -80,6 +99,12 @@ export interface StepResult<State> {
 
 /** One lane's processor. `process` is never called again before its last result was committed or thrown away. */
 export interface LaneProcessor<State> {
+  /**
+   * Called before `restore` for each entry of the lane's changelog, oldest first; a later one replaces an earlier of the
+   * same key. What compaction has not removed yet comes too. Where it is absent, entries are not read.
+   * @param entry a view: copy what is kept
+   */
+  restoreEntry?(entry: ChangelogEntry): void;
   /**
    * State at the lane's start, after the previous owner was fenced and before the first record.
    * @param changelog state bytes of the last commit, or null

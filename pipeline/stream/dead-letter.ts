@@ -56,7 +56,10 @@ const REASONS: Readonly<Record<Reason, true>> = {
   "other-run": true,
   suppressed: true,
   "plugin-failed": true,
+  "wrong-partition": true,
+  "subject-unproven": true,
   dropped: true,
+  "subject-limit": true,
 };
 
 const encoder = new TextEncoder();

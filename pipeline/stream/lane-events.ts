@@ -3,7 +3,7 @@
  */
 import type { SealstreamError } from "../errors.ts";
 import type { ChangelogValue } from "./changelog.ts";
-import type { LaneBounds, StreamRecord } from "./contract.ts";
+import type { ChangelogEntry, LaneBounds, StreamRecord } from "./contract.ts";
 import type { ProducerRecord } from "./port.ts";
 
 export interface LaneMachineOptions {
@@ -36,6 +36,8 @@ export interface Step {
   readonly writes: readonly Write[];
   /** The stage's state as it goes to the changelog; null: it has none. */
   readonly state: Uint8Array | null;
+  /** Beside the state; none of a step that makes nothing final. */
+  readonly entries: readonly ChangelogEntry[];
   readonly wakeAtMs: number | null;
 }
 
@@ -86,7 +88,12 @@ export type LaneAction =
   | { readonly type: "process"; readonly id: number; readonly records: readonly StreamRecord[] }
   | { readonly type: "begin"; readonly id: number }
   | { readonly type: "send"; readonly id: number; readonly write: Write }
-  | { readonly type: "remember"; readonly id: number; readonly value: ChangelogValue }
+  | {
+      readonly type: "remember";
+      readonly id: number;
+      readonly value: ChangelogValue;
+      readonly entries: readonly ChangelogEntry[];
+    }
   | { readonly type: "sendOffset"; readonly id: number; readonly offset: number }
   | { readonly type: "commit"; readonly id: number }
   /** A transaction is committed: nothing to answer. */

@@ -9,7 +9,7 @@
  *   fence     make the lane's transactional producer: fences the previous owner and settles its open transaction
  *   locate    read the committed offset; only now, since the previous owner could still have moved it before
  *   recall    read the changelog, whose position must be that offset
- *   open      restore the processor, open a reader at that offset
+ *   open      restore the processor (entries, then state), open a reader at that offset
  *   process -> begin -> send, one target partition each -> remember (changelog) -> sendOffset -> commit, again and again
  *   discard   throw away producer, reader and processor; whatever was left open is settled by the next fence
  *
@@ -17,7 +17,6 @@
  * come twice, late or not at all in their ownership. Not failures: a rebalance (the lane ends between two transactions or
  * is fenced), a stage that waits, an idle input. Left to the driver: an action of an ownership that was discarded may
  * still take effect in Kafka, until the next fence; that is what fencing is for.
- *
  * Answers are matched by id: one that is not awaited is ignored. Must not know what is in a record.
  */
 import { type ErrorCode, SealstreamError } from "../errors.ts";
@@ -289,6 +288,7 @@ export class LaneMachine {
       return this.#go(nowMs);
     }
     const position = step.consumedTo ?? this.#position;
+    const { state, entries } = step;
     this.#step = step;
     this.#queue = [
       (id) => ({ type: "begin", id }),
@@ -296,7 +296,7 @@ export class LaneMachine {
         (write) =>
           (id: number): LaneAction => ({ type: "send", id, write }),
       ),
-      (id) => ({ type: "remember", id, value: { position, state: step.state } }),
+      (id) => ({ type: "remember", id, value: { position, state }, entries }),
       // Also where it stays: a group that has a changelog has an offset, so that the loss of either is noticed.
       (id) => ({ type: "sendOffset", id, offset: position }),
       (id) => ({ type: "commit", id }),

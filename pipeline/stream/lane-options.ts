@@ -20,6 +20,8 @@ export interface LaneProgress {
   readonly outputs: number;
   readonly deadLetters: number;
   readonly reasons: readonly Outcome["reason"][];
+  /** Why records were left out on purpose, without a letter: one a record. */
+  readonly drops: readonly Outcome["reason"][];
   /** Position after this transaction. */
   readonly position: number;
   /** Records known to wait: last stable offset minus position. */

@@ -6,7 +6,7 @@
  * client library, nor look into records.
  */
 import { isSealstreamError, SealstreamError } from "../errors.ts";
-import { CHANGELOG_KEY, type ChangelogValue, encodeChangelog, readChangelog } from "./changelog.ts";
+import { changelogRecords, readChangelog, readEntries } from "./changelog.ts";
 import type { LaneProcessor, Outcome, StepResult, StreamRecord } from "./contract.ts";
 import { deadLetterRecord } from "./dead-letter.ts";
 import { errorName } from "./error-name.ts";
@@ -34,6 +34,7 @@ interface Holdings {
 interface StepNotes {
   readonly outputs: number;
   readonly reasons: readonly Outcome["reason"][];
+  readonly drops: readonly Outcome["reason"][];
   readonly processMs: number;
   readonly processedAt: number;
 }
@@ -47,7 +48,7 @@ class RunningLane implements Lane {
   readonly #fetchSize: FetchSize;
   #held: Holdings = { producer: null, reader: null, processor: null };
   #state: unknown = null;
-  #notes: StepNotes = { outputs: 0, reasons: [], processMs: 0, processedAt: 0 };
+  #notes: StepNotes = { outputs: 0, reasons: [], drops: [], processMs: 0, processedAt: 0 };
   #lastStableOffset = 0;
   #timer: NodeJS.Timeout | undefined;
 
@@ -159,6 +160,11 @@ class RunningLane implements Lane {
   async #open(state: Uint8Array | null, position: number): Promise<void> {
     const processor = await this.#options.stage.openLane(this.lane);
     this.#held.processor = processor;
+    if (processor.restoreEntry !== undefined) {
+      const { client, changelog: guard } = this.#options;
+      const apply = processor.restoreEntry.bind(processor);
+      await readEntries({ client, topic: this.#names.changelog, lane: this.lane, guard, apply });
+    }
     this.#state = await processor.restore(state, position);
     this.#held.reader = await this.#options.client.createReader(
       this.#names.input,
@@ -188,9 +194,11 @@ class RunningLane implements Lane {
     const processedAt = performance.now();
     this.#state = result.state;
     const refused = result.outcomes.filter(({ kind }) => kind === "dead-letter");
+    const dropped = result.outcomes.filter(({ kind }) => kind === "drop");
     this.#notes = {
       outputs: result.outputs.length,
       reasons: refused.map(({ reason }) => reason),
+      drops: dropped.map(({ reason }) => reason),
       processMs: processedAt - startedAt,
       processedAt,
     };
@@ -202,6 +210,7 @@ class RunningLane implements Lane {
         ...this.#deadLetters(records, refused, result),
       ],
       state: processor.encode?.(result.state) ?? null,
+      entries: result.entries ?? [],
       // The machine lives on a clock that nobody sets. The stage reckons from the time of day that it was told, which may
       // have been set since: what counts is how long after that.
       wakeAtMs: result.wakeAtMs === null ? null : startedAt + (result.wakeAtMs - nowMs),
@@ -250,18 +259,16 @@ class RunningLane implements Lane {
         const { topic, partition, records } = action.write;
         return producer.send(topic, partition, records);
       }
-      case "remember":
-        return producer.send(this.#names.changelog, this.lane, [this.#remembrance(action.value)]);
+      case "remember": {
+        const by = { guard: this.#options.changelog, lane: this.lane };
+        const records = changelogRecords(action.value, action.entries, by);
+        return producer.send(this.#names.changelog, this.lane, records);
+      }
       case "sendOffset":
         return producer.sendOffset(this.#names.group, this.#names.input, this.lane, action.offset);
       case "commit":
         return producer.commit();
     }
-  }
-
-  #remembrance(value: ChangelogValue) {
-    const protect = this.#options.changelog.protect(encodeChangelog(value), this.lane);
-    return { key: CHANGELOG_KEY, value: protect };
   }
 
   /** Closes what this ownership held, in the order in which one depends on the other. */
@@ -281,13 +288,14 @@ class RunningLane implements Lane {
 
   #report({ records, refused, nextHeld, oldestMs }: CommitReport): void {
     const position = nextHeld ?? this.#held.reader?.position() ?? 0;
-    const { outputs, reasons, processMs, processedAt } = this.#notes;
+    const { outputs, reasons, drops, processMs, processedAt } = this.#notes;
     const progress: LaneProgress = {
       lane: this.lane,
       records,
       outputs,
       deadLetters: reasons.length,
       reasons: refused === 0 ? [] : reasons,
+      drops: refused === 0 ? [] : drops,
       position,
       lag: Math.max(0, this.#lastStableOffset - position),
       processMs,

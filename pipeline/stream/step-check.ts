@@ -10,7 +10,10 @@ export function sameBytes(a: Uint8Array | null, b: Uint8Array | null): boolean {
 }
 
 /** A bug of a stage must not become a wrong commit. */
-export function isPossible({ consumedTo, refused }: Step, view: readonly StreamRecord[]): boolean {
+export function isPossible(
+  { consumedTo, refused, entries }: Step,
+  view: readonly StreamRecord[],
+): boolean {
   const first = view.at(0);
   const last = view.at(-1);
   const isInside =
@@ -19,5 +22,8 @@ export function isPossible({ consumedTo, refused }: Step, view: readonly StreamR
       last !== undefined &&
       consumedTo > first.offset &&
       consumedTo <= last.offset + 1);
-  return isInside && refused.every((offset) => consumedTo !== null && offset < consumedTo);
+  const isKept = entries.length === 0 || consumedTo !== null;
+  return (
+    isInside && isKept && refused.every((offset) => consumedTo !== null && offset < consumedTo)
+  );
 }

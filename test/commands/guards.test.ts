@@ -1,5 +1,5 @@
 /** Dead letters of every size and shape can be sealed; a changelog is believed from its own stage and lane only. */
-import { randomBytes } from "node:crypto";
+import { createHmac, randomBytes } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { createChangelogGuard } from "../../pipeline/commands/changelog-guard.ts";
 import {
@@ -8,7 +8,7 @@ import {
 } from "../../pipeline/commands/dead-letter-sealer.ts";
 import { decodeCbor } from "../../pipeline/crypto/cbor.ts";
 import type { KeyDirectory } from "../../pipeline/crypto/directory.ts";
-import { createSigningKey } from "../../pipeline/crypto/key-handles.ts";
+import { createSecretHandle, createSigningKey } from "../../pipeline/crypto/key-handles.ts";
 import type { KeyStore } from "../../pipeline/crypto/key-store.ts";
 import { openSealed } from "../../pipeline/crypto/sealed-box.ts";
 import { createUnwrapKey } from "../../pipeline/crypto/wrap/key-wrap.ts";
@@ -121,5 +121,66 @@ describe("changelog guard", () => {
       changed[index] = (changed[index] ?? 0) ^ 1;
       expect(guardOf("train").open(changed, 3)).toBeNull();
     }
+  });
+});
+
+describe("guard of changelog entries", () => {
+  const signer = createSigningKey("owner-signing", randomBytes(32));
+  const bytes = randomBytes(32);
+  const guardOf = (secret = bytes, pipeline = "p", stage: "train" | "encrypt" = "encrypt") =>
+    createChangelogGuard({
+      ...{ pipeline, stage, keys: storeOf(signer), directory },
+      entrySecret: createSecretHandle("split", secret),
+    });
+  const key = Uint8Array.of(1, 2, 3);
+  const value = Uint8Array.of(4, 5);
+  const protectedValue = guardOf().protectEntry({ key, value }, 3);
+  const open = (change: Partial<{ key: Uint8Array; protectedValue: Uint8Array }>, lane = 3) =>
+    guardOf().openEntry({ key, protectedValue, ...change }, lane);
+
+  it("opens what this stage wrote for this lane and key, and is the value and a MAC of 16 bytes", () => {
+    expect(Buffer.from(open({}) ?? [])).toEqual(Buffer.from(value));
+    const message = Buffer.concat([
+      Buffer.from("sealstream/changelog-entry/v1|p|encrypt|3|"),
+      ...[Buffer.of(3), key, value],
+    ]);
+    const mac = createHmac("sha256", bytes).update(message).digest().subarray(0, 16);
+    expect(Buffer.from(protectedValue)).toEqual(Buffer.concat([value, mac]));
+  });
+
+  it("refuses another lane, key, stage, pipeline and secret, any changed byte and what is too short", () => {
+    expect(open({}, 4)).toBeNull();
+    expect(open({ key: Uint8Array.of(1, 2, 4) })).toBeNull();
+    for (const other of [
+      guardOf(randomBytes(32)),
+      guardOf(bytes, "q"),
+      guardOf(bytes, "p", "train"),
+    ]) {
+      expect(other.openEntry({ key, protectedValue }, 3)).toBeNull();
+    }
+    for (let index = 0; index < protectedValue.length; index += 1) {
+      const changed = Uint8Array.from(protectedValue);
+      changed[index] = (changed[index] ?? 0) ^ 1;
+      expect(open({ protectedValue: changed })).toBeNull();
+    }
+    // A byte moved from the key to the value is another entry.
+    expect(
+      open({
+        key: Uint8Array.of(1, 2),
+        protectedValue: Buffer.concat([Buffer.of(3), protectedValue]),
+      }),
+    ).toBeNull();
+    expect(open({ protectedValue: new Uint8Array(15) })).toBeNull();
+  });
+
+  it("is not there for a stage without a secret", () => {
+    const none = createChangelogGuard({
+      pipeline: "p",
+      stage: "train",
+      keys: storeOf(signer),
+      directory,
+    });
+    expect(() => none.protectEntry({ key, value }, 3)).toThrow(/no secret/);
+    expect(none.openEntry({ key, protectedValue }, 3)).toBeNull();
   });
 });

@@ -14,7 +14,12 @@ export const silentLogger: Logger = {
 };
 
 /** A changelog that anybody could write: for tests of the lane itself. */
-export const openChangelog: ChangelogGuard = { protect: (value) => value, open: (value) => value };
+export const openChangelog: ChangelogGuard = {
+  protect: (value) => value,
+  open: (value) => value,
+  protectEntry: ({ value }) => value,
+  openEntry: ({ protectedValue }) => protectedValue,
+};
 
 /** A pipeline name that no other test uses. */
 export function freshPipeline(prefix: string): string {

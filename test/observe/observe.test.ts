@@ -11,6 +11,7 @@ const progress = (overrides: Partial<LaneProgress> = {}): LaneProgress => ({
   outputs: 9,
   deadLetters: 1,
   reasons: ["schema"],
+  drops: [],
   position: 10,
   lag: 5,
   processMs: 250,
@@ -25,7 +26,11 @@ describe("metrics", () => {
     const metrics = createStageMetrics("encrypt");
     metrics.record(progress());
     metrics.record(progress({ lane: 1, lag: 7, reasons: ["schema", "too-large"] }));
+    metrics.record(progress({ lane: 2, drops: ["subject-limit", "subject-limit"] }));
     const text = await metrics.text();
+    expect(text).toMatch(
+      /sealstream_dropped_records\{lane="2",reason="subject-limit",stage="encrypt"\} 2/,
+    );
     expect(text).toMatch(/messaging_client_consumed_messages\{lane="0",stage="encrypt"\} 10/);
     expect(text).toMatch(
       /sealstream_dead_letters\{lane="1",reason="too-large",stage="encrypt"\} 1/,

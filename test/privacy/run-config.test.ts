@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { expect, test } from "vitest";
 import { type RunConfig, runConfigHash } from "../../pipeline/privacy/run-config.ts";
+import { PRIVACY_DEFAULTS, TRAIN_DEFAULTS } from "../../pipeline/spec/training.ts";
 
 const TRAIN = {
   microBatchRecords: 4,
@@ -30,7 +31,42 @@ test("is the SHA-256 of this canonical JSON", () => {
   expect(runConfigHash({ spec: SPEC, network: NETWORK })).toBe(expected);
 });
 
+const LATER_USUAL = {
+  features: { ...SPEC.features, maps: [] },
+  privacy: {
+    ...SPEC.privacy,
+    ...{ noise: { kind: "independent" }, participations: 1, recordsPerSubject: null },
+  },
+  train: { ...TRAIN, ...TRAIN_DEFAULTS },
+};
+
+const { accountant: _claim, ...PRIVACY_WITHOUT_CLAIM } = PRIVACY_DEFAULTS;
+
+test("keeps its name when settings come that it does not use", () => {
+  const own = runConfigHash({ spec: SPEC, network: NETWORK });
+  expect(runConfigHash({ spec: LATER_USUAL, network: NETWORK })).toBe(own);
+  expect(LATER_USUAL.privacy).toMatchObject(PRIVACY_WITHOUT_CLAIM);
+});
+
+test("names what it uses of them", () => {
+  const spec = {
+    ...LATER_USUAL,
+    privacy: { ...LATER_USUAL.privacy, recordsPerSubject: 3 },
+    train: { ...LATER_USUAL.train, warmStart: { file: "here", sha256: "ab" }, ridge: 0.5 },
+  };
+  const json =
+    '{"features":{"inputs":[{"field":"a","length":3,"range":[0,1]}],"label":{"classes":2,"field":"b"}},' +
+    '"noiseMultiplier":null,"privacy":{"delta":0.00001,"epsilon":3,"recordsPerSubject":3},"train":{"l2ClipNorm":1,' +
+    '"learningRate":0.5,"microBatchRecords":4,"network":{"inputs":3,"layers":[{"activation":"none","outputs":2}]},' +
+    '"protect":"sealed","ridge":0.5,"updateBatchRecords":8,"warmStart":"ab"}}';
+  const expected = createHash("sha256").update(json).digest("hex");
+  expect(runConfigHash({ spec, network: NETWORK })).toBe(expected);
+});
+
 const train = (change: object) => ({ spec: { ...SPEC, train: { ...TRAIN, ...change } } });
+const privacy = (change: object) => ({
+  spec: { ...SPEC, privacy: { ...SPEC.privacy, ...change } },
+});
 test.each<[string, Partial<RunConfig>]>([
   ["clip norm", train({ l2ClipNorm: 1.9 })],
   ["micro-batch", train({ microBatchRecords: 2 })],
@@ -43,6 +79,18 @@ test.each<[string, Partial<RunConfig>]>([
     "label",
     { spec: { ...SPEC, features: { ...SPEC.features, label: { field: "c", classes: 2 } } } },
   ],
+  ["map", { spec: { ...SPEC, features: { ...SPEC.features, maps: [{ normalize: "l2" }] } } }],
+  ["correlation", privacy({ noise: { kind: "toeplitz", updates: 8 } })],
+  ["participation", privacy({ participations: 2 })],
+  ["bound of subjects", privacy({ recordsPerSubject: 1 })],
+  ["method", train({ method: "statistics" })],
+  ["clipping", train({ clipping: "automatic" })],
+  ["optimizer", train({ optimizer: { kind: "sgd", momentum: 0.9 } })],
+  ["schedule", train({ schedule: { ...TRAIN_DEFAULTS.schedule, warmupUpdates: 1 } })],
+  ["averaging", train({ averaging: { kind: "decay", decay: 0.9 } })],
+  ["initialization", train({ initialization: "zeros" })],
+  ["warm start", train({ warmStart: { file: "a", sha256: "ab" } })],
+  ["ridge", train({ ridge: 1 })],
   ["inputs", { spec: { ...SPEC, features: { ...SPEC.features, inputs: [] } } }],
   ["network", { network: { ...NETWORK, inputs: 4 } }],
   [
@@ -66,6 +114,8 @@ test.each<[string, Partial<RunConfig>]>([
 test("how the work is done is no part of it", () => {
   const own = runConfigHash({ spec: SPEC, network: NETWORK });
   const other = train({ backend: "wasm", maxStalenessUpdates: 9, tailAfterMs: 5 });
+  const claim = privacy({ accountant: "one-pass" });
+  expect(runConfigHash({ ...claim, network: NETWORK })).toBe(own);
   expect(runConfigHash({ ...other, network: NETWORK })).toBe(own);
 });
 

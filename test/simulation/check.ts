@@ -3,7 +3,7 @@
  */
 
 import type { Entry } from "./kafka-log.ts";
-import { CHANGELOG } from "./requests.ts";
+import { CHANGELOG, isEntry } from "./requests.ts";
 import {
   DEAD,
   decodeState,
@@ -12,6 +12,8 @@ import {
   OUTPUT,
   SECOND_OUTPUT,
   type StageKind,
+  SUBJECT_LIMIT,
+  subjectOf,
   WINDOW_RECORDS,
 } from "./stages.ts";
 import type { World } from "./world.ts";
@@ -59,6 +61,9 @@ function checkLane(world: World, lane: number): void {
     violate("a dead letter in the wrong topic");
   }
   const consumed = parts.flat().sort((a, b) => serial(a) - serial(b));
+  if (stage === "count") {
+    checkCounts(world, lane, { passed: outputs, all: consumed }, violate);
+  }
   checkNumbers(stage, outputs, violate);
   checkInput(world, lane, consumed, violate);
   checkChangelog(world, lane, { consumed: consumed.length, outputs: outputs.length }, violate);
@@ -80,7 +85,7 @@ function checkNumbers(
   outputs: readonly string[],
   violate: (text: string) => void,
 ): void {
-  const isNumbered = stage !== "refuse" && stage !== "fan-out";
+  const isNumbered = stage !== "refuse" && stage !== "fan-out" && stage !== "count";
   for (const [index, output] of outputs.entries()) {
     const isFirst = stage === "genesis" && index === 0;
     if (isFirst ? output !== "genesis" : isNumbered && !output.endsWith(`#${index}`)) {
@@ -142,7 +147,8 @@ function checkChangelog(
   counts: { readonly consumed: number; readonly outputs: number },
   violate: (text: string) => void,
 ): void {
-  const last = world.broker.log(CHANGELOG, lane).committed().at(-1);
+  const values = world.broker.log(CHANGELOG, lane).committed();
+  const last = values.filter(({ body }) => !isEntry(body)).at(-1);
   const { committed } = world.group(lane);
   const [position, state] = last?.body.split("|") ?? [];
   if (!world.hasStateFault && committed !== null && Number(position) !== committed) {
@@ -153,6 +159,39 @@ function checkChangelog(
   const isByOutput = stage === "window" || stage === "cut" || stage === "genesis";
   if (!world.fatalLanes.has(lane) && count !== (isByOutput ? counts.outputs : counts.consumed)) {
     violate(`the changelog counts ${count} of ${JSON.stringify(counts)}`);
+  }
+}
+
+/** Of each subject exactly the first records passed, as many as may, and the entries say how many. */
+function checkCounts(
+  world: World,
+  lane: number,
+  { passed, all }: { readonly passed: readonly string[]; readonly all: readonly string[] },
+  violate: (text: string) => void,
+): void {
+  const counts = new Map<string, number>();
+  const expected = all.filter((body) => {
+    const before = counts.get(subjectOf(body)) ?? 0;
+    counts.set(subjectOf(body), Math.min(before + 1, SUBJECT_LIMIT));
+    return before < SUBJECT_LIMIT;
+  });
+  if (passed.join() !== expected.join()) {
+    violate(`${passed.join(" ")} passed in place of ${expected.join(" ")}`);
+  }
+  const log = world.broker.log(CHANGELOG, lane);
+  const entries = new Map(
+    log
+      .committed()
+      .filter(({ body }) => isEntry(body))
+      .map(({ body }) => {
+        const [key = "", value] = body.slice(1).split(":");
+        return [key, Number(value)];
+      }),
+  );
+  for (const [subject, count] of counts) {
+    if (entries.get(subject) !== count) {
+      violate(`the entries count ${entries.get(subject)} of ${subject}, ${count} passed`);
+    }
   }
 }
 

@@ -3,9 +3,9 @@
  * never in the product's code.
  *
  * It stops at the second seed that notices; `GUARD_SEEDS=n` runs so many and prints how many did. Of the first 2,000:
- * fence-keeps-epoch 1124, unfiltered 1451, output-outside 894, commit-is-retried 236, ids-ignored 61,
- * changelog-unchecked 35, located-once 21, read-before-fence 14, commit-is-success 9. The rare ones are rare because
- * another guard stands behind them: an offset read too early, or not again, does not fit the changelog.
+ * fence-keeps-epoch 1115, unfiltered 1440, output-outside 905, commit-is-retried 252, entries-unread 142,
+ * entries-outside 95, ids-ignored 60, changelog-unchecked 37, located-once 25, read-before-fence 21, commit-is-success 13.
+ * The rare ones are rare because another guard stands behind them: an offset read too early, or not again, does not fit the changelog.
  */
 import { describe, expect, it } from "vitest";
 import { SABOTAGES } from "./sabotage.ts";

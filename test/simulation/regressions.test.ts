@@ -162,6 +162,24 @@ describe("the classical failures of exactly once", () => {
     holdsOnlyWith("ids-ignored", { instances: 2, fetchRecords: 2, finish: "fresh", operations });
   });
 
+  it("an entry is written outside the transaction", () => {
+    const crash: Operation = { on: "commit", nth: 1, fault: "crash-before", ms: 0, part: 0 };
+    const operations: Operation[] = [{ do: "write", at: 20, lane: 0, by: null, records: 6 }, crash];
+    holdsOnlyWith("entries-outside", { stage: "count", instances: 2, operations });
+  });
+
+  it("an owner that lives on writes its state into a changelog that lost the entries", () => {
+    const operations: Operation[] = [
+      { do: "write", at: 53, lane: 0, by: null, records: 5 },
+      { do: "lose-changelog", at: 487, lane: 0 },
+      { do: "write", at: 599, lane: 0, by: null, records: 2 },
+      { do: "leave", at: 650, instance: 0 },
+      { do: "join", at: 700 },
+      { do: "write", at: 725, lane: 0, by: null, records: 4 },
+    ];
+    holdsOnlyWith("entries-unchecked", { stage: "count", finish: "fresh", operations });
+  });
+
   it("an output is written outside the transaction", () => {
     const crash: Operation = { on: "commit", nth: 1, fault: "crash-before", ms: 0, part: 0 };
     holdsOnlyWith("output-outside", { operations: [...twoOwners, crash] });

@@ -81,7 +81,12 @@ export class LaneRequests {
             const held = this.#held;
             held.position = action.position;
             held.from = action.position;
-            held.state = decodeState(action.state);
+            const counts = this.#entries();
+            held.state = { ...decodeState(action.state), counts };
+            const sum = [...counts.values()].reduce((all, count) => all + count, 0);
+            if (sum !== (held.state.passed ?? 0) && !this.#world.sabotage?.startsWith("entries")) {
+              return new SealstreamError("state-mismatch", `The entries add up to ${sum}.`);
+            }
             this.hasOpened = true;
             return { type: "opened", id };
           },
@@ -158,8 +163,24 @@ export class LaneRequests {
     return { type: "recalled", id, remembered };
   }
 
+  /** Entries are the bodies that begin with "=", the newest of a key counts. */
+  #entries(): ReadonlyMap<string, number> {
+    const { sabotage } = this.#world;
+    if (sabotage === "entries-unread") {
+      return new Map();
+    }
+    const entries = this.#world.read(CHANGELOG, this.#lane).filter(({ body }) => isEntry(body));
+    return new Map(
+      entries.map(({ body }) => {
+        const [key = "", value] = body.slice(1).split(":");
+        return [key, Number(value)];
+      }),
+    );
+  }
+
   #remembered(): ChangelogValue | null {
-    const last = this.#world.read(CHANGELOG, this.#lane).at(-1);
+    const values = this.#world.read(CHANGELOG, this.#lane).filter(({ body }) => !isEntry(body));
+    const last = values.at(-1);
     const [position, state] = last?.body.split("|") ?? [];
     return position === undefined
       ? null
@@ -231,8 +252,23 @@ export class LaneRequests {
       }
       case "remember": {
         const { position, state } = action.value;
+        const log = this.#world.broker.log(CHANGELOG, this.#lane);
+        const entries = action.entries.map(
+          ({ key, value }) => `=${Buffer.from(key)}:${Buffer.from(value)}`,
+        );
         const body = `${position}|${state === null ? "" : Buffer.from(state).toString()}`;
-        return this.#send(producer, this.#world.broker.log(CHANGELOG, this.#lane), [body], done);
+        if (this.#world.sabotage === "entries-outside") {
+          return [
+            () => {
+              for (const entry of entries) {
+                log.appendPlain(entry);
+              }
+              return null;
+            },
+            ...this.#send(producer, log, [body], done),
+          ];
+        }
+        return this.#send(producer, log, [...entries, body], done);
       }
       case "sendOffset": {
         const group = this.#world.group(this.#lane);
@@ -300,6 +336,9 @@ function nothing(): Ownership {
     transaction: [],
   };
 }
+
+/** Whether a body of the changelog is an entry. */
+export const isEntry = (body: string): boolean => body.startsWith("=");
 
 function replyOf(verdict: Verdict, done: LaneAnswer | null): Reply {
   switch (verdict) {

@@ -10,6 +10,9 @@
  * commit-is-retried     ... or its transaction is made again
  * ids-ignored           answers of an ownership that was discarded are accepted
  * output-outside        outputs are written outside the transaction
+ * entries-outside       entries beside the state are written outside the transaction
+ * entries-unread        they are not read when the lane starts again
+ * entries-unchecked     they are not held against their sum in the state; so rare that regressions.test.ts alone knows it
  */
 export const SABOTAGES = [
   "fence-keeps-epoch",
@@ -21,5 +24,7 @@ export const SABOTAGES = [
   "commit-is-retried",
   "ids-ignored",
   "output-outside",
+  "entries-outside",
+  "entries-unread",
 ] as const;
-export type Sabotage = (typeof SABOTAGES)[number];
+export type Sabotage = (typeof SABOTAGES)[number] | "entries-unchecked";

@@ -8,13 +8,14 @@
  * fan-out   two outputs, even and odd numbers apart
  * cut       decides by time what belongs together: the cut is committed first and its output in a step of its own, so
  *           that every attempt, aborted ones too, writes the same (invariant 9 of the design)
+ * count     counts records by subject in entries beside the state: those above a limit go to the second output
  * genesis   begins with an output before any record, without an offset; then as `pass`
  */
 import type { StreamRecord } from "../../pipeline/stream/contract.ts";
 import type { Step, Write } from "../../pipeline/stream/lane-events.ts";
 import type { ProducerRecord } from "../../pipeline/stream/port.ts";
 
-export const STAGES = ["pass", "window", "refuse", "fan-out", "cut", "genesis"] as const;
+export const STAGES = ["pass", "window", "refuse", "fan-out", "cut", "genesis", "count"] as const;
 export type StageKind = (typeof STAGES)[number];
 
 /** A record of the model; `body` stands for key and value. */
@@ -29,6 +30,10 @@ export interface StageState {
   readonly count: number;
   /** Offset before which the next output ends, once that is decided. */
   readonly cut: number | null;
+  /** Of `count`: records of each subject that were not above the limit; from entries, no part of the state's bytes. */
+  readonly counts?: ReadonlyMap<string, number>;
+  /** The sum of `counts`, in the state's bytes: entries that do not add up to it are not all there. */
+  readonly passed?: number;
 }
 
 export interface StageCall {
@@ -42,10 +47,14 @@ export const DEAD = "dead";
 /** Records in a window; a lane must be allowed to hold as many. */
 export const WINDOW_RECORDS = 4;
 const LINGER_MS = 40;
+/** Records of one subject that `count` lets pass, and subjects that there are. */
+export const SUBJECT_LIMIT = 2;
+const SUBJECTS = 5;
 
 /** Nothing for a state of nothing, so that a stage without one has nothing to commit before its first record. */
-export function encodeState({ count, cut }: StageState): Uint8Array {
-  const text = cut === null ? String(count) : `${count}:${cut}`;
+export function encodeState({ count, cut, passed }: StageState): Uint8Array {
+  const parts = passed === undefined ? [count, cut] : [count, cut ?? "", passed];
+  const text = parts.filter((part) => part !== null).join(":");
   return Buffer.from(text === "0" ? "" : text);
 }
 
@@ -53,12 +62,19 @@ export function decodeState(bytes: Uint8Array | null): StageState {
   if (bytes === null || bytes.byteLength === 0) {
     return { count: 0, cut: null };
   }
-  const [count, cut] = Buffer.from(bytes).toString().split(":");
-  return { count: Number(count), cut: cut === undefined ? null : Number(cut) };
+  const [count, cut = "", passed] = Buffer.from(bytes).toString().split(":");
+  return {
+    count: Number(count),
+    cut: cut === "" ? null : Number(cut),
+    ...(passed === undefined ? {} : { passed: Number(passed) }),
+  };
 }
 
 export const isRefused = (body: string): boolean => Number(body.slice(1)) % 3 === 0;
 export const isSecond = (body: string): boolean => Number(body.slice(1)) % 2 === 1;
+
+/** Whom a record is about, in the model. */
+export const subjectOf = (body: string): string => `s${Number(body.slice(1)) % SUBJECTS}`;
 
 interface Given {
   readonly records: readonly SimRecord[];
@@ -72,11 +88,8 @@ function write(topic: string, lane: number, bodies: readonly string[]): Write[] 
   return records.length === 0 ? [] : [{ topic, partition: lane, records }];
 }
 
-function result(
-  state: StageState,
-  parts: Partial<Pick<Step, "writes" | "consumedTo" | "refused" | "wakeAtMs">>,
-): StageCall {
-  const none = { writes: [], consumedTo: null, refused: [], wakeAtMs: null };
+function result(state: StageState, parts: Partial<Omit<Step, "state">>): StageCall {
+  const none = { writes: [], entries: [], consumedTo: null, refused: [], wakeAtMs: null };
   return { state, step: { ...none, ...parts, state: encodeState(state) } };
 }
 
@@ -199,6 +212,42 @@ function cut({ records, state, lane, nowMs }: Given): StageCall {
   );
 }
 
+function count({ records, state, lane }: Given): StageCall {
+  const last = records.at(-1);
+  if (last === undefined) {
+    return result(state, {});
+  }
+  const counts = new Map(state.counts);
+  const changed = new Set<string>();
+  const passed: string[] = [];
+  const above: string[] = [];
+  for (const { body } of records) {
+    const subject = subjectOf(body);
+    const before = counts.get(subject) ?? 0;
+    if (before >= SUBJECT_LIMIT) {
+      above.push(body);
+    } else {
+      passed.push(body);
+      counts.set(subject, before + 1);
+      changed.add(subject);
+    }
+  }
+  return result(
+    {
+      ...{ count: state.count + records.length, cut: null, counts },
+      passed: (state.passed ?? 0) + passed.length,
+    },
+    {
+      writes: [...write(OUTPUT, lane, passed), ...write(SECOND_OUTPUT, lane, above)],
+      entries: [...changed].map((subject) => ({
+        key: Buffer.from(subject),
+        value: Buffer.from(String(counts.get(subject))),
+      })),
+      consumedTo: last.offset + 1,
+    },
+  );
+}
+
 function genesis(given: Given): StageCall {
   const { state, lane } = given;
   return state.count === 0
@@ -213,6 +262,7 @@ const CALLS: Readonly<Record<StageKind, (given: Given) => StageCall>> = {
   "fan-out": fanOut,
   cut,
   genesis,
+  count,
 };
 
 export function callStage(kind: StageKind, given: Given): StageCall {

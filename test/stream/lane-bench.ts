@@ -12,7 +12,10 @@ import { LaneMachine } from "../../pipeline/stream/lane-machine.ts";
 export type Asking = Extract<LaneAction, { readonly id: number }>;
 type Ended = Extract<LaneAction, { readonly type: "ended" }>;
 
-const NOTHING: Step = { consumedTo: null, refused: [], writes: [], state: null, wakeAtMs: null };
+const NOTHING: Step = {
+  ...{ consumedTo: null, refused: [], writes: [], state: null },
+  ...{ entries: [], wakeAtMs: null },
+};
 export const WRITE = { topic: "out", partition: 0, records: [{ key: null, value: null }] };
 
 export const record = (offset: number): StreamRecord => ({

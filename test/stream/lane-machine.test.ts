@@ -6,6 +6,8 @@ import { describe, expect, it } from "vitest";
 import { SealstreamError } from "../../pipeline/errors.ts";
 import { type Asking, Bench, record, WRITE } from "./lane-bench.ts";
 
+const ENTRY = { key: Uint8Array.of(1), value: Uint8Array.of(2) };
+
 /** A machine waiting for the answer to each action. */
 const WAITING: readonly (readonly [Asking["type"], () => Bench])[] = [
   ["fence", () => new Bench().feed({ type: "start" })],
@@ -324,9 +326,25 @@ describe("a stage that is wrong", () => {
     ["beyond its view", { consumedTo: 3 }],
     ["a refusal beyond what is final", { consumedTo: 1, refused: [1] }],
     ["a refusal where nothing is final", { refused: [0] }],
+    ["an entry where nothing is final", { entries: [ENTRY], writes: [WRITE] }],
   ])("finishes what it was not given: %s", (_, step) => {
     const bench = new Bench().running().fetched(0, 1).processed(step).discarded();
     expect(bench.ended()?.error?.code).toBe("internal");
+  });
+});
+
+describe("entries beside the state", () => {
+  it("are remembered in the step's transaction, with the position and the state", () => {
+    const state = Uint8Array.of(9);
+    const bench = new Bench()
+      .running()
+      .fetched(0, 1)
+      .processed({ consumedTo: 2, state, entries: [ENTRY] });
+    bench.done("begin");
+    expect(bench.last("remember")).toMatchObject({
+      value: { position: 2, state },
+      entries: [ENTRY],
+    });
   });
 });
 

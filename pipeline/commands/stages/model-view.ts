@@ -2,7 +2,7 @@
 
 import type { Network } from "../../network/definition.ts";
 import { networkFromSpec } from "../../network/from-spec.ts";
-import { decodeCheckpoint } from "../../network/safetensors.ts";
+import { decodeCheckpoint, iterateOf } from "../../network/safetensors.ts";
 import type { Weights } from "../../network/weights.ts";
 import type { ModelForm } from "../../privacy/model-blob.ts";
 import { createModelReader, type ModelReader, type ReadModel } from "../../privacy/model-reader.ts";
@@ -21,6 +21,8 @@ export interface EncryptedModelView {
 export interface DecodedModel extends ReadModel {
   readonly network: Network;
   readonly weights: Weights;
+  /** What gradients are taken at. */
+  readonly iterate: Weights;
 }
 
 export interface ModelView {
@@ -41,8 +43,9 @@ export async function openModelView(world: StageWorld): Promise<ModelView> {
         return null;
       }
       if (decoded?.entryHash !== newest.entryHash) {
-        const { network, weights } = decodeCheckpoint(newest.checkpoint);
-        decoded = { ...newest, network, weights };
+        const checkpoint = decodeCheckpoint(newest.checkpoint);
+        const { network, weights } = checkpoint;
+        decoded = { ...newest, network, weights, iterate: iterateOf(checkpoint) };
       }
       return decoded;
     },

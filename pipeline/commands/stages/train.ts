@@ -36,8 +36,8 @@ export const wire: WireStage = async (world) => {
       if (model === null) return null;
       watch(model);
       const { runId, modelVersion, configHash, laneNext } = model.entry;
-      const { network, weights } = model;
-      return { runId, modelVersion, configHash, laneNext, network, weights };
+      const { network, weights, iterate } = model;
+      return { runId, modelVersion, configHash, laneNext, network, weights, iterate };
     },
     backend: createTrainBackend(spec.train.backend),
     random: randomBytes,

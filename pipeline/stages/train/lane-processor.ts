@@ -205,7 +205,7 @@ async function gradientSum(
   items: readonly WindowItem[],
 ): Promise<{ readonly sum: ClippedSum; readonly examples: number }> {
   const { microBatchRecords: rows, l2ClipNorm } = options.spec.train;
-  const { network, weights } = model;
+  const { network, iterate: weights } = model;
   const inputs = new Float32Array(rows * network.inputs);
   const labels = new Int32Array(rows).fill(EMPTY_PLACE);
   const places = items.filter((item) => item.place);

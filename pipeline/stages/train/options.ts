@@ -19,7 +19,10 @@ export interface CurrentModel {
   /** Of its ledger entry: lane (decimal) to the source offset up to which the model has the lane's records. */
   readonly laneNext: Readonly<Record<string, number>>;
   readonly network: Network;
+  /** The model that readers use. */
   readonly weights: Weights;
+  /** What gradients are taken at: an average of such may be what readers use. */
+  readonly iterate: Weights;
 }
 
 /** What became of one micro-batch. Stays in the training zone. */

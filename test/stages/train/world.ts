@@ -77,13 +77,15 @@ export const configHashOf = (train: Partial<(typeof SPEC)["train"]> = {}) =>
   runConfigHash({ spec: { ...SPEC, train: { ...SPEC.train, ...train } }, network: NETWORK });
 
 export function makeModel(modelVersion = 0, changes: Partial<CurrentModel> = {}): CurrentModel {
+  const weights = initialWeights(NETWORK, randomBytes);
   return {
     runId: RUN_ID,
     modelVersion,
     configHash: configHashOf(),
     laneNext: {},
     network: NETWORK,
-    weights: initialWeights(NETWORK, randomBytes),
+    weights,
+    iterate: weights,
     ...changes,
   };
 }
