@@ -11,7 +11,7 @@ import type { TrainSpec } from "../../spec/training-spec.ts";
 
 export type Clipping = TrainSpec["clipping"];
 
-/** An example with a larger |a|^2 before a dense layer is a row of zeros: 2^40, see clip-margin.ts, "Edge cases". */
+/** An example with a larger |a|^2 before a layer is a row of zeros: 2^40, see clip-margin.ts, "Edge cases". */
 export const MAX_SQUARED_ACTIVATION = 2 ** 40;
 /** An example with a larger squared norm of one layer's gradient is a row of zeros: absurd, and sums stay finite. */
 export const MAX_SQUARED_NORM = 2 ** 100;
@@ -23,7 +23,7 @@ export interface RowFacts {
   readonly losses: ArrayLike<number>;
   /** For each layer with weights, the squared norm of the example's gradient. */
   readonly norms2: readonly ArrayLike<number>[];
-  /** Sums of squares of what went into dense layers. */
+  /** Sums of squares of what went into layers with weights. */
   readonly inputs2: readonly ArrayLike<number>[];
 }
 

@@ -30,7 +30,7 @@
  */
 import { SealstreamError } from "../../errors.ts";
 import type { Network } from "../../network/definition.ts";
-import { type LayerProduct, layerProducts } from "../../network/products.ts";
+import { chainProducts, type LayerProduct } from "../../network/products.ts";
 
 /** Unit roundoff of IEEE 754 binary32. */
 const UNIT_ROUNDOFF = 2 ** -24;
@@ -62,13 +62,8 @@ function numbersAnExample({ form, rows, columns, applications }: LayerProduct): 
   return Math.max(rows * columns, applications * rows);
 }
 
-function products(network: Network): LayerProduct[] {
-  let inputs = network.inputs;
-  return network.layers.flatMap((layer) => {
-    const own = layerProducts(layer, inputs);
-    inputs = layer.outputs;
-    return own;
-  });
+function products({ inputs, layers }: Network): LayerProduct[] {
+  return chainProducts(inputs, layers).flat();
 }
 
 /**

@@ -5,7 +5,11 @@
  * Each loop does all that it can with a number once it has it, because memory is what these loops wait for. Must not
  * know layers.
  */
-import { activationPolynomial, polynomialSlope } from "../../network/activation.ts";
+import {
+  activationPolynomial,
+  activationValue,
+  polynomialSlope,
+} from "../../network/activation.ts";
 import type { Activation } from "../../network/definition.ts";
 
 /** Adds the bias to every row of z, in place. @returns activation(z): z itself for `none`, else a new array */
@@ -14,47 +18,68 @@ export function biasedActivation(
   z: Float32Array,
   bias: Float32Array,
 ): Float32Array {
-  const width = bias.length;
-  const polynomial = activationPolynomial(activation);
-  const out = polynomial === null ? z : new Float32Array(z.length);
-  for (let index = 0; index < z.length; ) {
-    for (let column = 0; column < width; column += 1, index += 1) {
-      z[index] = (z[index] ?? 0) + (bias[column] ?? 0);
-    }
-  }
+  addBias(z, bias);
+  const out = activation === "none" ? z : new Float32Array(z.length);
   if (activation === "square") {
     for (let index = 0; index < z.length; index += 1) {
       const value = z[index] ?? 0;
       out[index] = value * value;
     }
-  } else if (polynomial !== null) {
+  } else if (activation === "relu") {
     for (let index = 0; index < z.length; index += 1) {
-      out[index] = horner(polynomial, z[index] ?? 0);
+      const value = z[index] ?? 0;
+      // As a comparison, so that NaN passes.
+      out[index] = value < 0 ? 0 : value;
+    }
+  } else if (activation !== "none") {
+    for (let index = 0; index < z.length; index += 1) {
+      out[index] = activationValue(activation, z[index] ?? 0);
     }
   }
   return out;
 }
 
+function addBias(z: Float32Array, bias: Float32Array): void {
+  for (let index = 0; index < z.length; ) {
+    for (let column = 0; column < bias.length; column += 1, index += 1) {
+      z[index] = (z[index] ?? 0) + (bias[column] ?? 0);
+    }
+  }
+}
+
 /** Multiplies slopes of the loss by a = activation(z) with the activation's slope at z, in place. */
 export function timesSlope(activation: Activation, z: Float32Array, deltas: Float32Array): void {
-  const polynomial = activationPolynomial(activation);
-  if (polynomial === null) return;
+  if (activation === "none") return;
   if (activation === "square") {
     for (let index = 0; index < z.length; index += 1) {
       deltas[index] = (deltas[index] ?? 0) * 2 * (z[index] ?? 0);
     }
-    return;
-  }
-  const slope = polynomialSlope(polynomial);
-  for (let index = 0; index < z.length; index += 1) {
-    deltas[index] = (deltas[index] ?? 0) * horner(slope, z[index] ?? 0);
+  } else if (activation === "relu") {
+    for (let index = 0; index < z.length; index += 1) if ((z[index] ?? 0) <= 0) deltas[index] = 0;
+  } else {
+    const slope = slopeOf(activation);
+    for (let index = 0; index < z.length; index += 1) {
+      deltas[index] = (deltas[index] ?? 0) * slope(z[index] ?? 0);
+    }
   }
 }
 
-function horner(polynomial: readonly number[], z: number): number {
-  let sum = 0;
-  for (let power = polynomial.length - 1; power >= 0; power -= 1) {
-    sum = sum * z + (polynomial[power] ?? 0);
+/** The slope at z of what is neither `square` nor `relu`. */
+function slopeOf(activation: Exclude<Activation, "none">): (z: number) => number {
+  if (activation === "tanh") return (z) => 1 - Math.tanh(z) ** 2;
+  if (activation === "softplus") return (z) => activationValue("sigmoid", z);
+  if (activation === "sigmoid") {
+    return (z) => {
+      const value = activationValue("sigmoid", z);
+      return value * (1 - value);
+    };
   }
-  return sum;
+  const slope = polynomialSlope(activationPolynomial(activation) ?? []);
+  return (z) => {
+    let sum = 0;
+    for (let power = slope.length - 1; power >= 0; power -= 1) {
+      sum = sum * z + (slope[power] ?? 0);
+    }
+    return sum;
+  };
 }

@@ -12,10 +12,10 @@
 import { SealstreamError } from "../../errors.ts";
 import type { Network, NetworkLayer } from "../../network/definition.ts";
 import {
-  type AveragePool2dLayer,
   applications,
   type Conv2dLayer,
   type DenseLayer,
+  type PoolLayer,
 } from "../../network/layers.ts";
 import type { LayerWeights, Weights } from "../../network/weights.ts";
 import { type ClipFactors, type Clipping, clipFactors, type RowFacts } from "./clip-factors.ts";
@@ -50,7 +50,7 @@ interface Pass {
   /** @param deltas slopes by the outputs; written @returns slopes by the inputs, or null when nobody asks for them */
   backward(deltas: Float32Array, inputsToo: boolean): Float32Array | null;
   /** Null for a layer without weights. */
-  facts(): { readonly norm2: Float64Array; readonly input2: Float64Array | null } | null;
+  facts(): { readonly norm2: Float64Array; readonly input2: Float64Array } | null;
   /** Adds the sum of factor times gradient, in the layer's flat order. */
   addSum(total: Float64Array, offset: number, factor: Float32Array, clip: ClipFactors): void;
 }
@@ -88,7 +88,7 @@ export function addHostBlock(
   const rowFacts: RowFacts = {
     losses,
     norms2: weighted.map(({ norm2 }) => norm2),
-    inputs2: weighted.flatMap(({ input2 }) => (input2 === null ? [] : [input2])),
+    inputs2: weighted.map(({ input2 }) => input2),
   };
   const clip = clipFactors(rowFacts, block.labels, clipping, target);
   let offset = 0;
@@ -173,6 +173,7 @@ function convolutionPass(layer: Conv2dLayer, own: LayerWeights, rows: number, on
   const positions = applications(layer);
   const runs = flatRuns(layer);
   let image = 0;
+  let input2: Float64Array = new Float64Array(rows);
   let windows: Matrix | null = null;
   let z: Float32Array = NONE;
   let kernels: Float32Array = NONE;
@@ -180,6 +181,7 @@ function convolutionPass(layer: Conv2dLayer, own: LayerWeights, rows: number, on
   return {
     forward: (values) => {
       image = values.length / rows;
+      input2 = rowSquares(values, rows);
       const cut = cutWindows(runs, values, rows, positions * depth);
       const flat = on.put(cut, [rows * positions, depth]);
       windows = on.reshape(flat, [rows, positions, depth]);
@@ -200,7 +202,7 @@ function convolutionPass(layer: Conv2dLayer, own: LayerWeights, rows: number, on
       const norm2 = rowSquares(kernels, rows);
       const bias2 = rowSquares(biases, rows);
       for (let row = 0; row < rows; row += 1) norm2[row] = (norm2[row] ?? 0) + (bias2[row] ?? 0);
-      return { norm2, input2: null };
+      return { norm2, input2 };
     },
     addSum: (total, offset, factor) => {
       addScaledRows(total, offset, kernels, factor);
@@ -209,7 +211,7 @@ function convolutionPass(layer: Conv2dLayer, own: LayerWeights, rows: number, on
   };
 }
 
-function poolPass(layer: AveragePool2dLayer, rows: number): Pass {
+function poolPass(layer: PoolLayer, rows: number): Pass {
   const channels = layer.input[2];
   const size = layer.poolSize[0] * layer.poolSize[1];
   const runs = flatRuns(layer);

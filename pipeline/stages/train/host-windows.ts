@@ -4,9 +4,9 @@
  * A copy of a few megabytes costs less than the calls that gather it on a device whose memory is the host's own. Values
  * are [rows][height][width][channels], row-major. Must not sum over examples.
  */
-import { type AveragePool2dLayer, type Conv2dLayer, windowsOf } from "../../network/layers.ts";
+import { type Conv2dLayer, type PoolLayer, windowsOf } from "../../network/layers.ts";
 
-type Windowed = Conv2dLayer | AveragePool2dLayer;
+type Windowed = Conv2dLayer | PoolLayer;
 
 /** A run of values that lie side by side both in the image and in the window. */
 interface Run {

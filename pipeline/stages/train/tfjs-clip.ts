@@ -15,9 +15,11 @@
  * Must not choose a factor (clip-factors.ts). Traps: on wasm a matMul with `transposeA` is 3.5 times slower than an
  * explicit transpose (findings/training.md); 0 * NaN is NaN, so a spoiled row is selected away on both sides of a product.
  */
+import type { LayerProduct } from "../../network/products.ts";
 import type { ClipFactors, RowFacts } from "./clip-factors.ts";
 import { tf } from "./tfjs.ts";
-import { at, type TappedProduct, type TensorLayer } from "./tfjs-layers.ts";
+import type { TensorLayer } from "./tfjs-layers.ts";
+import { at, type TappedProduct } from "./tfjs-taps.ts";
 
 /** What a pass left behind: one input and one delta for every tap, in the order of the taps. */
 export interface Passed {
@@ -28,7 +30,7 @@ export interface Passed {
 
 /** What is kept of one product between its norms and its sum. */
 export interface KeptProduct {
-  readonly product: TappedProduct;
+  readonly product: LayerProduct;
   /** Of `outer` input and delta; of `scatter` the picked rows and [rows][T][columns]; else kernel and bias, if any. */
   readonly tensors: readonly tf.Tensor[];
 }
@@ -36,7 +38,7 @@ export interface KeptProduct {
 /** Products layer by layer, and their squares in the same order. Inside a tidy. */
 export function keptProducts({ layers, inputs, deltas }: Passed): {
   readonly layers: KeptProduct[][];
-  /** One [rows] or two of each: |input|^2 and |delta|^2 of `outer`, else |kernel|^2 and, where there is one, |bias|^2. */
+  /** [rows] each: of `outer` |input|^2 and |delta|^2; else |input|^2, |kernel|^2 and, where there is one, |bias|^2. */
   readonly squares: tf.Tensor[];
 } {
   let tap = 0;
@@ -47,11 +49,19 @@ export function keptProducts({ layers, inputs, deltas }: Passed): {
       tap += product.taps.length;
       const input = whole(product, inputs, first);
       const tensors = keep(product, input, whole(product, deltas, first));
-      squares.push(...(product.form === "scatter" ? tensors.slice(1) : tensors).map(rowSquares));
-      return { product, tensors };
+      // Of `outer` and `scatter` the input is among the tensors.
+      const made = product.form === "summed" || product.form === "elementwise";
+      squares.push(...(made ? [input, ...tensors] : tensors).map(rowSquares));
+      return { product: plainProduct(product), tensors };
     }),
   );
   return { layers: kept, squares };
+}
+
+/** Without its tensors, which end with the pass. */
+function plainProduct({ form, rows, columns, ...rest }: TappedProduct): LayerProduct {
+  const { hasBias, applications, inTurn } = rest;
+  return { form, rows, columns, hasBias, applications, inTurn };
 }
 
 /** Taps of one application each become one tensor [rows][T][...]. */
@@ -67,7 +77,7 @@ function keep(product: TappedProduct, input: tf.Tensor, delta: tf.Tensor): tf.Te
     product.form === "summed"
       ? tf.matMul(tf.transpose(input, [0, 2, 1]), delta)
       : tf.sum(tf.mul(input, delta), 1);
-  return product.bias ? [kernel, tf.sum(delta, 1)] : [kernel];
+  return product.hasBias ? [kernel, tf.sum(delta, 1)] : [kernel];
 }
 
 /** Sum of squares over all axes but the first; one axis after the other keeps the rounding small. */
@@ -99,7 +109,7 @@ export function rowFacts(
   squares: Float32Array,
 ): RowFacts {
   const rows = losses.length;
-  const inputs2: Float64Array[] = [];
+  const inputs2: Float32Array[] = [];
   let from = 0;
   const next = (): Float32Array => {
     from += rows;
@@ -107,19 +117,28 @@ export function rowFacts(
   };
   const norms2 = layers.filter(hasWeights).map((products) => {
     const norm2 = new Float64Array(rows);
-    for (const { product, tensors } of products) {
-      const parts = (product.form === "scatter" ? tensors.slice(1) : tensors).map(next);
-      if (product.form === "outer") inputs2.push(Float64Array.from(at(parts, 0)));
-      for (let row = 0; row < rows; row += 1) {
-        const [first = 0, second = 0] = parts.map((part) => part[row] ?? 0);
-        const bias = product.bias ? 1 : 0;
-        norm2[row] =
-          (norm2[row] ?? 0) + (product.form === "outer" ? (first + bias) * second : first + second);
-      }
+    for (const { product } of products) {
+      const input2 = next();
+      if (product.form !== "scatter") inputs2.push(input2);
+      const second = product.form !== "outer" && product.hasBias;
+      addSquares(norm2, product, input2, [next(), second ? next() : new Float32Array(rows)]);
     }
     return norm2;
   });
   return { losses, norms2, inputs2 };
+}
+
+/** Adds a product's squared norms: (|a|^2 + 1) |d|^2 of `outer`, else the squares of kernel and bias. */
+function addSquares(
+  norm2: Float64Array,
+  { form, hasBias }: LayerProduct,
+  input2: Float32Array,
+  [first, second]: readonly [Float32Array, Float32Array],
+): void {
+  for (let row = 0; row < norm2.length; row += 1) {
+    const times = form === "outer" ? (input2[row] ?? 0) + (hasBias ? 1 : 0) : 1;
+    norm2[row] = (norm2[row] ?? 0) + times * (first[row] ?? 0) + (second[row] ?? 0);
+  }
 }
 
 function hasWeights(products: readonly KeptProduct[]): boolean {
@@ -158,12 +177,12 @@ export function clippedSums(
     const factor = tf.tensor1d(at(clip.factors, index));
     let biases = offset + sum(products.map(({ product }) => product.rows * product.columns));
     for (const kept of products) {
-      const { rows, columns, bias } = kept.product;
+      const { rows, columns, hasBias } = kept.product;
       const [kernel, biasSum] = productSums(kept, factor, clean);
       const picks = kept.product.form === "scatter" ? at(kept.tensors, 0).clone() : null;
       parts.push({ offset, values: kernel, picks });
       offset += rows * columns;
-      if (bias && biasSum !== null) {
+      if (hasBias && biasSum !== null) {
         parts.push({ offset: biases, values: biasSum, picks: null });
         biases += columns;
       }
@@ -185,12 +204,12 @@ function productSums(
   if (product.form === "outer") {
     const scaled = times(at(tensors, 1));
     const kernel = tf.matMul(tf.transpose(clean(at(tensors, 0))), scaled);
-    return [kernel, product.bias ? tf.sum(scaled, 0) : null];
+    return [kernel, product.hasBias ? tf.sum(scaled, 0) : null];
   }
   const weights = tf.reshape(factor, [1, rows]);
   const weighted = (values: tf.Tensor): tf.Tensor =>
     tf.matMul(weights, clean(tf.reshape(values, [rows, values.size / rows])));
-  return [weighted(at(tensors, 0)), product.bias ? weighted(at(tensors, 1)) : null];
+  return [weighted(at(tensors, 0)), product.hasBias ? weighted(at(tensors, 1)) : null];
 }
 
 function sum(values: readonly number[]): number {

@@ -12,7 +12,8 @@ import { type ClipFactors, clipFactors } from "./clip-factors.ts";
 import { addTo, type HostBlock, type HostRequest } from "./host-chain.ts";
 import { download, runOn, tf, tidied } from "./tfjs.ts";
 import { clippedSums, type KeptProduct, keptProducts, rowFacts } from "./tfjs-clip.ts";
-import { at, type Taps, tappedLogits, tensorLayers } from "./tfjs-layers.ts";
+import { tappedLogits, tensorLayers } from "./tfjs-layers.ts";
+import { at, type Taps } from "./tfjs-taps.ts";
 
 interface TapedPass {
   readonly layers: KeptProduct[][];
