@@ -28,14 +28,7 @@ const LATER_KEYS: Readonly<Record<string, readonly string[]>> = {
   "encrypt.packs": ["fill", "consumers", "deadlineMs"],
   train: ["clipping", "augment", "parties", "views", "epochs"],
   "train.network[]": ["conv1d", "gru", "lstm", "embedding", "norm", "dropout"],
-  privacy: [
-    "recordsPerSubject",
-    "mechanism",
-    "accountant",
-    "noise",
-    "correlation",
-    "participations",
-  ],
+  privacy: ["recordsPerSubject", "mechanism", "correlation"],
   predict: ["encryptWeights", "secretModel", "activation"],
   zones: ["parties"],
 };
