@@ -14,6 +14,7 @@ import { typesOf } from "./read-record-schema.ts";
 import { checkRecordFields } from "./record-fields.ts";
 import { checkRules } from "./rule-checks.ts";
 import { notInSchema, type PlacedRule, placeRules } from "./rule-fields.ts";
+import { checkSubjects } from "./subject-checks.ts";
 
 /** Shares of a split are decimal fractions such as 0.1, which binary floating point does not add up exactly. */
 const SPLIT_TOLERANCE = 1e-9;
@@ -45,6 +46,7 @@ export function crossCheck(
     ...checkSecurity(file, tree),
     ...checkRules(file, rules, schema, tree),
     ...checkNamingFields(file, rules, schema, tree),
+    ...checkSubjects(file, tree),
     ...checkFeatures(file, rules, schema, tree),
     ...checkSplit(file, tree),
     ...checkRecordFields(file, rules, schema, tree),

@@ -20,7 +20,7 @@ const LATER_VALUES: Readonly<Record<string, readonly string[]>> = {
 const LATER_KEYS: Readonly<Record<string, readonly string[]>> = {
   "": ["observe", "metrics", "client", "kms", "federation", "parties"],
   kafka: ["clientId"],
-  record: ["partitioner", "format", "registry"],
+  record: ["format", "registry"],
   "desensitize[]": ["plugin", "unless"],
   features: ["maps", "map", "scattering", "projection", "fourier", "standardize", "categories"],
   "features.inputs[]": ["categories", "map", "standardize", "missing"],
@@ -41,14 +41,7 @@ const LATER_KEYS: Readonly<Record<string, readonly string[]>> = {
     "epochs",
   ],
   "train.network[]": ["conv1d", "gru", "lstm", "embedding", "norm", "dropout"],
-  privacy: [
-    "recordsPerSubject",
-    "mechanism",
-    "accountant",
-    "noise",
-    "correlation",
-    "participations",
-  ],
+  privacy: ["mechanism", "accountant", "noise", "correlation", "participations"],
   predict: ["encryptWeights", "secretModel", "activation"],
   zones: ["parties"],
 };
