@@ -57,7 +57,11 @@ function sourcesBelow(folder: string): string[] {
 }
 
 /** asconfig files, relative to the repository; each builds one module per target. */
-const CONFIGS: readonly string[] = ["asconfig.json", "pipeline/ckks/asconfig.json"];
+const CONFIGS: readonly string[] = [
+  "asconfig.json",
+  "pipeline/ckks/asconfig.json",
+  "pipeline/features/asconfig.json",
+];
 
 /** The folder `assembly` that an entry lies in, however deep: the modules of one guest share files. */
 function guestFolder(entry: string): string {

@@ -6,6 +6,7 @@
  */
 import { z } from "zod";
 import { networkLayer } from "./network-layers.ts";
+import { trainerKeys } from "./trainer-keys.ts";
 
 const integer = (minimum: number, maximum: number) => z.int().min(minimum).max(maximum);
 
@@ -30,11 +31,7 @@ export const train = z
       .max(2 ** 20)
       .default(1)
       .describe("Largest L2 norm of one record's gradient."),
-    learningRate: z
-      .number()
-      .positive()
-      .max(1e6)
-      .describe("Step size on the mean clipped gradient."),
+    ...trainerKeys,
     backend: z
       .enum(["auto", "wasm", "cpu"])
       .default("auto")

@@ -17,18 +17,30 @@ export interface Child {
   onMessage(listener: (message: unknown) => void): void;
   /** To a child that has a channel; lost when it has ended, which `failure` tells. */
   send(message: object): void;
+  /** Stops it where it is, or lets it go on. */
+  hold(held: boolean): void;
   /** Asks it to end (SIGTERM, or the end of its input), then SIGKILL; resolves when it has ended. */
   stop(): Promise<void>;
 }
 
-/** @param options.channel whether it is a Node process that is given a message channel */
+/**
+ * @param options.channel whether it is a Node process that is given a message channel
+ * @param options.env its environment; ours unless said
+ */
 export function startChild(
   command: string,
   args: readonly string[],
-  options: { readonly channel: boolean; readonly cwd: string },
+  options: {
+    readonly channel: boolean;
+    readonly cwd: string;
+    readonly env?: Readonly<Record<string, string>>;
+    /** What it is asked to end by; the end of its input unless it has a channel. */
+    readonly endsOn?: "signal";
+  },
 ): Child {
   const child: ChildProcess = spawn(command, args, {
     cwd: options.cwd,
+    env: options.env ?? process.env,
     stdio: options.channel ? ["ignore", "ignore", "pipe", "ipc"] : ["pipe", "ignore", "pipe"],
   });
   let errors = "";
@@ -52,8 +64,9 @@ export function startChild(
     onMessage: (listener) => child.on("message", listener),
     // Because a child that is gone cannot be told anything.
     send: (message) => void child.send?.(message, () => undefined),
+    hold: (held) => void child.kill(held ? "SIGSTOP" : "SIGCONT"),
     async stop() {
-      if (options.channel) child.kill("SIGTERM");
+      if (options.channel || options.endsOn === "signal") child.kill("SIGTERM");
       else child.stdin?.end();
       const kill = setTimeout(() => child.kill("SIGKILL"), STOP_TIMEOUT_MS);
       await ended;

@@ -15,6 +15,7 @@ import { checkRecordFields } from "./record-fields.ts";
 import { checkRules } from "./rule-checks.ts";
 import { notInSchema, type PlacedRule, placeRules } from "./rule-fields.ts";
 import { checkSubjects } from "./subject-checks.ts";
+import { checkTrainer } from "./trainer-keys.ts";
 
 /** Shares of a split are decimal fractions such as 0.1, which binary floating point does not add up exactly. */
 const SPLIT_TOLERANCE = 1e-9;
@@ -51,6 +52,7 @@ export function crossCheck(
     ...checkSplit(file, tree),
     ...checkRecordFields(file, rules, schema, tree),
     ...checkTraining(file, tree),
+    ...checkTrainer(file, tree),
     ...checkNetwork(file, tree),
     ...checkZones(file, tree),
   ];

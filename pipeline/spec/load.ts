@@ -164,7 +164,7 @@ function toSpec(
       packs: { ...file.encrypt.packs, rate: file.encrypt.packs.rate ?? null },
       records: toRecordFields(file),
     },
-    train: toTrain(file),
+    train: toTrain(file, path),
     privacy: toPrivacy(file),
     predict: { encrypted: true, ...file.predict },
     zones: toZones(file.zones),

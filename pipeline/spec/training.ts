@@ -3,6 +3,7 @@
  */
 import type { PipelineFile } from "../../schemas/pipeline-file.ts";
 import { toLayers } from "./network-layers.ts";
+import { toTrainer } from "./trainer-keys.ts";
 import type { PrivacySpec, TrainSpec } from "./training-spec.ts";
 
 /** What a file means that does not say how it trains: plain SGD from random weights on independent noise. */
@@ -25,8 +26,10 @@ export const PRIVACY_DEFAULTS = {
   recordsPerSubject: null,
 } as const satisfies Partial<PrivacySpec>;
 
-export function toTrain({ train }: PipelineFile): TrainSpec {
-  return { ...TRAIN_DEFAULTS, ...train, network: toLayers(train.network) };
+/** @param path absolute path of the pipeline file */
+export function toTrain({ train }: PipelineFile, path: string): TrainSpec {
+  const { momentum: _momentum, adam: _adam, ...own } = train;
+  return { ...TRAIN_DEFAULTS, ...own, ...toTrainer(train, path), network: toLayers(train.network) };
 }
 
 export function toPrivacy({ privacy }: PipelineFile): PrivacySpec {

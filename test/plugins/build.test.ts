@@ -15,7 +15,13 @@ import { wasmPath } from "../../pipeline/wasm/locate.ts";
 vi.setConfig({ testTimeout: 240_000 });
 
 const SCRIPT = join(import.meta.dirname, "..", "..", "plugins", "build.ts");
-const MODULES = ["ckks-exact.wasm", "ckks.wasm", "desensitize.debug.wasm", "desensitize.wasm"];
+const MODULES = [
+  "ckks-exact.wasm",
+  "ckks.wasm",
+  "desensitize.debug.wasm",
+  "desensitize.wasm",
+  "features.wasm",
+];
 const FILES = MODULES.flatMap((name) => [name, `${name}.stamp`]);
 
 /** Where all tests of this file build to, one after the other: compiling is what takes long here. */
