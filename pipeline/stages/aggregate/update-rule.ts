@@ -8,6 +8,7 @@ import type { Network } from "../../network/definition.ts";
 import type { Weights } from "../../network/weights.ts";
 import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
 import { createGradientRule } from "./gradient-rule.ts";
+import { createStatisticsRule } from "./statistics-rule.ts";
 import type { UpdateRule } from "./trainer-state.ts";
 
 export type { NoisySum, TrainerState, UpdateRule } from "./trainer-state.ts";
@@ -21,5 +22,7 @@ export function createUpdateRule(
   network: Network,
   warmStart: Weights | null,
 ): UpdateRule {
-  return createGradientRule(spec.train, network, warmStart);
+  return spec.train.method === "statistics"
+    ? createStatisticsRule(spec.train, network)
+    : createGradientRule(spec.train, network, warmStart);
 }
