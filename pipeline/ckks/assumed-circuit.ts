@@ -8,8 +8,8 @@
  */
 import type { Circuit } from "../network/circuit.ts";
 import type { Network } from "../network/definition.ts";
+import { initialWeights } from "../network/initial-weights.ts";
 import { lowerNetwork } from "../network/lower.ts";
-import { initialWeights } from "../network/weights.ts";
 
 /**
  * How far beyond a run's first weights a plan looks. With 1.5 the largest logit that 64-32-10 could give is 2,147; the

@@ -1,9 +1,11 @@
 /**
- * Activations: polynomials, because a CKKS ciphertext can be added and multiplied but not compared.
+ * Activations: polynomials, which a CKKS ciphertext can be put through, and functions, which it cannot.
  *
  * A network carries the coefficients themselves, so that train, the network in the clear and the encrypted evaluation
- * cannot disagree about them. `square` keeps a word of its own: it is what every model before had. Must not know layers.
+ * cannot disagree about them. `square` keeps a word of its own: it is what every model before had. The functions are
+ * those of Keras. Must not know layers.
  */
+import { SealstreamError } from "../errors.ts";
 
 /** c[0] + c[1] z + c[2] z^2 + ... */
 export interface PolynomialActivation {
@@ -11,7 +13,11 @@ export interface PolynomialActivation {
   readonly polynomial: readonly number[];
 }
 
-export type Activation = "none" | "square" | PolynomialActivation;
+/** Activations that are no polynomial. */
+export const FUNCTIONS = ["relu", "tanh", "sigmoid", "softplus"] as const;
+export type ActivationFunction = (typeof FUNCTIONS)[number];
+
+export type Activation = "none" | "square" | ActivationFunction | PolynomialActivation;
 
 /** Degree 7 takes three levels, as many as degree 4: more is for networks that no parameter set carries. */
 export const MAX_DEGREE = 7;
@@ -23,10 +29,44 @@ export const QUADRATIC: PolynomialActivation = { polynomial: [0.25, 0.5, 0.125] 
 
 const SQUARE = [0, 0, 1] as const;
 
-/** Coefficients, ascending; null for `none`. */
+/** Whether it is one of the functions, by its name alone. */
+export function isFunction(value: unknown): value is ActivationFunction {
+  return FUNCTIONS.some((name) => name === value);
+}
+
+/**
+ * Coefficients, ascending; null for `none`.
+ * @throws internal for a function: ask `isFunction` first
+ */
 export function activationPolynomial(activation: Activation): readonly number[] | null {
   if (activation === "none") return null;
-  return activation === "square" ? SQUARE : activation.polynomial;
+  if (activation === "square") return SQUARE;
+  if (isFunction(activation)) {
+    throw new SealstreamError("internal", `The activation ${activation} is no polynomial.`);
+  }
+  return activation.polynomial;
+}
+
+/** The value of an activation, in double precision. */
+export function activationValue(activation: Activation, z: number): number {
+  switch (activation) {
+    case "none":
+      return z;
+    case "square":
+      return z * z;
+    case "relu":
+      // As a comparison and not Math.max, so that NaN passes through like everywhere else.
+      return z < 0 ? 0 : z;
+    case "tanh":
+      return Math.tanh(z);
+    case "sigmoid":
+      return 1 / (1 + Math.exp(-z));
+    case "softplus":
+      // log(1 + e^z) without overflow.
+      return Math.max(z, 0) + Math.log1p(Math.exp(-Math.abs(z)));
+    default:
+      return evaluatePolynomial(activation.polynomial, z);
+  }
 }
 
 /** Value of a polynomial, ascending coefficients, by Horner's rule. */
@@ -41,7 +81,7 @@ export function polynomialSlope(polynomial: readonly number[]): number[] {
 
 /** What is wrong with an activation, as the end of a sentence, or null. */
 export function activationFault(activation: Activation): string | null {
-  if (activation === "none" || activation === "square") return null;
+  if (typeof activation === "string") return null;
   const { polynomial } = activation;
   const degree = polynomial.length - 1;
   if (!(degree >= 2 && degree <= MAX_DEGREE)) {
@@ -51,13 +91,4 @@ export function activationFault(activation: Activation): string | null {
     return `coefficients are finite and at most ${MAX_COEFFICIENT}`;
   }
   return polynomial[degree] === 0 ? "the last coefficient is 0" : null;
-}
-
-/** Whether two activations are the same function by the same coefficients. */
-export function sameActivation(left: Activation, right: Activation): boolean {
-  if (typeof left === "string" || typeof right === "string") return left === right;
-  return (
-    left.polynomial.length === right.polynomial.length &&
-    left.polynomial.every((value, index) => value === right.polynomial[index])
-  );
 }

@@ -5,22 +5,30 @@
  * Must not be fast at the price of being unclear.
  */
 import { SealstreamError } from "../errors.ts";
-import { type Activation, activationPolynomial, evaluatePolynomial } from "./activation.ts";
+import { type Activation, activationValue } from "./activation.ts";
 import type { Network } from "./definition.ts";
+import { affine, read, recur } from "./forward-recurrent.ts";
 import {
-  type AveragePool2dLayer,
   type Conv2dLayer,
-  kernelMatrix,
+  type EmbeddingLayer,
+  type LayerNormLayer,
   type NetworkLayer,
-  type RnnLayer,
+  type PoolLayer,
+  type WindowLayer,
+  windowSize,
   windowsOf,
 } from "./layers.ts";
+import { layerProducts, weightSizes } from "./products.ts";
+import { tokenOf } from "./token.ts";
 import type { LayerWeights, Weights } from "./weights.ts";
+
+type Values = Float64Array<ArrayBuffer>;
 
 /**
  * Logits of one example.
  * @param input `network.inputs` features
- * @returns new array, one logit per output of the last layer; NaN and infinities pass through as IEEE 754 says
+ * @returns new array, one logit per output of the last layer; NaN and infinities pass through as IEEE 754 says, and a
+ * feature that is no token of an embedding makes all of them NaN
  * @throws internal when input or weights do not have the network's shape
  */
 export function forward(
@@ -37,8 +45,8 @@ export function forward(
   let values = Float64Array.from(input);
   for (const [index, layer] of network.layers.entries()) {
     const own = weights.layers[index];
-    const [rows, columns] = kernelMatrix(layer, values.length);
-    if (own?.kernel.length !== rows * columns || own.bias.length !== columns) {
+    const { kernel, bias } = weightSizes(layerProducts(layer, values.length));
+    if (own?.kernel.length !== kernel || own.bias.length !== bias) {
       throw new SealstreamError("internal", `The weights of layer ${index} have another shape.`);
     }
     values = applyLayer(layer, own, values);
@@ -46,52 +54,39 @@ export function forward(
   return values;
 }
 
-function applyLayer(
-  layer: NetworkLayer,
-  weights: LayerWeights,
-  values: Float64Array,
-): Float64Array<ArrayBuffer> {
+function applyLayer(layer: NetworkLayer, weights: LayerWeights, values: Values): Values {
   switch (layer.kind) {
     case "conv2d":
       return activate(layer.activation, convolve(layer, weights, values));
     case "averagePool2d":
+    case "maxPool2d":
       return pool(layer, values);
     case "rnn":
+    case "gru":
+    case "lstm":
       return recur(layer, weights, values);
+    case "embedding":
+      return embed(layer, weights, values);
+    case "layerNorm":
+      return activate(layer.activation, normalize(layer, weights, values));
     default:
       return activate(layer.activation, affine(weights, values));
   }
 }
 
-function activate(activation: Activation, values: Float64Array): Float64Array<ArrayBuffer> {
-  const polynomial = activationPolynomial(activation);
-  if (polynomial === null) return Float64Array.from(values);
-  if (activation === "square") return values.map((z) => z * z);
-  return values.map((z) => evaluatePolynomial(polynomial, z));
-}
-
-// `?? 0` is never taken below: shapes are checked above; it satisfies noUncheckedIndexedAccess.
-
-/** values x kernel + bias */
-function affine({ kernel, bias }: LayerWeights, values: Float64Array): Float64Array<ArrayBuffer> {
-  const next = Float64Array.from(bias);
-  for (const [row, value] of values.entries()) {
-    for (let column = 0; column < next.length; column += 1) {
-      next[column] = (next[column] ?? 0) + value * (kernel[row * next.length + column] ?? 0);
-    }
-  }
-  return next;
+function activate(activation: Activation, values: Values): Values {
+  return values.map((z) => activationValue(activation, z));
 }
 
 /** The window at an output position, zeros outside: [height][width][channels]. */
 function windowAt(
-  layer: Conv2dLayer | AveragePool2dLayer,
+  layer: WindowLayer,
   values: Float64Array,
   row: number,
   column: number,
 ): Float64Array {
   const [height, width, channels] = layer.input;
-  const [high, wide] = layer.kind === "conv2d" ? layer.kernelSize : layer.poolSize;
+  const [high, wide] = windowSize(layer);
   const { top, left } = windowsOf(layer);
   const window = new Float64Array(high * wide * channels);
   for (let y = 0; y < high; y += 1) {
@@ -106,52 +101,67 @@ function windowAt(
   return window;
 }
 
-function convolve(
-  layer: Conv2dLayer,
-  weights: LayerWeights,
+/** What is made of every window, position after position. */
+function overWindows(
+  layer: WindowLayer,
   values: Float64Array,
-): Float64Array<ArrayBuffer> {
+  make: (window: Float64Array) => ArrayLike<number>,
+): Values {
   const next = new Float64Array(layer.outputs);
   const { rows, columns } = windowsOf(layer);
+  const width = layer.outputs / (rows * columns);
   for (let row = 0; row < rows; row += 1) {
     for (let column = 0; column < columns; column += 1) {
-      const sums = affine(weights, windowAt(layer, values, row, column));
-      next.set(sums, (row * columns + column) * layer.filters);
+      next.set(make(windowAt(layer, values, row, column)), (row * columns + column) * width);
     }
   }
   return next;
 }
 
-function pool(layer: AveragePool2dLayer, values: Float64Array): Float64Array<ArrayBuffer> {
-  const next = new Float64Array(layer.outputs);
-  const { rows, columns } = windowsOf(layer);
+function convolve(layer: Conv2dLayer, weights: LayerWeights, values: Float64Array): Values {
+  return overWindows(layer, values, (window) => affine(weights, window));
+}
+
+function pool(layer: PoolLayer, values: Float64Array): Values {
   const channels = layer.input[2];
   const count = layer.poolSize[0] * layer.poolSize[1];
-  for (let row = 0; row < rows; row += 1) {
-    for (let column = 0; column < columns; column += 1) {
-      for (const [index, value] of windowAt(layer, values, row, column).entries()) {
-        const at = (row * columns + column) * channels + (index % channels);
-        next[at] = (next[at] ?? 0) + value / count;
-      }
-    }
+  return overWindows(layer, values, (window) =>
+    Array.from({ length: channels }, (_, channel) => {
+      const own = Array.from({ length: count }, (_, place) => {
+        return read(window, place * channels + channel);
+      });
+      return layer.kind === "maxPool2d"
+        ? Math.max(...own)
+        : own.reduce((sum, value) => sum + value / count, 0);
+    }),
+  );
+}
+
+function embed(layer: EmbeddingLayer, { kernel }: LayerWeights, values: Values): Values {
+  const width = layer.outputs / layer.input[0];
+  const next = new Float64Array(layer.outputs);
+  for (const [step, value] of values.entries()) {
+    const token = tokenOf(value, layer.vocabulary);
+    if (token === null) return next.fill(Number.NaN);
+    next.set(kernel.subarray(token * width, (token + 1) * width), step * width);
   }
   return next;
 }
 
-function recur(
-  layer: RnnLayer,
-  weights: LayerWeights,
-  values: Float64Array,
-): Float64Array<ArrayBuffer> {
-  const [steps, features] = layer.input;
-  let state = new Float64Array(layer.outputs);
-  for (let step = 0; step < steps; step += 1) {
-    const read = new Float64Array(features + layer.outputs);
-    read.set(values.subarray(step * features, (step + 1) * features));
-    read.set(state, features);
-    state = activate(layer.activation, affine(weights, read));
+function normalize(layer: LayerNormLayer, { kernel, bias }: LayerWeights, values: Values): Values {
+  const [positions, features] = layer.input;
+  const next = new Float64Array(layer.outputs);
+  for (let position = 0; position < positions; position += 1) {
+    const own = values.slice(position * features, (position + 1) * features);
+    const mean = own.reduce((sum, value) => sum + value, 0) / features;
+    const variance = own.reduce((sum, value) => sum + (value - mean) ** 2, 0) / features;
+    const scaled = own.map((value, feature) => {
+      const unit = (value - mean) / Math.sqrt(variance + layer.epsilon);
+      return unit * read(kernel, feature) + read(bias, feature);
+    });
+    next.set(scaled, position * features);
   }
-  return state;
+  return next;
 }
 
 /** Index of the largest value, the first of equals; -1 for an empty array. NaN is never the largest. */

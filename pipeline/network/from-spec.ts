@@ -4,9 +4,15 @@
  * The parts of the pipeline file that it reads are described by structure, because this room may not import the spec.
  */
 import { SealstreamError } from "../errors.ts";
-import { type Activation, QUADRATIC } from "./activation.ts";
+import { type Activation, type ActivationFunction, QUADRATIC } from "./activation.ts";
 import { classCount, type Network, networkFault } from "./definition.ts";
-import { impliedOutputs, type NetworkLayer, windowsOf } from "./layers.ts";
+import {
+  impliedOutputs,
+  type NetworkLayer,
+  type PoolLayer,
+  type WindowLayer,
+  windowsOf,
+} from "./layers.ts";
 import { type MinimaxFunction, minimaxPolynomial } from "./minimax.ts";
 
 type Pair = readonly [number, number];
@@ -15,28 +21,44 @@ export type SpecActivation =
   | "none"
   | "square"
   | "quadratic"
+  | ActivationFunction
   /** The polynomial of that degree nearest to the function on [-range, range]. */
   | { readonly minimax: MinimaxFunction; readonly degree: number; readonly range: number }
   | { readonly polynomial: readonly number[] };
+
+interface SpecConvolution<Sizes> {
+  readonly kernelSize: Sizes;
+  readonly strides: Sizes;
+  readonly padding: "valid" | "same";
+  readonly activation: SpecActivation;
+}
 
 /** A layer as a pipeline file says it. */
 export type SpecLayer =
   /** [height, width, channels] or [steps, features]: how the layer behind reads the values. */
   | { readonly reshape: readonly number[] }
   | { readonly dense: number; readonly activation: SpecActivation }
-  | {
-      readonly conv2d: number;
-      readonly kernelSize: Pair;
-      readonly strides: Pair;
-      readonly padding: "valid" | "same";
-      readonly activation: SpecActivation;
-    }
+  | ({ readonly conv2d: number } & SpecConvolution<Pair>)
+  | ({ readonly conv1d: number } & SpecConvolution<number>)
   | { readonly averagePool2d: Pair; readonly strides: Pair }
-  | { readonly rnn: number; readonly activation: SpecActivation };
+  | { readonly maxPool2d: Pair; readonly strides: Pair }
+  | { readonly averagePool1d: number; readonly strides: number }
+  | { readonly maxPool1d: number; readonly strides: number }
+  /** The mean over all positions, [channels]. */
+  | { readonly globalAveragePool: true }
+  /** Units; `sequences`: every state instead of the last. */
+  | { readonly rnn: number; readonly sequences?: true; readonly activation: SpecActivation }
+  | { readonly gru: number; readonly sequences?: true }
+  | { readonly lstm: number; readonly sequences?: true }
+  /** Numbers that stand for a token. */
+  | { readonly embedding: number; readonly vocabulary: number }
+  /** Epsilon. */
+  | { readonly layerNorm: number; readonly activation: SpecActivation };
 
 /** The part of `features` of a pipeline file that fixes the ends of a network. */
 export interface NetworkFeatures {
-  readonly inputs: readonly { readonly length: number }[];
+  /** What is behind the feature maps. */
+  readonly outputs: { readonly length: number };
   readonly label: { readonly classes: number };
 }
 
@@ -50,10 +72,7 @@ export interface NetworkTraining {
  * @throws spec-invalid when the layers do not fit the features, each other or the limits
  */
 export function networkFromSpec(features: NetworkFeatures, train: NetworkTraining): Network {
-  const network = chain(
-    features.inputs.reduce((sum, input) => sum + input.length, 0),
-    train.network,
-  );
+  const network = chain(features.outputs.length, train.network);
   const fault = networkFault(network);
   if (fault !== null) throw invalid(`${fault}`);
   if (classCount(network) !== features.label.classes) {
@@ -80,58 +99,145 @@ function chain(inputs: number, specs: readonly SpecLayer[]): Network {
       shape = spec.reshape;
       continue;
     }
-    const layer = toLayer(spec, shape, index);
-    layers.push(layer);
-    shape = shapeBehind(layer);
+    const made = toLayer(spec, shape, index);
+    layers.push(made.layer);
+    shape = made.shape;
   }
   return { inputs, layers };
+}
+
+/** A layer and the shape of what it gives. */
+interface Made {
+  readonly layer: NetworkLayer;
+  readonly shape: readonly number[];
 }
 
 function toLayer(
   spec: Exclude<SpecLayer, { reshape: unknown }>,
   shape: readonly number[],
   index: number,
-): NetworkLayer {
+): Made {
   if ("dense" in spec) {
-    return { outputs: spec.dense, activation: toActivation(spec.activation) };
+    const layer = { outputs: spec.dense, activation: toActivation(spec.activation) };
+    return { layer, shape: [spec.dense] };
   }
-  if ("rnn" in spec) {
-    const [steps, width, more] = shape;
-    if (steps === undefined || width === undefined || more !== undefined) {
-      throw invalid(`an rnn reads [steps, features]: put a reshape before entry ${index}`);
+  if ("rnn" in spec || "gru" in spec || "lstm" in spec) {
+    return recurrentLayer(spec, stepsOf(shape, "a recurrent layer", index));
+  }
+  if ("embedding" in spec) {
+    const [steps, more] = shape;
+    if (steps === undefined || more !== undefined) {
+      throw invalid(
+        `an embedding reads the features as they are: no reshape before entry ${index}`,
+      );
     }
-    const activation = toActivation(spec.activation);
-    return { kind: "rnn", input: [steps, width], outputs: spec.rnn, activation };
+    const { embedding: width, vocabulary } = spec;
+    const outputs = steps * width;
+    return {
+      layer: { kind: "embedding", input: [steps], vocabulary, outputs, activation: "none" },
+      shape: [steps, width],
+    };
   }
-  const [height, width, channels] = shape;
+  if ("layerNorm" in spec) {
+    const features = shape.at(-1) ?? 0;
+    const outputs = sizeOf(shape);
+    const input = [outputs / features, features] as const;
+    const activation = toActivation(spec.activation);
+    return {
+      layer: { kind: "layerNorm", input, epsilon: spec.layerNorm, outputs, activation },
+      shape,
+    };
+  }
+  return windowLayer(spec, shape, index);
+}
+
+type RecurrentSpec = Extract<SpecLayer, { rnn: number } | { gru: number } | { lstm: number }>;
+
+function recurrentLayer(spec: RecurrentSpec, input: Pair): Made {
+  const units = "rnn" in spec ? spec.rnn : "gru" in spec ? spec.gru : spec.lstm;
+  const { sequences } = spec;
+  const common = {
+    input,
+    ...(sequences === true ? { sequences } : {}),
+    outputs: sequences === true ? input[0] * units : units,
+  };
+  const layer: NetworkLayer =
+    "rnn" in spec
+      ? { kind: "rnn", ...common, activation: toActivation(spec.activation) }
+      : { kind: "gru" in spec ? "gru" : "lstm", ...common, activation: "tanh" };
+  return { layer, shape: sequences === true ? [input[0], units] : [units] };
+}
+
+function stepsOf(shape: readonly number[], what: string, index: number): Pair {
+  const [steps, width, more] = shape;
+  if (steps === undefined || width === undefined || more !== undefined) {
+    throw invalid(`${what} reads [steps, features]: put a reshape before entry ${index}`);
+  }
+  return [steps, width];
+}
+
+type WindowSpec = Exclude<
+  SpecLayer,
+  | RecurrentSpec
+  | { reshape: unknown }
+  | { dense: unknown }
+  | { embedding: unknown }
+  | { layerNorm: unknown }
+>;
+
+/** A convolution or pool; over one axis it is one of height 1. */
+function windowLayer(spec: WindowSpec, shape: readonly number[], index: number): Made {
+  const flat = "conv1d" in spec || "averagePool1d" in spec || "maxPool1d" in spec;
+  const isLine = flat || ("globalAveragePool" in spec && shape.length === 2);
+  const [height, width, channels] = isLine ? [1, ...stepsOf(shape, "it", index)] : shape;
   if (height === undefined || width === undefined || channels === undefined) {
     throw invalid(
       `a convolution or pool reads [height, width, channels]: put a reshape before entry ${index}`,
     );
   }
-  const input = [height, width, channels] as const;
-  const { strides } = spec;
-  const layer: NetworkLayer =
-    "conv2d" in spec
-      ? {
-          ...{ kind: "conv2d", input, filters: spec.conv2d, kernelSize: spec.kernelSize, strides },
-          ...{ padding: spec.padding, outputs: 0, activation: toActivation(spec.activation) },
-        }
-      : {
-          ...{ kind: "averagePool2d", input, poolSize: spec.averagePool2d, strides },
-          ...{ outputs: 0, activation: "none" },
-        };
-  return { ...layer, outputs: impliedOutputs(layer) ?? 0 };
+  const bare = bareWindow(spec, [height, width, channels]);
+  const layer = { ...bare, outputs: impliedOutputs(bare) ?? 0 };
+  if ("globalAveragePool" in spec) return { layer, shape: [channels] };
+  const { rows, columns } = windowsOf(layer);
+  const last = layer.outputs / (rows * columns);
+  return { layer, shape: isLine ? [columns, last] : [rows, columns, last] };
+}
+
+/** Without its outputs, which follow from the rest. */
+function bareWindow(spec: WindowSpec, input: readonly [number, number, number]): WindowLayer {
+  const outputs = 0;
+  const line = (size: number): Pair => [1, size];
+  if ("conv2d" in spec || "conv1d" in spec) {
+    const [filters, kernelSize, strides] =
+      "conv2d" in spec
+        ? [spec.conv2d, spec.kernelSize, spec.strides]
+        : [spec.conv1d, line(spec.kernelSize), line(spec.strides)];
+    const { padding } = spec;
+    const activation = toActivation(spec.activation);
+    return { kind: "conv2d", input, filters, kernelSize, strides, padding, outputs, activation };
+  }
+  const pool = (kind: PoolLayer["kind"], poolSize: Pair, strides: Pair): PoolLayer => ({
+    kind,
+    input,
+    poolSize,
+    strides,
+    outputs,
+    activation: "none",
+  });
+  if ("globalAveragePool" in spec) {
+    const whole = [input[0], input[1]] as const;
+    return pool("averagePool2d", whole, whole);
+  }
+  if ("averagePool2d" in spec) return pool("averagePool2d", spec.averagePool2d, spec.strides);
+  if ("maxPool2d" in spec) return pool("maxPool2d", spec.maxPool2d, spec.strides);
+  if ("averagePool1d" in spec) {
+    return pool("averagePool2d", line(spec.averagePool1d), line(spec.strides));
+  }
+  return pool("maxPool2d", line(spec.maxPool1d), line(spec.strides));
 }
 
 function sizeOf(shape: readonly number[]): number {
   return shape.reduce((product, size) => product * size, 1);
-}
-
-function shapeBehind(layer: NetworkLayer): readonly number[] {
-  if (layer.kind !== "conv2d" && layer.kind !== "averagePool2d") return [layer.outputs];
-  const { rows, columns } = windowsOf(layer);
-  return [rows, columns, layer.outputs / (rows * columns)];
 }
 
 /** The coefficients that an activation's words stand for. */

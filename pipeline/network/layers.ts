@@ -1,9 +1,10 @@
 /**
- * Layers: what each kind is, the shapes it takes and gives, and how many numbers its weights are.
+ * Layers: what each kind is, and the shapes it takes and gives.
  *
  * A value of shape [height, width, channels] or [steps, features] lies row-major in a flat vector, as in Keras
- * (channels last). Every layer that reads such a shape names it itself, so that a layer can be understood alone. Must
- * not know weights, nor a pipeline file.
+ * (channels last). Every layer that reads such a shape names it itself, so that a layer can be understood alone. What
+ * runs over one axis, a 1-dimensional convolution or pool, is one of height 1. How many numbers a layer's weights are
+ * says products.ts. Must not know weights, nor a pipeline file.
  */
 import type { Activation } from "./activation.ts";
 
@@ -29,9 +30,9 @@ export interface Conv2dLayer {
   readonly activation: Activation;
 }
 
-/** Mean of each window; windows that do not fit whole are left out (padding `valid`). Has no weights. */
-export interface AveragePool2dLayer {
-  readonly kind: "averagePool2d";
+/** Mean or maximum of each window; windows that do not fit whole are left out (padding `valid`). Has no weights. */
+export interface PoolLayer {
+  readonly kind: "averagePool2d" | "maxPool2d";
   /** [height, width, channels] */
   readonly input: readonly [number, number, number];
   readonly poolSize: readonly [number, number];
@@ -40,17 +41,59 @@ export interface AveragePool2dLayer {
   readonly activation: "none";
 }
 
-/** Simple recurrent layer: h_t = activation(x_t Wx + h_(t-1) Uh + bias), h_0 = 0; its outputs are the last state. */
+/** Simple recurrent layer: h_t = activation(x_t Wx + h_(t-1) Uh + bias), h_0 = 0. */
 export interface RnnLayer {
   readonly kind: "rnn";
   /** [steps, features] */
   readonly input: readonly [number, number];
-  /** Units. */
+  /** The outputs are every state, [steps][units]; without it the last state, [units]. */
+  readonly sequences?: true;
   readonly outputs: number;
   readonly activation: Activation;
 }
 
-export type NetworkLayer = DenseLayer | Conv2dLayer | AveragePool2dLayer | RnnLayer;
+/**
+ * Keras' GRU with its defaults (`reset_after`, gates by sigmoid), gates in the order z, r, h:
+ *   [z r] = sigmoid(x_t W + b_x + h U + b_h), c = tanh(x_t W + b_x + r * (h U + b_h)), h_t = z * h + (1 - z) * c;
+ * and Keras' LSTM, gates in the order i, f, c, o:
+ *   [i f o] = sigmoid(x_t W + h U + b), g = tanh(the same), C_t = f * C + i * g, h_t = o * tanh(C_t).
+ */
+export interface GatedLayer {
+  readonly kind: "gru" | "lstm";
+  /** [steps, features] */
+  readonly input: readonly [number, number];
+  /** As of `rnn`. */
+  readonly sequences?: true;
+  readonly outputs: number;
+  readonly activation: "tanh";
+}
+
+/** Whole numbers 0..vocabulary - 1, scaled to 0..1 as features are, replaced by rows of a table. The first layer. */
+export interface EmbeddingLayer {
+  readonly kind: "embedding";
+  /** [steps] */
+  readonly input: readonly [number];
+  readonly vocabulary: number;
+  /** [steps][width] */
+  readonly outputs: number;
+  readonly activation: "none";
+}
+
+/** activation(gain * (x - mean) / sqrt(variance + epsilon) + bias) over the last axis (Ba, Kiros & Hinton 2016). */
+export interface LayerNormLayer {
+  readonly kind: "layerNorm";
+  /** [positions, features]: each position is normalised by itself; gain and bias are shared, [features]. */
+  readonly input: readonly [number, number];
+  readonly epsilon: number;
+  readonly outputs: number;
+  readonly activation: Activation;
+}
+
+export type RecurrentLayer = RnnLayer | GatedLayer;
+/** A layer that reads windows of an image. */
+export type WindowLayer = Conv2dLayer | PoolLayer;
+export type ShapedLayer = WindowLayer | RecurrentLayer | EmbeddingLayer | LayerNormLayer;
+export type NetworkLayer = DenseLayer | ShapedLayer;
 
 /** Where the windows of a convolution or a pool lie. */
 export interface Windows {
@@ -62,9 +105,9 @@ export interface Windows {
 }
 
 /** Source: TensorFlow, "Neural net ops", section on padding: `same` gives ceil(input / stride), the odd zero comes last. */
-export function windowsOf(layer: Conv2dLayer | AveragePool2dLayer): Windows {
+export function windowsOf(layer: WindowLayer): Windows {
   const [height, width] = layer.input;
-  const size = layer.kind === "conv2d" ? layer.kernelSize : layer.poolSize;
+  const size = windowSize(layer);
   const same = layer.kind === "conv2d" && layer.padding === "same";
   const along = (length: number, axis: 0 | 1): { count: number; before: number } => {
     const stride = layer.strides[axis];
@@ -78,64 +121,86 @@ export function windowsOf(layer: Conv2dLayer | AveragePool2dLayer): Windows {
   return { rows: down.count, columns: across.count, top: down.before, left: across.before };
 }
 
-/** [rows, columns] of a layer's weights as one matrix, row-major; [0, 0] for a layer without. @param inputs numbers it reads */
-export function kernelMatrix(
-  layer: NetworkLayer,
-  inputs: number,
-): readonly [rows: number, columns: number] {
-  switch (layer.kind) {
-    case "conv2d":
-      return [layer.kernelSize[0] * layer.kernelSize[1] * layer.input[2], layer.filters];
-    case "rnn":
-      return [layer.input[1] + layer.outputs, layer.outputs];
-    case "averagePool2d":
-      return [0, 0];
-    default:
-      return [inputs, layer.outputs];
-  }
+/** [height, width] of a window. */
+export function windowSize(layer: WindowLayer): readonly [number, number] {
+  return layer.kind === "conv2d" ? layer.kernelSize : layer.poolSize;
 }
 
-/** How often a layer's matrix is applied to one record: positions of a convolution, time steps, else 1. */
+export function isWindowed(layer: NetworkLayer): layer is WindowLayer {
+  return layer.kind === "conv2d" || isPool(layer);
+}
+
+export function isPool(layer: NetworkLayer): layer is PoolLayer {
+  return layer.kind === "averagePool2d" || layer.kind === "maxPool2d";
+}
+
+export function isRecurrent(layer: NetworkLayer): layer is RecurrentLayer {
+  return layer.kind === "rnn" || layer.kind === "gru" || layer.kind === "lstm";
+}
+
+/** Numbers of a recurrent layer's state. */
+export function unitsOf({ input, sequences, outputs }: RecurrentLayer): number {
+  return sequences === true ? outputs / input[0] : outputs;
+}
+
+/** How often a layer does the same to one record: positions of a window or a norm, time steps, tokens, else 1. */
 export function applications(layer: NetworkLayer): number {
-  switch (layer.kind) {
-    case "conv2d":
-    case "averagePool2d": {
-      const { rows, columns } = windowsOf(layer);
-      return rows * columns;
-    }
-    case "rnn":
-      return layer.input[0];
-    default:
-      return 1;
-  }
+  if (layer.kind === undefined) return 1;
+  if (!isWindowed(layer)) return layer.input[0];
+  const { rows, columns } = windowsOf(layer);
+  return rows * columns;
 }
 
 /** Outputs that a layer must have by its other numbers; null where it may choose. */
 export function impliedOutputs(layer: NetworkLayer): number | null {
   if (layer.kind === "conv2d") return applications(layer) * layer.filters;
-  if (layer.kind === "averagePool2d") return applications(layer) * layer.input[2];
+  if (isPool(layer)) return applications(layer) * layer.input[2];
+  if (layer.kind === "layerNorm") return layer.input[0] * layer.input[1];
   return null;
 }
 
 /** A layer with exactly its own keys, in one order: what JSON of a network is written from. */
 export function plainLayer(layer: NetworkLayer): NetworkLayer {
   const { outputs } = layer;
-  const activation =
-    typeof layer.activation === "string"
-      ? layer.activation
-      : { polynomial: [...layer.activation.polynomial] };
   switch (layer.kind) {
     case "conv2d": {
       const { kind, input, filters, kernelSize, strides, padding } = layer;
+      const activation = plainActivation(layer.activation);
       return { kind, input, filters, kernelSize, strides, padding, outputs, activation };
     }
-    case "averagePool2d": {
+    case "averagePool2d":
+    case "maxPool2d": {
       const { kind, input, poolSize, strides } = layer;
       return { kind, input, poolSize, strides, outputs, activation: "none" };
     }
     case "rnn":
-      return { kind: "rnn", input: layer.input, outputs, activation };
+      return {
+        ...{ kind: "rnn", input: layer.input },
+        ...plainSequences(layer),
+        ...{ outputs, activation: plainActivation(layer.activation) },
+      };
+    case "gru":
+    case "lstm": {
+      const { kind, input } = layer;
+      return { kind, input, ...plainSequences(layer), outputs, activation: "tanh" };
+    }
+    case "embedding": {
+      const { kind, input, vocabulary } = layer;
+      return { kind, input, vocabulary, outputs, activation: "none" };
+    }
+    case "layerNorm": {
+      const { kind, input, epsilon } = layer;
+      return { kind, input, epsilon, outputs, activation: plainActivation(layer.activation) };
+    }
     default:
-      return { outputs, activation };
+      return { outputs, activation: plainActivation(layer.activation) };
   }
+}
+
+function plainActivation(activation: Activation): Activation {
+  return typeof activation === "string" ? activation : { polynomial: [...activation.polynomial] };
+}
+
+function plainSequences({ sequences }: RecurrentLayer): { readonly sequences?: true } {
+  return sequences === true ? { sequences } : {};
 }

@@ -10,12 +10,15 @@
 import { SealstreamError } from "../errors.ts";
 import { activationPolynomial, evaluatePolynomial } from "./activation.ts";
 import type { Circuit, CircuitStep } from "./circuit.ts";
-import { type Network, networkFault } from "./definition.ts";
+import { encryptedFault, type Network, networkFault } from "./definition.ts";
 import {
-  type AveragePool2dLayer,
   type Conv2dLayer,
   type NetworkLayer,
+  type PoolLayer,
   type RnnLayer,
+  unitsOf,
+  type WindowLayer,
+  windowSize,
   windowsOf,
 } from "./layers.ts";
 import { type LayerWeights, type Weights, weightsFault } from "./weights.ts";
@@ -38,7 +41,7 @@ interface Draft {
  * @throws checkpoint-invalid when network or weights are not valid or do not fit each other
  */
 export function lowerNetwork(network: Network, weights: Weights): Circuit {
-  const fault = networkFault(network) ?? weightsFault(network, weights);
+  const fault = networkFault(network) ?? encryptedFault(network) ?? weightsFault(network, weights);
   if (fault !== null) {
     throw new SealstreamError("checkpoint-invalid", `The model cannot be evaluated: ${fault}.`);
   }
@@ -80,10 +83,12 @@ function lowerLayer(
       return poolRows(layer, values);
     case "rnn":
       return recurrentSteps(layer, weights, values, append);
-    default: {
+    case undefined: {
       const rows = columnsOf(weights, layer.outputs).map((column) => combine(values, column));
       return append({ rows, ...ends(layer, weights.bias) });
     }
+    default:
+      throw new SealstreamError("internal", `A layer of kind ${layer.kind} has no circuit.`);
   }
 }
 
@@ -120,12 +125,12 @@ function combine(values: readonly Mix[], weights: ArrayLike<number>): Mix {
 
 /** Places of the input inside the window at an output position, with their place in the window; without channels. */
 function placesAt(
-  layer: Conv2dLayer | AveragePool2dLayer,
+  layer: WindowLayer,
   row: number,
   column: number,
 ): { readonly from: number; readonly to: number }[] {
   const [height, width] = layer.input;
-  const [high, wide] = layer.kind === "conv2d" ? layer.kernelSize : layer.poolSize;
+  const [high, wide] = windowSize(layer);
   const { top, left } = windowsOf(layer);
   const places: { from: number; to: number }[] = [];
   for (let place = 0; place < high * wide; place += 1) {
@@ -137,7 +142,7 @@ function placesAt(
   return places;
 }
 
-function positions(layer: Conv2dLayer | AveragePool2dLayer): (readonly [number, number])[] {
+function positions(layer: WindowLayer): (readonly [number, number])[] {
   const { rows, columns } = windowsOf(layer);
   return Array.from({ length: rows * columns }, (_, index) => [
     Math.floor(index / columns),
@@ -160,7 +165,7 @@ function convolutionRows(layer: Conv2dLayer, weights: LayerWeights, values: read
   });
 }
 
-function poolRows(layer: AveragePool2dLayer, values: readonly Mix[]): Mix[] {
+function poolRows(layer: PoolLayer, values: readonly Mix[]): Mix[] {
   const channels = layer.input[2];
   const share = 1 / (layer.poolSize[0] * layer.poolSize[1]);
   return positions(layer).flatMap(([row, column]) => {
@@ -182,15 +187,17 @@ function recurrentSteps(
   append: (draft: Draft) => Mix[],
 ): Mix[] {
   const [steps, features] = layer.input;
-  const kernels = columnsOf(weights, layer.outputs);
+  const kernels = columnsOf(weights, unitsOf(layer));
+  const states: Mix[] = [];
   let state: Mix[] = [];
   for (let step = 0; step < steps; step += 1) {
     // At the first step there is no state, and a column's rows of Uh go unused.
     const read = [...values.slice(step * features, (step + 1) * features), ...state];
     const rows = kernels.map((kernel) => combine(read, kernel));
     state = append({ rows, ...ends(layer, weights.bias) });
+    states.push(...state);
   }
-  return state;
+  return layer.sequences === true ? states : state;
 }
 
 /** Numbers the wires that are read, from the last step back, and writes the rows compressed. */

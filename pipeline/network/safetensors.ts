@@ -6,7 +6,7 @@
  * writes for the same content (canonical header), so duplicate keys, gaps, overlaps, padding and trailing bytes have no
  * way in. Callers authenticate a checkpoint before it comes here; this parser must stay safe all the same.
  *
- * Grammar, versions 1 and 2 (integers little-endian):
+ * Grammar, versions 1 to 3 (integers little-endian):
  *   checkpoint = headerBytes:u64 header:headerBytes data
  *   header     = JSON object, UTF-8, no spaces inside, then spaces (0x20) up to a multiple of 8:
  *                {"__metadata__":{...},"layers.0.bias":T,"layers.0.kernel":T,"layers.1.bias":T,...}
@@ -14,26 +14,23 @@
  *                version 1, of dense layers with `square` or `none` only:
  *                  "sealstream.activations": one activation a layer, joined by ","
  *                  "sealstream.checkpoint": "1"
- *                version 2, of every other network:
- *                  "sealstream.checkpoint": "2"
+ *                version 2, of networks that version 1 cannot say, and 3, of those that 2 cannot (network-json.ts):
+ *                  "sealstream.checkpoint": "2" or "3"
  *                  "sealstream.network": JSON of the network, its keys in the order of `plainNetwork`
  *                and, only when there are trainer tensors: "sealstream.trainer": "1"
  *   T          = {"dtype":"F32","shape":[...],"data_offsets":[begin,end]}
  *   data       = float32 of layers.0.bias, layers.0.kernel, layers.1.bias, ... row-major, without gaps
- * Shapes: bias [out], [filters] or [units]; kernel [in,out], [height,width,channels,filters] or [features,units], and
- * behind a recurrent layer's kernel "layers.N.recurrent" [units,units]. A pool has no tensors.
+ * Shapes: bias [out], [filters], [gates*units], gru [2,3*units] or layerNorm [features]; kernel [in,out],
+ * [height,width,channels,filters], [features,gates*units], embedding [vocabulary,width] or layerNorm [features]; and
+ * behind a recurrent layer's kernel "layers.N.recurrent" [units,gates*units]. A pool has none, an embedding no bias.
  * Trainer tensors (trainer-tensors.ts): those of float64 stand before the layers, those of float32 behind them, each
  * group sorted by name, in header and data alike. A reader of before them refuses a file that has some.
  */
 import { SealstreamError } from "../errors.ts";
-import {
-  kernelMatrices,
-  MAX_LAYERS,
-  MAX_PARAMETERS,
-  type Network,
-  networkFault,
-} from "./definition.ts";
-import { isPlainDense, plainNetwork, readNetwork } from "./network-json.ts";
+import { tensorShapes } from "./checkpoint-shapes.ts";
+import { MAX_LAYERS, MAX_PARAMETERS, type Network, networkFault } from "./definition.ts";
+import { networkVersion, plainNetwork, readNetwork } from "./network-json.ts";
+import { chainProducts, weightSizes } from "./products.ts";
 import {
   bytesOf,
   claimsFault,
@@ -159,9 +156,10 @@ export function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
     }
   };
   takeClaims("F64");
-  const layers = kernelMatrices(network).map(([rows, columns]) => {
-    const bias = read.floats(columns);
-    return { kernel: read.floats(rows * columns), bias };
+  const layers = chainProducts(network.inputs, network.layers).map((products) => {
+    const sizes = weightSizes(products);
+    const bias = read.floats(sizes.bias);
+    return { kernel: read.floats(sizes.kernel), bias };
   });
   takeClaims("F32");
   if (read.at() !== bytes.length) throw invalid("bytes follow its data");
@@ -206,12 +204,14 @@ function encodeHeader(
   metadata: Readonly<Record<string, string>>,
   claims: readonly TrainerClaim[],
 ): Buffer {
-  const own: Record<string, string> = isPlainDense(network)
-    ? {
-        [ACTIVATIONS_KEY]: network.layers.map(({ activation }) => activation).join(","),
-        [FORMAT_KEY]: "1",
-      }
-    : { [FORMAT_KEY]: "2", [NETWORK_KEY]: JSON.stringify(plainNetwork(network)) };
+  const version = networkVersion(network);
+  const own: Record<string, string> =
+    version === 1
+      ? {
+          [ACTIVATIONS_KEY]: network.layers.map(({ activation }) => activation).join(","),
+          [FORMAT_KEY]: "1",
+        }
+      : { [FORMAT_KEY]: `${version}`, [NETWORK_KEY]: JSON.stringify(plainNetwork(network)) };
   if (claims.length > 0) own[TRAINER_KEY] = "1";
   const entries = { ...metadata, ...own };
   const sorted = Object.fromEntries(Object.entries(entries).sort(([a], [b]) => (a < b ? -1 : 1)));
@@ -242,25 +242,6 @@ function encodeHeader(
   return Buffer.concat([json, Buffer.alloc(padded - json.length, SPACE)]);
 }
 
-/** Names and shapes in the order of their data. */
-function tensorShapes(network: Network): (readonly [string, readonly number[]])[] {
-  const matrices = kernelMatrices(network);
-  return network.layers.flatMap((layer, index) => {
-    const [rows, columns] = matrices[index] ?? [0, 0];
-    if (layer.kind === "averagePool2d") return [];
-    const kernel =
-      layer.kind === "conv2d"
-        ? [...layer.kernelSize, layer.input[2], columns]
-        : [layer.kind === "rnn" ? layer.input[1] : rows, columns];
-    const recurrent = [`layers.${index}.recurrent`, [columns, columns]] as const;
-    return [
-      [`layers.${index}.bias`, [columns]] as const,
-      [`layers.${index}.kernel`, kernel] as const,
-      ...(layer.kind === "rnn" ? [recurrent] : []),
-    ];
-  });
-}
-
 /** What a header claims. The caller compares it with the canonical header of that claim. */
 function decodeHeader(
   header: Uint8Array,
@@ -288,12 +269,13 @@ function decodeHeader(
 function claimedNetwork(root: Record<string, unknown>, claimed: Record<string, unknown>): Network {
   const description = claimed[NETWORK_KEY];
   const activations = claimed[ACTIVATIONS_KEY];
-  if (claimed[FORMAT_KEY] === "2" && typeof description === "string") {
+  const version = claimed[FORMAT_KEY];
+  if ((version === "2" || version === "3") && typeof description === "string") {
     const network = readNetwork(parseJson(description));
     if (network !== null) return network;
   }
-  if (claimed[FORMAT_KEY] !== "1" || typeof activations !== "string") {
-    throw invalid("it is not a Sealstream checkpoint of version 1 or 2");
+  if (version !== "1" || typeof activations !== "string") {
+    throw invalid("it is not a Sealstream checkpoint of version 1 to 3");
   }
   // MAX_LAYERS bounds the work before any shape is looked at.
   const names = activations.split(",", MAX_LAYERS + 1);

@@ -22,7 +22,7 @@ const LATER_KEYS: Readonly<Record<string, readonly string[]>> = {
   kafka: ["clientId"],
   record: ["partitioner", "format", "registry"],
   "desensitize[]": ["plugin", "unless"],
-  features: ["maps", "map", "scattering", "projection", "fourier", "standardize", "categories"],
+  features: ["map", "scattering", "projection", "fourier", "standardize", "categories"],
   "features.inputs[]": ["categories", "map", "standardize", "missing"],
   "features.label": ["range", "values"],
   "encrypt.packs": ["fill", "consumers", "deadlineMs"],

@@ -11,6 +11,7 @@ import {
 } from "../../schemas/network-layers.ts";
 import type { PipelineFile } from "../../schemas/pipeline-file.ts";
 import type { Complaint, KeyPath } from "./complaint.ts";
+import { mapOutputs } from "./feature-maps.ts";
 import type { LocatedTree } from "./located-tree.ts";
 import type { ActivationSpec, LayerSpec } from "./pipeline-spec.ts";
 
@@ -140,9 +141,7 @@ function checkPlaces(entries: readonly NetworkLayerEntry[], say: Say): void {
 function checkShapes(file: PipelineFile, say: Say): void {
   const entries = file.train.network;
   const { classes } = file.features.label;
-  let shape: readonly number[] = [
-    file.features.inputs.reduce((sum, { length }) => sum + length, 0),
-  ];
+  let shape: readonly number[] = [mapOutputs(file.features).length];
   for (const [index, entry] of entries.entries()) {
     const [kind] = kindsOf(entry);
     const next = shapeBehind(entry, shape);

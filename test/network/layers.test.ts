@@ -8,8 +8,9 @@ import {
 } from "../../pipeline/network/definition.ts";
 import { forward } from "../../pipeline/network/forward.ts";
 import { networkFromSpec, type SpecLayer } from "../../pipeline/network/from-spec.ts";
+import { initialWeights } from "../../pipeline/network/initial-weights.ts";
 import { plainNetwork, readNetwork } from "../../pipeline/network/network-json.ts";
-import { initialWeights, unflatten } from "../../pipeline/network/weights.ts";
+import { unflatten } from "../../pipeline/network/weights.ts";
 import { conv, dense, NETWORKS, networkOf, pool, seeded, uniformOf } from "./random-networks.ts";
 
 describe("arithmetic by hand", () => {
@@ -97,7 +98,7 @@ describe("a network as JSON", () => {
     { inputs: 1, layers: {} },
     { inputs: 1, layers: [null] },
     { inputs: 1, layers: [{ outputs: 1 }] },
-    { inputs: 1, layers: [{ outputs: 1, activation: "relu" }] },
+    { inputs: 1, layers: [{ outputs: 1, activation: "gelu" }] },
     { inputs: 1, layers: [{ outputs: 1, activation: { polynomial: [0, "1", 1] } }] },
     { inputs: 1, layers: [{ kind: "gru", input: [1, 1], outputs: 1, activation: "none" }] },
     { inputs: 1, layers: [{ kind: "rnn", input: [1], outputs: 1, activation: "square" }] },
@@ -167,7 +168,7 @@ test.each<[string, SpecLayer[]]>([
   ["a line for a minimax", [dense(2, { minimax: "tanh", degree: 2, range: 3 }), dense(3)]],
 ])("networkFromSpec refuses %s", (_, network) => {
   expect(() =>
-    networkFromSpec({ inputs: [{ length: 12 }], label: { classes: 3 } }, { network }),
+    networkFromSpec({ outputs: { length: 12 }, label: { classes: 3 } }, { network }),
   ).toThrow(expect.objectContaining({ code: "spec-invalid" }));
 });
 

@@ -6,7 +6,8 @@ import {
   type SpecActivation,
   type SpecLayer,
 } from "../../pipeline/network/from-spec.ts";
-import { initialWeights, type Weights } from "../../pipeline/network/weights.ts";
+import { initialWeights } from "../../pipeline/network/initial-weights.ts";
+import type { Weights } from "../../pipeline/network/weights.ts";
 
 /** Random bytes of a fixed seed. */
 export function seeded(seed: number): (bytes: number) => Buffer {
@@ -38,7 +39,7 @@ export const dense = (outputs: number, activation: SpecActivation = "none"): Spe
 });
 
 export function networkOf(inputs: number, network: readonly SpecLayer[], classes = 3): Network {
-  return networkFromSpec({ inputs: [{ length: inputs }], label: { classes } }, { network });
+  return networkFromSpec({ outputs: { length: inputs }, label: { classes } }, { network });
 }
 
 /** One of every kind, and the combinations that lowering and training treat apart. */
@@ -78,6 +79,20 @@ export const NETWORKS: Readonly<Record<string, Network>> = {
     { rnn: 2, activation: "square" },
     dense(3),
   ]),
+  "convolution in a line, means": networkOf(22, [
+    { reshape: [11, 2] },
+    { conv1d: 3, kernelSize: 3, strides: 2, padding: "valid", activation: "quadratic" },
+    { averagePool1d: 2, strides: 1 },
+    { conv1d: 2, kernelSize: 2, strides: 1, padding: "same", activation: "square" },
+    { globalAveragePool: true },
+    dense(3),
+  ]),
+  "rnn with every state": networkOf(12, [
+    { reshape: [4, 3] },
+    { rnn: 2, sequences: true, activation: "quadratic" },
+    { rnn: 2, activation: "quadratic" },
+    dense(3),
+  ]),
   "rnn over pooled rows": networkOf(48, [
     { reshape: [8, 6, 1] },
     pool([2, 2]),
@@ -87,6 +102,72 @@ export const NETWORKS: Readonly<Record<string, Network>> = {
     dense(3),
   ]),
 };
+
+/** What CKKS cannot evaluate: one of every kind and activation, and the combinations that training treats apart. */
+export const PLAIN_NETWORKS: Readonly<Record<string, Network>> = {
+  "functions of a dense layer": networkOf(5, [
+    dense(4, "relu"),
+    dense(4, "tanh"),
+    dense(4, "sigmoid"),
+    dense(4, "softplus"),
+    dense(3),
+  ]),
+  "relu convolution, maximum": networkOf(36, [
+    { reshape: [6, 6, 1] },
+    conv(2, [3, 3], { activation: "relu" }),
+    { maxPool2d: [2, 3], strides: [1, 1] },
+    dense(3),
+  ]),
+  "maxima in a line": networkOf(24, [
+    { reshape: [8, 3] },
+    { maxPool1d: 3, strides: 2 },
+    { conv1d: 4, kernelSize: 2, strides: 1, padding: "valid", activation: "tanh" },
+    dense(3),
+  ]),
+  gru: networkOf(12, [{ reshape: [4, 3] }, { gru: 5 }, dense(3)]),
+  "gru as wide as its features": networkOf(12, [{ reshape: [4, 3] }, { gru: 3 }, dense(3)]),
+  "gru of one step": networkOf(3, [{ reshape: [1, 3] }, { gru: 2 }, dense(3)]),
+  lstm: networkOf(12, [{ reshape: [4, 3] }, { lstm: 5 }, dense(3)]),
+  "recurrent layers, stacked": networkOf(12, [
+    { reshape: [4, 3] },
+    { lstm: 3, sequences: true },
+    { gru: 4, sequences: true },
+    { rnn: 2, sequences: true, activation: "tanh" },
+    dense(3),
+  ]),
+  "layer norm between a linear layer and its activation": networkOf(5, [
+    dense(6),
+    { layerNorm: 1e-3, activation: "relu" },
+    dense(3),
+  ]),
+  "layer norm of each step": networkOf(12, [
+    { reshape: [4, 3] },
+    { gru: 3, sequences: true },
+    { layerNorm: 1e-3, activation: "none" },
+    { lstm: 2 },
+    dense(3),
+  ]),
+  "embedding, convolution, mean": networkOf(6, [
+    { embedding: 3, vocabulary: 7 },
+    { conv1d: 4, kernelSize: 2, strides: 1, padding: "same", activation: "relu" },
+    { globalAveragePool: true },
+    dense(3),
+  ]),
+  "embedding, gru": networkOf(4, [{ embedding: 2, vocabulary: 3 }, { gru: 2 }, dense(3)]),
+};
+
+/** Features that a network reads: tokens in front of an embedding, else numbers in 0..1. */
+export function featuresOf(
+  network: Network,
+  draw: (bytes: number) => Buffer,
+  rows: number,
+): Float32Array {
+  const [first] = network.layers;
+  const values = uniformOf(draw, rows * network.inputs);
+  if (first?.kind !== "embedding") return values;
+  const { vocabulary } = first;
+  return values.map((value) => Math.floor(value * vocabulary) / (vocabulary - 1));
+}
 
 /** Weights a run would begin with, biases made other than zero. */
 export function weightsOf(network: Network, draw: (bytes: number) => Buffer): Weights {

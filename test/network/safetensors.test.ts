@@ -2,12 +2,13 @@
 import { randomBytes } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import type { Network } from "../../pipeline/network/definition.ts";
+import { initialWeights } from "../../pipeline/network/initial-weights.ts";
 import {
   type Checkpoint,
   decodeCheckpoint,
   encodeCheckpoint,
 } from "../../pipeline/network/safetensors.ts";
-import { initialWeights, unflatten } from "../../pipeline/network/weights.ts";
+import { unflatten } from "../../pipeline/network/weights.ts";
 
 const refusal = expect.objectContaining({ code: "checkpoint-invalid" });
 const tiny: Checkpoint = {

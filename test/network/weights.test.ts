@@ -3,12 +3,8 @@ import { createHash, randomBytes } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import type { Network } from "../../pipeline/network/definition.ts";
 import { forward } from "../../pipeline/network/forward.ts";
-import {
-  flatten,
-  initialWeights,
-  unflatten,
-  weightsFault,
-} from "../../pipeline/network/weights.ts";
+import { initialWeights } from "../../pipeline/network/initial-weights.ts";
+import { flatten, unflatten, weightsFault } from "../../pipeline/network/weights.ts";
 
 const network: Network = {
   inputs: 3,

@@ -13,12 +13,14 @@ import {
   encodeLedgerEntry,
   entryPayload,
   type LedgerEntry,
+  versionFields,
 } from "../../pipeline/privacy/ledger-entry.ts";
 import { ledgerParameters, ledgerVersion } from "../../pipeline/privacy/ledger-network.ts";
 import { entryFault } from "../../pipeline/privacy/ledger-rules.ts";
-import { NETWORKS } from "../network/random-networks.ts";
+import { NETWORKS, PLAIN_NETWORKS } from "../network/random-networks.ts";
 import { genesisEntry, options, PIPELINE, SIGNER } from "./ledger-world.ts";
 
+const ALL = { ...NETWORKS, ...PLAIN_NETWORKS };
 const IMAGE = NETWORKS["same, strides"]!;
 
 /** The first entry of a ledger, of a run of that network. */
@@ -29,7 +31,7 @@ function entryOf(network: Network): LedgerEntry {
     ...{ l2ClipNorm, parameters: parameterCount(network) },
     fractionBits: contributionFractionBits({ places, l2ClipNorm }),
   });
-  return { ...genesis, version: ledgerVersion(network), network, sensitivity };
+  return { ...genesis, ...versionFields({ network }), network, sensitivity };
 }
 
 const withText = (entry: LedgerEntry, change: (text: string) => string) =>
@@ -41,7 +43,7 @@ const withText = (entry: LedgerEntry, change: (text: string) => string) =>
     options,
   );
 
-test.each(Object.entries(NETWORKS))("%s is counted and goes through a ledger", (_, network) => {
+test.each(Object.entries(ALL))("%s is counted and goes through a ledger", (_, network) => {
   expect(ledgerParameters(network)).toBe(parameterCount(network));
   const entry = entryOf(network);
   expect(entryFault(emptyLedger(PIPELINE), entry)).toBeNull();
@@ -50,12 +52,11 @@ test.each(Object.entries(NETWORKS))("%s is counted and goes through a ledger", (
   expect(verifyLedger([value], options).findings).toEqual([]);
 });
 
-test("dense layers with none or square stay version 1, anything else is version 2", () => {
-  const versions = Object.entries(NETWORKS).map(([name, network]) => [
-    name,
-    ledgerVersion(network),
-  ]);
-  expect(versions.filter(([, version]) => version === 1)).toEqual([["linear", 1]]);
+test("an entry has the lowest version that can say its network", () => {
+  const names = (version: number) =>
+    Object.keys(ALL).filter((name) => ledgerVersion(ALL[name]!) === version);
+  expect(names(1)).toEqual(["linear"]);
+  expect(names(3)).toEqual(["rnn with every state", ...Object.keys(PLAIN_NETWORKS)]);
 });
 
 test("the network's bytes", () => {
@@ -77,6 +78,35 @@ describe("refuses", () => {
     ["a polynomial that is a line", (text) => text.replace("[0.25,0.5,0.125]", "[0.25,0.5]")],
   ])("%s", (_, change) => {
     const entry = entryOf(IMAGE);
+    expect(withText(entry, (text) => text).status).toBe("ok");
+    expect(withText(entry, change)).toEqual(refused);
+  });
+
+  test.each<[string, string, (text: string) => string]>([
+    ["the lower version", "gru", (text) => text.replace('"version":3', '"version":2')],
+    ["a gru by another function", "gru", (text) => text.replace('"tanh"', '"relu"')],
+    [
+      "a key of a recurrent layer",
+      "gru",
+      (text) => text.replace('"kind":"gru"', '"kind":"gru","sequences":false'),
+    ],
+    [
+      "states that cannot be cut into steps",
+      "recurrent layers, stacked",
+      (text) => text.replace('"outputs":12', '"outputs":13'),
+    ],
+    [
+      "a norm by no epsilon",
+      "layer norm of each step",
+      (text) => text.replace('"epsilon":0.001,', ""),
+    ],
+    [
+      "an embedding without rows",
+      "embedding, gru",
+      (text) => text.replace('"vocabulary":3', '"vocabulary":0'),
+    ],
+  ])("%s of version 3", (_, name, change) => {
+    const entry = entryOf(ALL[name]!);
     expect(withText(entry, (text) => text).status).toBe("ok");
     expect(withText(entry, change)).toEqual(refused);
   });

@@ -30,7 +30,6 @@ describe("what later versions will have", () => {
     ["packing: auto", "packing: replicated", /packing 'replicated' is not in this version/],
     ["{ dense: 32, activation: square }", "{ lstm: 8 }", /option 'lstm' is not in this version/],
     ["activation: square }", "activation: relu }", /activation 'relu' is not in this version/],
-    ["  label: {", "  maps: [scattering]\n  label: {", /option 'maps' is not in this version/],
   ];
   it.each(cases)("%j -> %j is refused by name", (from, to, says) => {
     expect(said(edited(from, to))).toMatch(says);

@@ -12,13 +12,9 @@ import { createKeyDirectory } from "../../../pipeline/crypto/directory.ts";
 import { openKeyStore } from "../../../pipeline/crypto/key-store.ts";
 import type { Network } from "../../../pipeline/network/definition.ts";
 import { argmax, forward } from "../../../pipeline/network/forward.ts";
+import { initialWeights } from "../../../pipeline/network/initial-weights.ts";
 import { decodeCheckpoint } from "../../../pipeline/network/safetensors.ts";
-import {
-  flatten,
-  initialWeights,
-  unflatten,
-  type Weights,
-} from "../../../pipeline/network/weights.ts";
+import { flatten, unflatten, type Weights } from "../../../pipeline/network/weights.ts";
 import type { LedgerEntry } from "../../../pipeline/privacy/ledger-entry.ts";
 import type { PipelineSpec } from "../../../pipeline/spec/pipeline-spec.ts";
 import { createTrainBackend } from "../../../pipeline/stages/train/tfjs-backend.ts";

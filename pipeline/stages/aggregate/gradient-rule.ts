@@ -21,8 +21,9 @@
 import { SealstreamError } from "../../errors.ts";
 import { type Network, parameterCount } from "../../network/definition.ts";
 import { forward } from "../../network/forward.ts";
+import { initialWeights } from "../../network/initial-weights.ts";
 import { ITERATE } from "../../network/trainer-tensors.ts";
-import { flatten, initialWeights, unflatten, type Weights } from "../../network/weights.ts";
+import { flatten, unflatten, type Weights } from "../../network/weights.ts";
 import type {
   AveragingSpec,
   OptimizerSpec,

@@ -9,7 +9,8 @@
  * by what arrived, or go on when the budget is spent, ranges do not fit, or ledger, checkpoint and offset disagree.
  */
 import { SealstreamError } from "../../errors.ts";
-import { flatten, initialWeights } from "../../network/weights.ts";
+import { initialWeights } from "../../network/initial-weights.ts";
+import { flatten } from "../../network/weights.ts";
 import { contributionBytes } from "../../privacy/contribution.ts";
 import type {
   LaneBounds,

@@ -8,7 +8,7 @@ import { type CkksParameters, fitsKernels, parseParameters } from "../../ckks/pa
 import type { PoolKeys } from "../../ckks/pool.ts";
 import type { KeyDirectory } from "../../crypto/directory.ts";
 import type { Network } from "../../network/definition.ts";
-import { initialWeights } from "../../network/weights.ts";
+import { initialWeights } from "../../network/initial-weights.ts";
 import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
 
 /** Parameter sets of the published keys, the newest first, or the planned one while nothing is published. */

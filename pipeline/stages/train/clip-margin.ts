@@ -8,7 +8,7 @@
  * Derivation (u = 2^-24, the unit roundoff of float32; g(n) = n u / (1 - n u); Higham, Accuracy and Stability of
  * Numerical Algorithms, section 3.1 and equation 4.4; it holds for every order of summation, with or without FMA):
  * 1. The norm. For a layer whose gradient is an outer product, norm^2 gets (|a|^2 + 1) |d|^2; for one that is applied
- *    many times (convolution, recurrent), the gradient is made as float32 numbers G first, and norm^2 gets the sum of
+ *    many times (convolution, recurrent, norm, embedding), the gradient is made as float32 numbers G first, and norm^2 gets the sum of
  *    their squares, over one axis and then the other. What is summed in step 2 is c times these very numbers: that G is
  *    itself a rounded sum over positions or steps moves the gradient, not the bound. So norm^2 has only positive terms,
  *    and its float32 value is within a factor 1 +- g(rows + columns + layers + 3) of the true one, the widest kernel's
@@ -26,8 +26,8 @@
  * Must not know TensorFlow.js.
  */
 import { SealstreamError } from "../../errors.ts";
-import { kernelMatrices, type Network } from "../../network/definition.ts";
-import { applications } from "../../network/layers.ts";
+import type { Network } from "../../network/definition.ts";
+import { chainProducts, type LayerProduct } from "../../network/products.ts";
 
 /** Unit roundoff of IEEE 754 binary32. */
 const UNIT_ROUNDOFF = 2 ** -24;
@@ -48,13 +48,19 @@ export const MAX_ROWS = 65_536;
 
 /** Rows summed at a time: fewer than BLOCK_ROWS where the windows, or an example's own gradient, take much memory. */
 export function rowsOfBlock(network: Network): number {
-  const matrices = kernelMatrices(network);
-  const largest = network.layers.map((layer, index) => {
-    const [rows, columns] = matrices[index] ?? [0, 0];
-    return layer.kind === undefined ? 0 : Math.max(rows * columns, applications(layer) * rows);
+  const largest = productsOf(network).map(({ form, rows, columns, applications }) => {
+    if (form === "outer") return 0;
+    if (form === "scatter") return applications * Math.max(applications, rows, columns);
+    return form === "elementwise"
+      ? applications * columns
+      : Math.max(rows * columns, applications * rows);
   });
   const fitting = Math.floor(MAX_BLOCK_NUMBERS / Math.max(1, ...largest));
   return Math.max(1, Math.min(BLOCK_ROWS, fitting));
+}
+
+function productsOf({ inputs, layers }: Network): LayerProduct[] {
+  return chainProducts(inputs, layers).flat();
 }
 
 /**
@@ -76,10 +82,14 @@ export function clipTarget(network: Network, rows: number, l2ClipNorm: number): 
       `train.microBatchRecords must be 1 to ${MAX_ROWS}.`,
     );
   }
-  const matrices = kernelMatrices(network);
-  const columns = Math.max(...matrices.map(([, count]) => count));
-  const widest = Math.max(columns, ...matrices.map(([count]) => count));
-  const normTerms = widest + columns + network.layers.length + 3;
+  const products = productsOf(network);
+  const columns = Math.max(0, ...products.map((product) => product.columns));
+  // Of a table, the places where tokens stand take the part of its rows.
+  const widest = Math.max(
+    columns,
+    ...products.map(({ form, rows, applications }) => (form === "scatter" ? applications : rows)),
+  );
+  const normTerms = widest + columns + Math.max(network.layers.length, products.length) + 3;
   const norm = gamma(normTerms) / 2 + ELEMENTARY_ROUNDINGS * UNIT_ROUNDOFF;
   const block = Math.min(rows, rowsOfBlock(network));
   const sum = 2 * gamma(block - 1) * block;

@@ -13,7 +13,8 @@ import type { BackendName, ClippedSum, GradientRequest, TrainBackend } from "./b
 import { clipTarget, rowsOfBlock } from "./clip-margin.ts";
 import { download, loadTfjs, runOn, tf } from "./tfjs.ts";
 import { clipAndSum } from "./tfjs-clip.ts";
-import { at, type Taps, tappedLogits, tensorLayers } from "./tfjs-layers.ts";
+import { tappedLogits, tensorLayers } from "./tfjs-layers.ts";
+import { at, type Taps } from "./tfjs-taps.ts";
 
 /**
  * The backend that a pipeline file asks for: `auto` measures those of this file at `load`.

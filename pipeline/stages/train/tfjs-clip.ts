@@ -17,7 +17,8 @@
  */
 import { MAX_SQUARED_ACTIVATION } from "./clip-margin.ts";
 import { tf } from "./tfjs.ts";
-import { at, type TappedProduct, type TensorLayer } from "./tfjs-layers.ts";
+import type { TensorLayer } from "./tfjs-layers.ts";
+import { at, type TappedProduct } from "./tfjs-taps.ts";
 
 /** Largest finite float32: `x <= FLOAT32_MAX` is false for NaN and infinity. */
 const FLOAT32_MAX = 3.4028234663852886e38;
@@ -32,17 +33,17 @@ export interface Passed {
   readonly present: tf.Tensor1D;
 }
 
-/** The gradients of one layer. */
-interface LayerGradients {
+/** The gradients of one product of a layer. */
+export interface ProductGradients {
   /** Squared norm of each example's, [rows]. */
   readonly norm2: tf.Tensor;
   /** Sum of squares of everything that was multiplied with the kernel, [rows]. */
   readonly input2: tf.Tensor;
-  /** Flat sums of kernel and bias, each example's times its factor; unusable examples are left out. */
+  /** Flat sums of the kernel and, where there is one, the bias, each example's times its factor; unusable examples are left out. */
   sum(select: Select): tf.Tensor[];
 }
 
-interface Select {
+export interface Select {
   /** [rows][1]; 0 for an unusable example. */
   readonly factor: tf.Tensor2D;
   /** The tensor with zeros in place of unusable examples. */
@@ -52,7 +53,8 @@ interface Select {
 /** One tensor: the flat clipped sum, then per row the loss, whether clipped, whether usable. */
 export function clipAndSum(passed: Passed, target: number): tf.Tensor {
   const { losses, present } = passed;
-  const gradients = layerGradients(passed);
+  const byLayer = layerGradients(passed);
+  const gradients = byLayer.flat();
   const norm2 = tf.addN(gradients.map((layer) => layer.norm2));
   const usable = [
     tf.cast(present, "bool"),
@@ -70,14 +72,18 @@ export function clipAndSum(passed: Passed, target: number): tf.Tensor {
       return tf.where(tf.reshape(usable, shape), values, tf.zerosLike(values));
     },
   };
-  const parts = gradients.flatMap((layer) => layer.sum(select));
+  // In the flat order: the kernels of a layer, then its biases.
+  const parts = byLayer.flatMap((products) => {
+    const sums = products.map((product) => product.sum(select));
+    return [...sums.map((own) => at(own, 0)), ...sums.flatMap((own) => own.slice(1))];
+  });
   const clipped = tf.greater(norm, target);
   return tf.concat([...parts, losses, tf.cast(clipped, "float32"), tf.cast(usable, "float32")]);
 }
 
-function layerGradients({ layers, inputs, deltas }: Passed): LayerGradients[] {
+function layerGradients({ layers, inputs, deltas }: Passed): ProductGradients[][] {
   let tap = 0;
-  return layers.flatMap(({ products }) =>
+  return layers.map(({ products }) =>
     products.map((product) => {
       const first = tap;
       tap += product.taps.length;
@@ -87,19 +93,22 @@ function layerGradients({ layers, inputs, deltas }: Passed): LayerGradients[] {
 }
 
 function productGradients(
-  { form, taps }: TappedProduct,
+  product: TappedProduct,
   inputs: readonly tf.Tensor[],
   deltas: readonly tf.Tensor[],
-): LayerGradients {
+): ProductGradients {
+  const { form, taps } = product;
   if (form === "outer") return outerGradients(at(inputs, 0), at(deltas, 0));
   // Taps of rank 2 are one a step.
   const whole = (parts: readonly tf.Tensor[]): tf.Tensor =>
     at(taps, 0).length === 2 ? tf.stack([...parts], 1) : at(parts, 0);
+  if (form === "elementwise") return gainGradients(at(inputs, 0), at(deltas, 0));
+  if (form === "scatter") return tableGradients(product, at(inputs, 0), at(deltas, 0));
   return summedGradients(whole(inputs), whole(deltas));
 }
 
 /** Of a layer that multiplies once. @param input [rows][in] @param delta [rows][out] */
-function outerGradients(input: tf.Tensor, delta: tf.Tensor): LayerGradients {
+function outerGradients(input: tf.Tensor, delta: tf.Tensor): ProductGradients {
   const input2 = tf.sum(tf.square(input), 1);
   return {
     input2,
@@ -113,7 +122,7 @@ function outerGradients(input: tf.Tensor, delta: tf.Tensor): LayerGradients {
 }
 
 /** Of a layer that multiplies T times. @param input [rows][T][in] @param delta [rows][T][out] */
-function summedGradients(input: tf.Tensor, delta: tf.Tensor): LayerGradients {
+function summedGradients(input: tf.Tensor, delta: tf.Tensor): ProductGradients {
   const kernel = tf.matMul(tf.transpose(input, [0, 2, 1]), delta);
   const bias = tf.sum(delta, 1);
   const [rows = 0, height = 0, width = 0] = kernel.shape;
@@ -127,6 +136,50 @@ function summedGradients(input: tf.Tensor, delta: tf.Tensor): LayerGradients {
       return [tf.matMul(weights, flat), tf.matMul(weights, keep(bias))].map((sum) =>
         tf.reshape(sum, [-1]),
       );
+    },
+  };
+}
+
+/** Of a gain and bias that scale each of T positions. @param input [rows][T][in] @param delta [rows][T][in] */
+function gainGradients(input: tf.Tensor, delta: tf.Tensor): ProductGradients {
+  const gain = tf.sum(tf.mul(input, delta), 1);
+  const bias = tf.sum(delta, 1);
+  return {
+    input2: tf.sum(tf.sum(tf.square(input), 2), 1),
+    norm2: tf.add(tf.sum(tf.square(gain), 1), tf.sum(tf.square(bias), 1)),
+    sum: ({ factor, keep }) => [gain, bias].map((own) => tf.sum(keep(tf.mul(own, factor)), 0)),
+  };
+}
+
+/**
+ * Of a table whose rows are picked T times. The slopes of equal tokens are added first and stand where the token stands
+ * first, zeros at its other places: those numbers are the gradient's, and norm and sum are taken of them.
+ * @param tokens [rows][T] @param delta [rows][T][columns]
+ */
+function tableGradients(
+  { rows: vocabulary, columns }: TappedProduct,
+  tokens: tf.Tensor,
+  delta: tf.Tensor,
+): ProductGradients {
+  const [rows = 0, steps = 0] = tokens.shape;
+  const equal = tf.cast(tf.equal(tf.expandDims(tokens, 2), tf.expandDims(tokens, 1)), "float32");
+  const before = tf.tensor2d(
+    Float32Array.from({ length: steps * steps }, (_, index) =>
+      index % steps < Math.floor(index / steps) ? 1 : 0,
+    ),
+    [steps, steps],
+  );
+  const isFirst = tf.equal(tf.sum(tf.mul(equal, before), 2), 0);
+  const gradient = tf.mul(tf.matMul(equal, delta), tf.expandDims(tf.cast(isFirst, "float32"), 2));
+  return {
+    input2: tf.zeros([rows]),
+    norm2: tf.sum(tf.sum(tf.square(gradient), 2), 1),
+    sum: ({ factor, keep }) => {
+      const scaled = keep(tf.mul(gradient, tf.expandDims(factor, 2)));
+      const places = tf.reshape(tf.cast(tokens, "int32"), [rows * steps]);
+      const picked = tf.cast(tf.oneHot(places, vocabulary), "float32");
+      const flat = tf.reshape(scaled, [rows * steps, columns]);
+      return [tf.reshape(tf.matMul(tf.transpose(picked), flat), [-1])];
     },
   };
 }

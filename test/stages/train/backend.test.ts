@@ -2,7 +2,8 @@
 import { createCipheriv } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import { type Network, parameterCount } from "../../../pipeline/network/definition.ts";
-import { flatten, initialWeights, type Weights } from "../../../pipeline/network/weights.ts";
+import { initialWeights } from "../../../pipeline/network/initial-weights.ts";
+import { flatten, type Weights } from "../../../pipeline/network/weights.ts";
 import { EMPTY_PLACE, type GradientRequest } from "../../../pipeline/stages/train/backend.ts";
 import { BLOCK_ROWS, clipTarget } from "../../../pipeline/stages/train/clip-margin.ts";
 import { createTrainBackend } from "../../../pipeline/stages/train/tfjs-backend.ts";

@@ -9,8 +9,10 @@ import { createTrainBackend } from "../../../pipeline/stages/train/tfjs-backend.
 import {
   conv,
   dense,
+  featuresOf,
   NETWORKS,
   networkOf,
+  PLAIN_NETWORKS,
   pool,
   seeded,
   uniformOf,
@@ -19,12 +21,13 @@ import {
 import { l2, relativeError } from "./oracle.ts";
 import { exampleSlopes, naiveSum } from "./scalar-oracle.ts";
 
-const NAMES = Object.keys(NETWORKS);
+const ALL = { ...NETWORKS, ...PLAIN_NETWORKS };
+const NAMES = Object.keys(ALL);
 
 function makeRequest(network: Network, rows: number, l2ClipNorm: number): GradientRequest {
   const draw = seeded(11);
   const weights = weightsOf(network, draw);
-  const inputs = uniformOf(draw, rows * network.inputs);
+  const inputs = featuresOf(network, draw, rows);
   const labels = Int32Array.from(uniformOf(draw, rows), (value) => Math.floor(value * 3));
   return { network, weights, inputs, labels, rows, l2ClipNorm };
 }
@@ -37,16 +40,16 @@ function without(request: GradientRequest, row: number): GradientRequest {
 }
 
 test.each(NAMES)("the oracle computes what forward computes: %s", (name) => {
-  const { network, weights, inputs } = makeRequest(NETWORKS[name]!, 1, 1);
+  const { network, weights, inputs } = makeRequest(ALL[name]!, 1, 1);
   const { logits } = exampleSlopes(network, flatten(weights), inputs, 0);
   const expected = forward(network, weights, inputs);
   for (const [index, logit] of logits.entries()) expect(logit).toBeCloseTo(expected[index]!, 10);
 });
 
-test.each(["same, strides", "rnn"])(
+test.each(["same, strides", "rnn", ...Object.keys(PLAIN_NETWORKS)])(
   "the oracle's gradient is the slope of its loss: %s",
   (name) => {
-    const { network, weights, inputs } = makeRequest(NETWORKS[name]!, 1, 1);
+    const { network, weights, inputs } = makeRequest(ALL[name]!, 1, 1);
     const parameters = Float64Array.from(flatten(weights));
     const { gradient } = exampleSlopes(network, parameters, inputs, 1);
     for (let index = 0; index < parameters.length; index += 3) {
@@ -61,7 +64,7 @@ describe.each(["cpu", "wasm"] as const)("%s", (name) => {
   const backend = createTrainBackend(name);
 
   test.each(NAMES)("agrees with the naive loop, empty places included: %s", async (kind) => {
-    const network = NETWORKS[kind]!;
+    const network = ALL[kind]!;
     for (const l2ClipNorm of [0.1, 1000]) {
       const request = without(makeRequest(network, 6, l2ClipNorm), 2);
       const clip = clipTarget(network, 6, l2ClipNorm);
@@ -75,7 +78,7 @@ describe.each(["cpu", "wasm"] as const)("%s", (name) => {
   });
 
   test.each(NAMES)("one example moves the sum by at most the clip: %s", async (kind) => {
-    const network = NETWORKS[kind]!;
+    const network = ALL[kind]!;
     // Small enough that every example is clipped.
     const l2ClipNorm = 1 / 32;
     for (const rows of [1, 7]) {
@@ -91,7 +94,7 @@ describe.each(["cpu", "wasm"] as const)("%s", (name) => {
 
   test.each(NAMES)("an unusable example contributes nothing: %s", async (kind) => {
     for (const value of [Number.NaN, Number.NEGATIVE_INFINITY, 1e30]) {
-      const request = makeRequest(NETWORKS[kind]!, 5, 1);
+      const request = makeRequest(ALL[kind]!, 5, 1);
       const inputs = request.inputs.with(3 * request.network.inputs + 1, value);
       const actual = await backend.clippedGradientSum({ ...request, inputs });
       const expected = await backend.clippedGradientSum(without(request, 3));
@@ -100,7 +103,7 @@ describe.each(["cpu", "wasm"] as const)("%s", (name) => {
   });
 
   test("a micro-batch of empty places is a zero sum", async () => {
-    for (const network of Object.values(NETWORKS)) {
+    for (const network of Object.values(ALL)) {
       const labels = new Int32Array(2).fill(EMPTY_PLACE);
       const { sum } = await backend.clippedGradientSum({ ...makeRequest(network, 2, 1), labels });
       expect(sum).toEqual(new Float32Array(parameterCount(network)));
@@ -108,7 +111,7 @@ describe.each(["cpu", "wasm"] as const)("%s", (name) => {
   });
 
   test("leaves no tensor behind, also when a step throws", async () => {
-    for (const network of Object.values(NETWORKS)) {
+    for (const network of Object.values(ALL)) {
       const request = makeRequest(network, 3, 1);
       await backend.clippedGradientSum(request);
       const before = backend.liveTensors();

@@ -2,7 +2,8 @@
 import { expect, test } from "vitest";
 import type { Network } from "../../../pipeline/network/definition.ts";
 import { argmax, forward } from "../../../pipeline/network/forward.ts";
-import { flatten, initialWeights, unflatten } from "../../../pipeline/network/weights.ts";
+import { initialWeights } from "../../../pipeline/network/initial-weights.ts";
+import { flatten, unflatten } from "../../../pipeline/network/weights.ts";
 import { createTrainBackend } from "../../../pipeline/stages/train/tfjs-backend.ts";
 import { conv, dense, networkOf, pool, seeded, uniformOf } from "../../network/random-networks.ts";
 

@@ -4,7 +4,11 @@
  * Layers are written from the textbook's formulas, on purpose without anything of `pipeline/` but the types.
  */
 import type { Activation, Network, NetworkLayer } from "../../../pipeline/network/definition.ts";
-import type { Conv2dLayer } from "../../../pipeline/network/layers.ts";
+import type {
+  Conv2dLayer,
+  LayerNormLayer,
+  RecurrentLayer,
+} from "../../../pipeline/network/layers.ts";
 import { flatten } from "../../../pipeline/network/weights.ts";
 import { l2, type OracleBatch } from "./oracle.ts";
 
@@ -25,6 +29,10 @@ class Tape {
     const [a, b] = [this.values[left]!, this.values[right]!];
     return this.#push(a * b, left, right, [b, a]);
   }
+  /** A function of one value, with its slope there. */
+  apply(place: number, value: number, slope: number): number {
+    return this.#push(value, place, -1, [slope, 0]);
+  }
   #push(value: number, left: number, right: number, slopes: [number, number]): number {
     this.#left.push(left);
     this.#right.push(right);
@@ -38,6 +46,7 @@ class Tape {
     for (let place = slopes.length - 1; place >= 0; place -= 1) {
       if (this.#left[place] === -1) continue;
       slopes[this.#left[place]!]! += slopes[place]! * this.#slopes[place]![0];
+      if (this.#right[place] === -1) continue;
       slopes[this.#right[place]!]! += slopes[place]! * this.#slopes[place]![1];
     }
     return slopes;
@@ -90,24 +99,95 @@ function apply(tape: Tape, layer: NetworkLayer, values: number[], take: Take): n
       }),
     );
   }
-  const units = layer.outputs;
-  if (layer.kind === "rnn") {
-    const [steps, features] = layer.input;
-    const wx = take(features * units);
-    const uh = take(units * units);
-    const bias = take(units);
-    let state: number[] | null = null;
-    for (let step = 0; step < steps; step += 1) {
-      const now = values.slice(step * features, (step + 1) * features);
-      let z = affine(tape, now, wx, bias);
-      if (state !== null) z = affine(tape, state, uh, z);
-      state = z.map((place) => activate(tape, layer.activation, place));
-    }
-    return state!;
+  if (layer.kind === "maxPool2d") {
+    const channels = layer.input[2];
+    return windows(layer.input, layer.poolSize, layer.strides, false).flatMap((places) =>
+      Array.from({ length: channels }, (_, channel) =>
+        places
+          .map((from) => values[from! * channels + channel]!)
+          .reduce((most, place) => (tape.values[place]! > tape.values[most]! ? place : most)),
+      ),
+    );
   }
+  if (layer.kind === "embedding") {
+    const width = layer.outputs / layer.input[0];
+    const table = take(layer.vocabulary * width);
+    return values.flatMap((place) => {
+      const token = Math.round(tape.values[place]! * (layer.vocabulary - 1));
+      return table.slice(token * width, (token + 1) * width);
+    });
+  }
+  if (layer.kind === "layerNorm") return normalize(tape, layer, values, take);
+  if (layer.kind === "rnn" || layer.kind === "gru" || layer.kind === "lstm") {
+    return recur(tape, layer, values, take);
+  }
+  const units = layer.outputs;
   const kernel = take(values.length * units);
   const z = affine(tape, values, kernel, take(units));
   return z.map((place) => activate(tape, layer.activation, place));
+}
+
+function normalize(tape: Tape, layer: LayerNormLayer, values: number[], take: Take): number[] {
+  const [positions, features] = layer.input;
+  const gain = take(features);
+  const bias = take(features);
+  const share = tape.leaf(1 / features);
+  const mean = (places: number[]) =>
+    tape.multiply(
+      share,
+      places.reduce((left, right) => tape.add(left, right)),
+    );
+  return Array.from({ length: positions }, (_, position) => {
+    const own = values.slice(position * features, (position + 1) * features);
+    const minus = tape.multiply(tape.leaf(-1), mean(own));
+    const centred = own.map((place) => tape.add(place, minus));
+    const variance = mean(centred.map((place) => tape.multiply(place, place)));
+    const v = tape.values[variance]! + layer.epsilon;
+    const scale = tape.apply(variance, v ** -0.5, -0.5 * v ** -1.5);
+    return centred.map((place, feature) => {
+      const unit = tape.multiply(place, scale);
+      const z = tape.add(tape.multiply(unit, gain[feature]!), bias[feature]!);
+      return activate(tape, layer.activation, z);
+    });
+  }).flat();
+}
+
+function recur(tape: Tape, layer: RecurrentLayer, values: number[], take: Take): number[] {
+  const [steps, features] = layer.input;
+  const units = layer.sequences ? layer.outputs / steps : layer.outputs;
+  const gates = { rnn: 1, gru: 3, lstm: 4 }[layer.kind];
+  const w = take(features * gates * units);
+  const u = take(units * gates * units);
+  const bias = take(gates * units);
+  const stateBias = layer.kind === "gru" ? take(gates * units) : [];
+  let hidden = Array.from({ length: units }, () => tape.leaf(0));
+  let cell = hidden;
+  const part = (all: number[], gate: number) => all.slice(gate * units, (gate + 1) * units);
+  const sum = (left: number[], right: number[]) => left.map((l, i) => tape.add(l, right[i]!));
+  const times = (left: number[], right: number[]) =>
+    left.map((l, i) => tape.multiply(l, right[i]!));
+  const each = (activation: Activation, all: number[]) =>
+    all.map((place) => activate(tape, activation, place));
+  const states: number[] = [];
+  for (let step = 0; step < steps; step += 1) {
+    const x = affine(tape, values.slice(step * features, (step + 1) * features), w, bias);
+    if (layer.kind === "rnn") hidden = each(layer.activation, affine(tape, hidden, u, x));
+    if (layer.kind === "gru") {
+      const h = affine(tape, hidden, u, stateBias);
+      const [z, r] = [0, 1].map((gate) => each("sigmoid", sum(part(x, gate), part(h, gate))));
+      const c = each("tanh", sum(part(x, 2), times(r!, part(h, 2))));
+      const rest = z!.map((place) => tape.add(tape.leaf(1), tape.multiply(tape.leaf(-1), place)));
+      hidden = sum(times(z!, hidden), times(rest, c));
+    }
+    if (layer.kind === "lstm") {
+      const sums = affine(tape, hidden, u, x);
+      const [i, f, o] = [0, 1, 3].map((gate) => each("sigmoid", part(sums, gate)));
+      cell = sum(times(f!, cell), times(i!, each("tanh", part(sums, 2))));
+      hidden = times(o!, each("tanh", cell));
+    }
+    states.push(...hidden);
+  }
+  return layer.sequences ? states : hidden;
 }
 
 function affine(tape: Tape, values: number[], kernel: number[], bias: number[]): number[] {
@@ -122,6 +202,15 @@ function affine(tape: Tape, values: number[], kernel: number[], bias: number[]):
 function activate(tape: Tape, activation: Activation, z: number): number {
   if (activation === "none") return z;
   if (activation === "square") return tape.multiply(z, z);
+  if (typeof activation === "string") {
+    const value = tape.values[z]!;
+    const sigmoid = 1 / (1 + Math.exp(-value));
+    const tanh = Math.tanh(value);
+    if (activation === "relu") return tape.apply(z, Math.max(0, value), value > 0 ? 1 : 0);
+    if (activation === "tanh") return tape.apply(z, tanh, 1 - tanh ** 2);
+    if (activation === "sigmoid") return tape.apply(z, sigmoid, sigmoid * (1 - sigmoid));
+    return tape.apply(z, Math.log(1 + Math.exp(value)), sigmoid);
+  }
   let sum = tape.leaf(0);
   let power = tape.leaf(1);
   for (const coefficient of activation.polynomial) {

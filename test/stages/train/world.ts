@@ -16,7 +16,7 @@ import {
 } from "../../../pipeline/crypto/key-purposes.ts";
 import { createUnwrapKey } from "../../../pipeline/crypto/wrap/key-wrap.ts";
 import { parameterCount } from "../../../pipeline/network/definition.ts";
-import { initialWeights } from "../../../pipeline/network/weights.ts";
+import { initialWeights } from "../../../pipeline/network/initial-weights.ts";
 import { type Contribution, decodeContribution } from "../../../pipeline/privacy/contribution.ts";
 import { runConfigHash } from "../../../pipeline/privacy/run-config.ts";
 import { PRIVACY_DEFAULTS, TRAIN_DEFAULTS } from "../../../pipeline/spec/training.ts";
@@ -51,6 +51,7 @@ export const SPEC = {
   features: {
     inputs: [{ field: "pixels", length: 4, range: [0, 1] as const }],
     maps: [],
+    outputs: { length: 4, range: [0, 1] as const, norm: 2 },
     label: { field: "digit", classes: 2 },
     split: { train: 0.8, validate: 0.1, test: 0.1 },
   },
