@@ -15,7 +15,7 @@ export type { NoisySum, TrainerState, UpdateRule } from "./trainer-state.ts";
 
 /**
  * The rule of a run.
- * @param warmStart weights to begin with, of exactly this network; null: random ones
+ * @param warmStart weights of the first layers to begin with, of their shapes; the other layers, or all, are random
  */
 export function createUpdateRule(
   spec: Pick<PipelineSpec, "features" | "train">,

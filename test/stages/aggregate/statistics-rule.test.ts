@@ -118,6 +118,17 @@ describe("noise", () => {
     expect(correct).toBeGreaterThan(180);
   });
 
+  test("adds twice what it moves the least eigenvalue below 0", () => {
+    const network: Network = { inputs: 1, layers: [{ outputs: 2, activation: "none" }] };
+    const rule = ruleOf(0.5, network);
+    // M = diag(1, -0.25), so the ridge is 0.5 + 0.5; b = ((3, 0), (0, 6)).
+    const sum = Float64Array.of(1, 0, -0.25, 3, 0, 0, 6);
+    const { published } = rule.step(rule.initial(unused), { sum, divisor: 1 }, 1);
+    for (const [index, value] of [1.5, 0, 0, 8].entries()) {
+      expect(published[index]).toBeCloseTo(value, 5);
+    }
+  });
+
   test("of nothing but noise still has a solution", () => {
     const rule = ruleOf(0);
     const sum = Float64Array.from({ length: 30 }, () => 1e6 * normal());

@@ -104,6 +104,32 @@ test("plain sgd is, to the last bit, weights - (rate / divisor) sum, rounded onc
   expect(rule.stored(state)).toBeUndefined();
 });
 
+describe("a run begins", () => {
+  const network: Network = {
+    inputs: 2,
+    layers: [
+      { outputs: 3, activation: "square" },
+      { outputs: 2, activation: "none" },
+    ],
+  };
+  const begin = (initialization: TrainSpec["initialization"], warm: Network | null) => {
+    const train = { ...SPEC.train, initialization };
+    const own = warm === null ? null : unflatten(warm, new Float32Array(9).fill(7));
+    const rule = createUpdateRule({ ...SPEC, train }, network, own);
+    return [...rule.initial((bytes) => new Uint8Array(bytes).fill(200)).published];
+  };
+  test("with warm weights for the first layers, and its own for the others", () => {
+    const first: Network = { inputs: 2, layers: network.layers.slice(0, 1) };
+    const cold = begin("he", null);
+    expect(begin("he", first)).toEqual([...Array(9).fill(7), ...cold.slice(9)]);
+    expect(cold.slice(0, 9)).not.toContain(7);
+  });
+  test("as the file says", () => {
+    expect(begin("zeros", null)).toEqual(Array(17).fill(0));
+    expect(begin("glorot", null)).not.toEqual(begin("he", null));
+  });
+});
+
 describe("schedules", () => {
   test.each(["linear", "cosine"] as const)("%s behind a warm-up, as optax has it", (decay) => {
     const { warmupUpdates, updates } = VECTORS.schedules;
