@@ -32,7 +32,7 @@ function ruleOf(train: Partial<TrainSpec>, start: readonly number[] = VECTORS.st
 
 /** States after the updates of the vectors; each state passes through a checkpoint if `stored`. */
 function runRule(rule: UpdateRule, stored = false): TrainerState[] {
-  let state = rule.initial(() => new Uint8Array());
+  let state = rule.initial((bytes) => new Uint8Array(bytes));
   return VECTORS.gradients.map((gradient: number[], index: number) => {
     // A divisor that is no power of two; the sum's rounding is below what is compared.
     const divisor = 3 * 2 ** 40;
@@ -92,7 +92,7 @@ test("plain sgd is, to the last bit, weights - (rate / divisor) sum, rounded onc
   const learningRate = 0.3;
   const rule = ruleOf({ learningRate });
   let weights = Float32Array.from<number>(VECTORS.start);
-  let state = rule.initial(() => new Uint8Array());
+  let state = rule.initial((bytes) => new Uint8Array(bytes));
   for (const [index, gradient] of VECTORS.gradients.entries()) {
     const divisor = 96 * 2 ** 20;
     const sum = Float64Array.from(gradient as number[], (value) => Math.round(value * divisor));
@@ -219,7 +219,7 @@ describe("divergence ends the run with the setting to change", () => {
   });
   const push = (rule: UpdateRule, size: number) => () =>
     rule.step(
-      rule.initial(() => new Uint8Array()),
+      rule.initial((bytes) => new Uint8Array(bytes)),
       { sum: new Float64Array(6).fill(-size), divisor: 1 },
       7,
     );
