@@ -8,6 +8,7 @@
  */
 import { z } from "zod";
 import { field, rule, rulePath, secret } from "./desensitize-rules.ts";
+import { featureMap } from "./feature-maps.ts";
 import { pluginList } from "./plugin-list.ts";
 import { packs, predict } from "./predict-keys.ts";
 import { privacy, train } from "./train-keys.ts";
@@ -173,6 +174,11 @@ const features = z.strictObject({
     .min(1)
     .max(1024)
     .describe("The model's inputs, in order."),
+  maps: z
+    .array(featureMap)
+    .max(8)
+    .default([])
+    .describe("Fixed public maps from the inputs to what the network reads, one after the other."),
   label: z
     .strictObject({
       field: field.describe("A kept field; a record without it, or with null, is one to predict."),

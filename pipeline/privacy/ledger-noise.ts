@@ -10,9 +10,9 @@ import { z } from "zod";
 
 export type LedgerNoise =
   | { readonly kind: "independent" }
-  /** c_k of the square root of the lower triangle of ones: (2k choose k) / 4^k. */
+  /** c_k of the square root of the lower triangle of ones, (2k choose k) / 4^k, to the nearest multiple of 2^-16. */
   | { readonly kind: "toeplitz"; readonly updates: number }
-  /** c_0 = 1, c_1, ...; zero behind the last. */
+  /** c_0 = 1, c_1, ..., multiples of 2^-16; zero behind the last. */
   | {
       readonly kind: "banded";
       readonly updates: number;
@@ -38,6 +38,8 @@ const MAX_BUFFERS = 32;
 const updates = z.int().min(1).max(MAX_CORRELATED_UPDATES);
 // Larger ones would have a norm that is no double.
 const coefficient = z.number().min(-1e6).max(1e6);
+/** Of a band: multiples of 2^-16, as correlation/ needs them for its noise to be exact. */
+const gridCoefficient = coefficient.refine((value) => Number.isInteger(value * 65_536));
 
 export const ledgerNoiseSchema = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("independent") }),
@@ -46,7 +48,7 @@ export const ledgerNoiseSchema = z.discriminatedUnion("kind", [
     .strictObject({
       kind: z.literal("banded"),
       updates,
-      coefficients: z.array(coefficient).min(1).max(MAX_COEFFICIENTS),
+      coefficients: z.array(gridCoefficient).min(1).max(MAX_COEFFICIENTS),
     })
     .refine((noise) => noise.coefficients[0] === 1 && noise.coefficients.length <= noise.updates),
   z
@@ -58,40 +60,3 @@ export const ledgerNoiseSchema = z.discriminatedUnion("kind", [
     })
     .refine(({ decay, weight }) => decay.length === weight.length),
 ]);
-
-/** The norm of the last noise that was asked for: it is the same for every entry of a run. */
-let known: { readonly noise: string; readonly norm: number } | null = null;
-
-/** Largest L2 norm of a column of C over a block: how far one record in one update moves C G, over its clip; >= 1. */
-export function columnNorm(noise: LedgerNoise): number {
-  if (noise.kind === "independent") return 1;
-  const name = JSON.stringify(noise);
-  if (known?.noise === name) return known.norm;
-  // Columns of a Toeplitz matrix are the first one, cut off: the first is the longest.
-  let squares = 0;
-  for (const coefficient of columnOf(noise)) squares += coefficient * coefficient;
-  known = { noise: name, norm: Math.sqrt(squares) };
-  return known.norm;
-}
-
-/** c_0, c_1, ... of one block; a band may end before it. */
-function* columnOf(noise: Exclude<LedgerNoise, { kind: "independent" }>): Iterable<number> {
-  if (noise.kind === "banded") {
-    yield* noise.coefficients;
-    return;
-  }
-  yield 1;
-  let root = 1;
-  const powers = noise.kind === "blt" ? [...noise.weight] : [];
-  for (let k = 1; k < noise.updates; k += 1) {
-    if (noise.kind === "toeplitz") {
-      root *= (2 * k - 1) / (2 * k);
-      yield root;
-    } else {
-      yield powers.reduce((sum, term) => sum + term, 0);
-      for (const [index, decay] of noise.decay.entries()) {
-        powers[index] = (powers[index] ?? 0) * decay;
-      }
-    }
-  }
-}

@@ -6,10 +6,10 @@
  */
 import canonicalize from "canonicalize";
 import { contributionSensitivity, finestFractionBits } from "./contribution.ts";
+import { columnNorm } from "./correlation/coefficients.ts";
 import { type LedgerSummary, withEntry } from "./ledger-accounting.ts";
 import { chunksOf, type LedgerEntry, methodOf } from "./ledger-entry.ts";
 import { type LedgerNetwork, ledgerParameters } from "./ledger-network.ts";
-import { columnNorm } from "./ledger-noise.ts";
 
 export type FaultKind =
   /** Not an entry, or not canonical JSON. */

@@ -52,7 +52,9 @@ const MAX_STANDARD_DEVIATION = 2 ** 49;
  * @param options.contributionsHash 32 bytes, of exactly the contributions that the row will be added to
  * @param options.length values in the row
  * @param options.standardDeviation in grid units, 0..2^49
- * @returns a new buffer of integers
+ * @param options.fractionBits the row is rounded to multiples of 2^-fractionBits grid units; 0 when not given, 16 for rows
+ * that are mixed (correlation/)
+ * @returns a new buffer of such multiples
  * @throws internal when an argument is out of range
  */
 export function noiseRow(options: {
@@ -62,8 +64,11 @@ export function noiseRow(options: {
   readonly contributionsHash: Uint8Array;
   readonly length: number;
   readonly standardDeviation: number;
+  readonly fractionBits?: number;
 }): Float64Array {
-  const { noise, runId, step, contributionsHash, length, standardDeviation } = options;
+  const { noise, runId, step, contributionsHash, length } = options;
+  const unit = 2 ** (options.fractionBits ?? 0);
+  const standardDeviation = options.standardDeviation * unit;
   if (!(standardDeviation >= 0 && standardDeviation <= MAX_STANDARD_DEVIATION)) {
     throw new SealstreamError("internal", "A noise row needs a standard deviation of 0 to 2^49.");
   }
@@ -81,6 +86,7 @@ export function noiseRow(options: {
     fillWithGaussian(row.subarray(at, at + 2 * PAIRS_AT_A_TIME), block, standardDeviation);
     block.fill(0);
   }
+  if (unit !== 1) for (const [index, value] of row.entries()) row[index] = value / unit;
   return row;
 }
 

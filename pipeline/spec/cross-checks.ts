@@ -7,6 +7,7 @@
 import type { PipelineFile } from "../../schemas/pipeline-file.ts";
 import type { RecordSchema } from "../../schemas/record-schema.ts";
 import type { Complaint, KeyPath } from "./complaint.ts";
+import { checkMaps } from "./feature-maps.ts";
 import { parseIdentity } from "./identity.ts";
 import type { LocatedTree } from "./located-tree.ts";
 import { checkNetwork } from "./network-layers.ts";
@@ -47,6 +48,7 @@ export function crossCheck(
     ...checkRules(file, rules, schema, tree),
     ...checkNamingFields(file, rules, schema, tree),
     ...checkFeatures(file, rules, schema, tree),
+    ...checkMaps(file, tree, MAX_INPUTS),
     ...checkSplit(file, tree),
     ...checkRecordFields(file, rules, schema, tree),
     ...checkTraining(file, tree),

@@ -11,6 +11,7 @@ import {
 } from "../../schemas/network-layers.ts";
 import type { PipelineFile } from "../../schemas/pipeline-file.ts";
 import type { KeyPath } from "./complaint.ts";
+import { mapOutputs } from "./feature-maps.ts";
 
 export type Say = (path: KeyPath, message: string) => void;
 type Pair = readonly [number, number];
@@ -55,7 +56,7 @@ export function checkPlaces(entries: readonly NetworkLayerEntry[], say: Say): vo
 export function checkShapes(file: PipelineFile, say: Say): void {
   const entries = file.train.network;
   const { classes } = file.features.label;
-  let shape: Shape = [file.features.inputs.reduce((sum, { length }) => sum + length, 0)];
+  let shape: Shape = [mapOutputs(file.features).length];
   for (const [index, entry] of entries.entries()) {
     const kind = kindOf(entry);
     const next = kind === "embedding" ? embedded(file, entry) : shapeBehind(entry, shape);
@@ -80,7 +81,10 @@ function sizeOf(shape: Shape): number {
 /** An embedding takes back the scaling of its tokens, so it must know the range. */
 function embedded(file: PipelineFile, entry: NetworkLayerEntry): Shape | string {
   const { embedding = 0, vocabulary = 0 } = entry;
-  const { inputs } = file.features;
+  const { inputs, maps } = file.features;
+  if (maps.length > 0) {
+    return "an embedding reads whole numbers: expected no features.maps before it";
+  }
   const wrong = inputs.find(({ range }) => range[0] !== 0 || range[1] !== vocabulary - 1);
   if (wrong !== undefined) {
     return `the input '${wrong.field}' must have the range [0, vocabulary - 1]: expected [0, ${vocabulary - 1}], found [${wrong.range.join(", ")}]`;

@@ -6,7 +6,7 @@
  */
 import type { DETECT_TYPES } from "../../schemas/desensitize-rules.ts";
 import type { StageName } from "../../schemas/topics.ts";
-import type { FeatureMapSpec, PrivacySpec, TrainSpec } from "./training-spec.ts";
+import type { FeatureMapSpec, MapOutputs, PrivacySpec, TrainSpec } from "./training-spec.ts";
 
 export type DetectType = (typeof DETECT_TYPES)[number];
 
@@ -268,6 +268,7 @@ export interface PipelineSpec {
     readonly inputs: readonly FeatureInput[];
     /** Applied to the inputs in order; what the network reads is what the last one gives. */
     readonly maps: readonly FeatureMapSpec[];
+    readonly outputs: MapOutputs;
     /** An absent or null label makes the record one to predict. Labels are integers 0..classes-1. */
     readonly label: { readonly field: string; readonly classes: number };
     /** Shares of the labelled records; they sum to 1. */

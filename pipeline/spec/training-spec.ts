@@ -54,6 +54,16 @@ export type FeatureMapSpec =
       };
     };
 
+/** What the network reads of a record: the inputs behind the maps. */
+export interface MapOutputs {
+  /** Numbers. */
+  readonly length: number;
+  /** Every number lies in [low, high]. */
+  readonly range: readonly [low: number, high: number];
+  /** Largest L2 norm of a record's numbers. */
+  readonly norm: number;
+}
+
 /** How learning rate changes with the update t = 1, 2, ... of a run; times `learningRate`. */
 export interface ScheduleSpec {
   /** Rises linearly over the first updates. */

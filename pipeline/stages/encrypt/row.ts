@@ -6,6 +6,7 @@
 import { MAX_VALUE_BYTES } from "../../../schemas/topics.ts";
 import { createFeatureExtractor } from "../../features/extract.ts";
 import { createFieldTree } from "../../features/field-tree.ts";
+import { planMaps } from "../../features/maps/plan-maps.ts";
 import { type Split, splitOf } from "../../features/split.ts";
 import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
 import type { Reason, StreamRecord } from "../../stream/contract.ts";
@@ -19,7 +20,7 @@ export type Row =
       readonly kind: "example";
       readonly offset: number;
       readonly recordId: Uint8Array;
-      /** One number in 0..1 per feature. */
+      /** What the network reads: the inputs behind the maps. */
       readonly x: Float32Array;
       readonly label: number;
       readonly split: Split;
@@ -37,6 +38,8 @@ export type Row =
 export interface RowReader {
   /** Numbers in a row. */
   readonly features: number;
+  /** Whether a row takes time that others may miss: the file has feature maps. */
+  readonly isSlow: boolean;
   read(record: StreamRecord, nowMs: number): Row;
 }
 
@@ -45,7 +48,9 @@ export function createRowReader(
   spec: PipelineSpec,
   hmac: (message: Uint8Array) => Uint8Array,
 ): RowReader {
-  const extractor = createFeatureExtractor(spec.features);
+  const { features } = spec;
+  const extractor = createFeatureExtractor(features);
+  const maps = planMaps(features.maps, extractor.length, features.outputs.range);
   const { records } = spec.encrypt;
   const tree = records === null ? null : createFieldTree(records);
   const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -71,7 +76,8 @@ export function createRowReader(
   }
 
   return {
-    features: extractor.length,
+    features: maps.outputs,
+    isSlow: features.maps.length > 0,
     read(record, nowMs) {
       const { offset } = record;
       const refused = (reason: Reason): Row => ({ kind: "refused", offset, reason });
@@ -84,7 +90,7 @@ export function createRowReader(
       if (tree !== null && record.value !== null && !fitsRecord(record.value, tree)) {
         return refused("too-large");
       }
-      const { x } = extracted;
+      const x = features.maps.length === 0 ? extracted.x : maps.apply(extracted.x);
       if (extracted.status === "predict") {
         return { kind: "predict", offset, recordId: id, x, seenMs: nowMs };
       }

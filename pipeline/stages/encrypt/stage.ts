@@ -58,15 +58,23 @@ const MISSING_KEY_WAIT_MS = 200;
 /** A lane can hold this many packs' worth of records: enough to fill packs when one record in eight is unlabelled. */
 const WINDOW_PACKS = 8;
 const MIN_WINDOW_RECORDS = 8192;
+/** Or as many as make 32 MiB of features: records that are not final wait as what the network reads. */
+const WINDOW_NUMBERS = 8 * 1024 * 1024;
+/** Rows that are read between turns of the event loop: maps take up to milliseconds each. */
+const ROWS_A_TURN = 64;
 const WINDOW_BYTES = 32 * 1024 * 1024;
 
 /** Makes the stage. */
 export function createEncryptStage(options: EncryptOptions): Stage<EncryptState> {
+  const { splitSecret, spec } = options;
+  const fewest = Math.floor(WINDOW_NUMBERS / spec.features.outputs.length);
   const bounds: LaneBounds = {
-    maxRecords: Math.max(WINDOW_PACKS * options.mostPackRecords, MIN_WINDOW_RECORDS),
+    maxRecords: Math.max(
+      WINDOW_PACKS * options.mostPackRecords,
+      Math.min(MIN_WINDOW_RECORDS, fewest),
+    ),
     maxBytes: WINDOW_BYTES,
   };
-  const { splitSecret, spec } = options;
   const reader = createRowReader(spec, (message) => splitSecret.hmac(message));
   return {
     name: "encrypt",
@@ -84,21 +92,27 @@ function openLane(
   // Rows of records that are not final: each is read once, and remembers when it was first seen.
   let seen = new Map<number, Row>();
 
-  function readRows(records: readonly StreamRecord[], nowMs: number): Row[] {
-    const before = seen;
-    seen = new Map();
-    return records.map((record) => {
-      const row = before.get(record.offset) ?? reader.read(record, nowMs);
-      seen.set(record.offset, row);
-      return row;
-    });
+  async function readRows(records: readonly StreamRecord[], nowMs: number): Promise<Row[]> {
+    const rows = new Map<number, Row>();
+    let read = 0;
+    for (const record of records) {
+      let row = seen.get(record.offset);
+      if (row === undefined) {
+        row = reader.read(record, nowMs);
+        read += 1;
+        if (reader.isSlow && read % ROWS_A_TURN === 0) await turn();
+      }
+      rows.set(record.offset, row);
+    }
+    seen = rows;
+    return [...rows.values()];
   }
 
   return {
     restore: (changelog) => restoreState(changelog),
     encode: encodeState,
     async process(records, state, nowMs) {
-      const rows = readRows(records, nowMs);
+      const rows = await readRows(records, nowMs);
       const keys = availableKeys(options);
       options.onMissingKeys?.(keys.missing);
       if (keys.records !== null) options.onMissingGrants?.(keys.records.missing);
@@ -121,6 +135,13 @@ function openLane(
       return toResult(records, rows, cut, { outputs, state: shared.state, nowMs });
     },
   };
+}
+
+/** Lets the process answer others. */
+function turn(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
 }
 
 interface AvailableKeys {

@@ -47,6 +47,7 @@ export const SPEC: AggregateStageOptions["spec"] = {
   features: {
     inputs: [{ field: "pixels", length: 3, range: [0, 1] }],
     maps: [],
+    outputs: { length: 3, range: [0, 1], norm: Math.sqrt(3) },
     label: { field: "digit", classes: 2 },
     split: { train: 0.8, validate: 0.1, test: 0.1 },
   },

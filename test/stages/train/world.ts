@@ -51,6 +51,7 @@ export const SPEC = {
   features: {
     inputs: [{ field: "pixels", length: 4, range: [0, 1] as const }],
     maps: [],
+    outputs: { length: 4, range: [0, 1] as const, norm: 2 },
     label: { field: "digit", classes: 2 },
     split: { train: 0.8, validate: 0.1, test: 0.1 },
   },
