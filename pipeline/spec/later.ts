@@ -12,7 +12,7 @@ const LATER_VALUES: Readonly<Record<string, readonly string[]>> = {
   "kafka.compression": ["snappy", "lz4"],
   "train.backend": ["tfjs-node", "tfjs-node-gpu", "webgpu", "gpu", "cuda"],
   "train.protect": ["masked", "shares", "secagg", "secure-aggregation", "ckks", "local", "none"],
-  "train.network[].activation": ["relu", "tanh", "sigmoid", "softplus", "softmax"],
+  "train.network[].activation": ["softmax", "elu", "gelu", "swish"],
   "predict.packing": ["replicated", "diagonal", "bsgs", "latency"],
 };
 
@@ -27,7 +27,7 @@ const LATER_KEYS: Readonly<Record<string, readonly string[]>> = {
   "features.label": ["range", "values"],
   "encrypt.packs": ["fill", "consumers", "deadlineMs"],
   train: ["clipping", "augment", "parties", "views", "epochs"],
-  "train.network[]": ["conv1d", "gru", "lstm", "embedding", "norm", "dropout"],
+  "train.network[]": ["batchNorm", "bidirectional", "attention", "dropout"],
   privacy: ["mechanism", "accountant", "noise", "correlation", "participations"],
   predict: ["encryptWeights", "secretModel", "activation"],
   zones: ["parties"],

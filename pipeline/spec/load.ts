@@ -171,7 +171,7 @@ function toSpec(
     },
     train: toTrain(file, path),
     privacy: toPrivacy(file),
-    predict: { encrypted: true, ...file.predict },
+    predict: file.predict,
     zones: toZones(file.zones),
     revoked: file.revoked,
   };
