@@ -8,6 +8,7 @@
  */
 import { z } from "zod";
 import { field, rule, rulePath, secret } from "./desensitize-rules.ts";
+import { featureMap } from "./feature-maps.ts";
 import { pluginList } from "./plugin-list.ts";
 import { packs, predict } from "./predict-keys.ts";
 import { privacy, train } from "./train-keys.ts";
@@ -149,6 +150,12 @@ const record = z.strictObject({
     .describe(
       "Field that names the person; its rule must be keep or pseudonymize. Without it every record is its own subject.",
     ),
+  partitioner: z
+    .enum(["none", "subject"])
+    .default("none")
+    .describe(
+      "subject: raw is keyed by the subject with Kafka's default partitioner, and a record in another partition is a dead letter.",
+    ),
   // 900 KiB: the largest value Sealstream writes, below Kafka's default limit of 1 MB.
   maxBytes: integer(64, 900 * 1024)
     .default(65_536)
@@ -173,6 +180,11 @@ const features = z.strictObject({
     .min(1)
     .max(1024)
     .describe("The model's inputs, in order."),
+  maps: z
+    .array(featureMap)
+    .max(8)
+    .default([])
+    .describe("Fixed public maps from the inputs to what the network reads, one after the other."),
   label: z
     .strictObject({
       field: field.describe("A kept field; a record without it, or with null, is one to predict."),

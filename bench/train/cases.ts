@@ -72,7 +72,7 @@ export const CASES = {
 export type CaseName = keyof typeof CASES;
 
 export function networkOf({ inputs, classes, layers }: TrainCase): Network {
-  return networkFromSpec({ inputs: [{ length: inputs }], label: { classes } }, { network: layers });
+  return networkFromSpec({ outputs: { length: inputs }, label: { classes } }, { network: layers });
 }
 
 /** Made-up rows in [0, 1], labels and small weights: the same for ours and for the peer. */

@@ -8,6 +8,7 @@ import { basename } from "node:path";
 import { type PlanOutcome, planPredict } from "../ckks/predict-plan.ts";
 import { analyticGaussianNoiseMultiplier } from "../privacy/gaussian.ts";
 import type { Complaint } from "../spec/complaint.ts";
+import { mapText } from "../spec/feature-maps.ts";
 import { loadPipelineSpec } from "../spec/load.ts";
 import { layerText } from "../spec/network-layers.ts";
 import type { PipelineSpec } from "../spec/pipeline-spec.ts";
@@ -21,7 +22,8 @@ import { ruleText } from "./rule-text.ts";
 function summary(spec: PipelineSpec, outcome: PlanOutcome | null): string[] {
   const actions = spec.desensitize.map((rule) => `${rule.field}: ${ruleText(rule)}`);
   const layers = spec.train.network.map(layerText);
-  const features = spec.features.inputs.reduce((sum, { length }) => sum + length, 0);
+  const inputs = spec.features.inputs.reduce((sum, { length }) => sum + length, 0);
+  const { length: features } = spec.features.outputs;
   const noise = analyticGaussianNoiseMultiplier(spec.privacy.epsilon, spec.privacy.delta);
   const plugins = spec.plugins.map(
     ({ module, sha256 }) => `${basename(module)} (sha256 ${sha256.slice(0, 8)}...)`,
@@ -30,12 +32,22 @@ function summary(spec: PipelineSpec, outcome: PlanOutcome | null): string[] {
     `pipeline    ${spec.name}, ${spec.kafka.partitions} lanes`,
     ...(plugins.length === 0 ? [] : [`plugins     ${plugins.join(", then ")}, before the rules`]),
     `desensitize ${actions.join(", ")}`,
-    `features    ${features} numbers; label ${spec.features.label.field}, ${spec.features.label.classes} classes`,
+    `features    ${inputs} numbers; label ${spec.features.label.field}, ${spec.features.label.classes} classes`,
+    ...mapsText(spec),
     ...recordsText(spec),
     `network     ${[features, ...layers].join(" -> ")}`,
     `privacy     epsilon ${spec.privacy.epsilon} at delta ${spec.privacy.delta} for each record: noise multiplier ${noise.toFixed(3)}`,
     ...predictionText(outcome),
     `zones       ${spec.zones === null ? 'none pinned yet: run "sealstream keys create" before "run"' : "pinned"}`,
+  ];
+}
+
+/** The chain of maps and what it gives the network. */
+function mapsText({ features: { maps, outputs } }: PipelineSpec): string[] {
+  if (maps.length === 0) return [];
+  const [low, high] = outputs.range.map((edge) => Number(edge.toPrecision(3)));
+  return [
+    `maps        ${maps.map(mapText).join(", then ")}: ${outputs.length} numbers in [${low}, ${high}]`,
   ];
 }
 

@@ -40,7 +40,7 @@ export interface FeatureExtractor {
 }
 
 /** The part of a spec that features depend on. */
-export type FeatureSpec = PipelineSpec["features"];
+export type FeatureSpec = Pick<PipelineSpec["features"], "inputs" | "label">;
 
 /** Makes an extractor for the features of a pipeline. It has no state: the same bytes give the same numbers. */
 export function createFeatureExtractor(features: FeatureSpec): FeatureExtractor {

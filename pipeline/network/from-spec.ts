@@ -57,7 +57,8 @@ export type SpecLayer =
 
 /** The part of `features` of a pipeline file that fixes the ends of a network. */
 export interface NetworkFeatures {
-  readonly inputs: readonly { readonly length: number }[];
+  /** What is behind the feature maps. */
+  readonly outputs: { readonly length: number };
   readonly label: { readonly classes: number };
 }
 
@@ -71,10 +72,7 @@ export interface NetworkTraining {
  * @throws spec-invalid when the layers do not fit the features, each other or the limits
  */
 export function networkFromSpec(features: NetworkFeatures, train: NetworkTraining): Network {
-  const network = chain(
-    features.inputs.reduce((sum, input) => sum + input.length, 0),
-    train.network,
-  );
+  const network = chain(features.outputs.length, train.network);
   const fault = networkFault(network);
   if (fault !== null) throw invalid(`${fault}`);
   if (classCount(network) !== features.label.classes) {

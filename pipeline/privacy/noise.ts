@@ -39,31 +39,61 @@ const FIRST_COUNTER = new Uint8Array(16);
 const MAX_FRACTION_BITS = 32;
 const IS_BIG_ENDIAN = new Uint8Array(Uint16Array.of(1).buffer)[0] === 0;
 
+/** What a noise row is keyed by. */
+export interface NoiseRowName {
+  /** 32 hex digits. */
+  readonly runId: string;
+  /** Number of the update in its run, >= 1. */
+  readonly step: number;
+  /** 32 bytes, of exactly the contributions that the row will be added to. */
+  readonly contributionsHash: Uint8Array;
+}
+
+export interface NoiseRowOptions {
+  /** Values in the row. */
+  readonly length: number;
+  /** In grid units; times 2^fractionBits at most 2^48. */
+  readonly standardDeviation: number;
+  /** Values are multiples of 2^-fractionBits grid units: 0..32; `rowFractionBits` of correlation/, 0 unless said. */
+  readonly fractionBits?: number;
+}
+
+/** The key of one row, 32 bytes: enough to make that row and no other. @throws internal when the name is none */
+export function noiseRowKey(
+  noise: Pick<SecretKey, "hkdf">,
+  { runId, step, contributionsHash }: NoiseRowName,
+): Uint8Array {
+  if (!/^[0-9a-f]{32}$/.test(runId) || contributionsHash.length !== 32) {
+    throw new SealstreamError("internal", "A noise row needs a run id and a hash to be keyed by.");
+  }
+  const info = encodeCbor([LABEL, Buffer.from(runId, "hex"), step, contributionsHash]);
+  return noise.hkdf(info, KEY_BYTES);
+}
+
 /**
  * The noise row of one update.
  * @param options.noise the noise secret's handle
- * @param options.runId 32 hex digits
- * @param options.step number of the update in its run, >= 1
- * @param options.contributionsHash 32 bytes, of exactly the contributions that the row will be added to
- * @param options.length values in the row
- * @param options.standardDeviation in grid units; times 2^fractionBits at most 2^48
- * @param options.fractionBits 0..32: the row is rounded to multiples of 2^-fractionBits grid units; 0 when not given,
- * `rowFractionBits(noise)` for rows that are mixed (correlation/)
- * @returns a new buffer of such multiples
+ * @returns a new buffer of multiples of 2^-fractionBits
  * @throws internal when an argument is out of range
  */
-export function noiseRow(options: {
-  readonly noise: Pick<SecretKey, "hkdf">;
-  readonly runId: string;
-  readonly step: number;
-  readonly contributionsHash: Uint8Array;
-  readonly length: number;
-  readonly standardDeviation: number;
-  readonly fractionBits?: number;
-}): Float64Array {
-  const { noise, runId, step, contributionsHash, length, fractionBits = 0 } = options;
+export function noiseRow(
+  options: NoiseRowName & NoiseRowOptions & { readonly noise: Pick<SecretKey, "hkdf"> },
+): Float64Array {
+  return noiseRowOf(noiseRowKey(options.noise, options), options);
+}
+
+/**
+ * The row of a key.
+ * @param key of `noiseRowKey`; erased
+ * @returns a new buffer of multiples of 2^-fractionBits
+ * @throws internal when an argument is out of range
+ */
+export function noiseRowOf(
+  key: Uint8Array,
+  { length, standardDeviation, fractionBits = 0 }: NoiseRowOptions,
+): Float64Array {
   const unit = 2 ** fractionBits;
-  const scale = options.standardDeviation * unit;
+  const scale = standardDeviation * unit;
   const isGrid = Number.isInteger(fractionBits) && fractionBits >= 0;
   if (!(isGrid && fractionBits <= MAX_FRACTION_BITS && scale >= 0 && scale <= MAX_SCALE)) {
     throw new SealstreamError(
@@ -71,11 +101,6 @@ export function noiseRow(options: {
       "A noise row needs a standard deviation of 0 to 2^48 units of its grid.",
     );
   }
-  if (!/^[0-9a-f]{32}$/.test(runId) || contributionsHash.length !== 32) {
-    throw new SealstreamError("internal", "A noise row needs a run id and a hash to be keyed by.");
-  }
-  const info = encodeCbor([LABEL, Buffer.from(runId, "hex"), step, contributionsHash]);
-  const key = noise.hkdf(info, KEY_BYTES);
   const row = new Float64Array(length);
   if (scale > 0) fillWithExactGaussians(row, scale, wordsOf(key));
   key.fill(0);

@@ -7,6 +7,7 @@
 import type { PipelineFile } from "../../schemas/pipeline-file.ts";
 import type { RecordSchema } from "../../schemas/record-schema.ts";
 import type { Complaint, KeyPath } from "./complaint.ts";
+import { checkMaps } from "./feature-maps.ts";
 import { parseIdentity } from "./identity.ts";
 import type { LocatedTree } from "./located-tree.ts";
 import { checkNetwork } from "./network-layers.ts";
@@ -14,6 +15,7 @@ import { typesOf } from "./read-record-schema.ts";
 import { checkRecordFields } from "./record-fields.ts";
 import { checkRules } from "./rule-checks.ts";
 import { notInSchema, type PlacedRule, placeRules } from "./rule-fields.ts";
+import { checkSubjects } from "./subject-checks.ts";
 import { checkTrainer } from "./trainer-keys.ts";
 
 /** Shares of a split are decimal fractions such as 0.1, which binary floating point does not add up exactly. */
@@ -46,7 +48,9 @@ export function crossCheck(
     ...checkSecurity(file, tree),
     ...checkRules(file, rules, schema, tree),
     ...checkNamingFields(file, rules, schema, tree),
+    ...checkSubjects(file, tree),
     ...checkFeatures(file, rules, schema, tree),
+    ...checkMaps(file, tree, MAX_INPUTS),
     ...checkSplit(file, tree),
     ...checkRecordFields(file, rules, schema, tree),
     ...checkTraining(file, tree),

@@ -9,6 +9,7 @@ import { type PipelineFile, pipelineFileSchema } from "../../schemas/pipeline-fi
 import { type Complaint, inFileOrder, type KeyPath } from "./complaint.ts";
 import { crossCheck, parseBrokers } from "./cross-checks.ts";
 import { checkTree } from "./explain.ts";
+import { mapOutputs, toMaps } from "./feature-maps.ts";
 import { parseIdentity } from "./identity.ts";
 import type { Environment } from "./interpolate.ts";
 import { type LocatedTree, readTree } from "./located-tree.ts";
@@ -150,7 +151,7 @@ function toSpec(
       schema: record.document,
       id: file.record.id,
       subject: file.record.subject ?? null,
-      partitioner: "none",
+      partitioner: file.record.partitioner,
       maxBytes: file.record.maxBytes,
     },
     desensitize: placeRules(file).map(({ field, rule, path: [, index] }) =>
@@ -158,7 +159,11 @@ function toSpec(
     ),
     plugins: toPlugins(file.plugins, path),
     builtInPlugins: toBuiltIns(file.plugins),
-    features: { maps: [], ...file.features },
+    features: {
+      ...file.features,
+      maps: toMaps(file.features.maps),
+      outputs: mapOutputs(file.features),
+    },
     encrypt: {
       examples: file.encrypt.examples,
       packs: { ...file.encrypt.packs, rate: file.encrypt.packs.rate ?? null },
@@ -166,7 +171,7 @@ function toSpec(
     },
     train: toTrain(file, path),
     privacy: toPrivacy(file),
-    predict: { encrypted: true, ...file.predict },
+    predict: file.predict,
     zones: toZones(file.zones),
     revoked: file.revoked,
   };

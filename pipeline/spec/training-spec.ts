@@ -3,7 +3,7 @@
  *
  * Types only, as pipeline-spec.ts, of which it is a part.
  */
-import type { LayerSpec } from "./pipeline-spec.ts";
+import type { LayerSpec } from "./layer-spec.ts";
 
 /** [height, width] or [height, width, channels] of the values a map reads. */
 export type ImageShape = readonly [number, number] | readonly [number, number, number];
@@ -53,6 +53,16 @@ export type FeatureMapSpec =
         readonly seed: number;
       };
     };
+
+/** What the network reads of a record: the inputs behind the maps. */
+export interface MapOutputs {
+  /** Numbers. */
+  readonly length: number;
+  /** Every number lies in [low, high]. */
+  readonly range: readonly [low: number, high: number];
+  /** Largest L2 norm of a record's numbers. */
+  readonly norm: number;
+}
 
 /** How learning rate changes with the update t = 1, 2, ... of a run; times `learningRate`. */
 export interface ScheduleSpec {

@@ -18,10 +18,10 @@ const digits: Network = {
     { outputs: 10, activation: "none" },
   ],
 };
-const features = { inputs: [{ length: 60 }, { length: 4 }], label: { classes: 10 } };
+const features = { outputs: { length: 64 }, label: { classes: 10 } };
 
 describe("networkFromSpec", () => {
-  test("joins the inputs of all fields with the layers", () => {
+  test("joins what the maps give with the layers", () => {
     const network = networkFromSpec(features, {
       network: [
         { dense: 32, activation: "square" },

@@ -168,7 +168,7 @@ test.each<[string, SpecLayer[]]>([
   ["a line for a minimax", [dense(2, { minimax: "tanh", degree: 2, range: 3 }), dense(3)]],
 ])("networkFromSpec refuses %s", (_, network) => {
   expect(() =>
-    networkFromSpec({ inputs: [{ length: 12 }], label: { classes: 3 } }, { network }),
+    networkFromSpec({ outputs: { length: 12 }, label: { classes: 3 } }, { network }),
   ).toThrow(expect.objectContaining({ code: "spec-invalid" }));
 });
 

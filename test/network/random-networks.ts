@@ -39,7 +39,7 @@ export const dense = (outputs: number, activation: SpecActivation = "none"): Spe
 });
 
 export function networkOf(inputs: number, network: readonly SpecLayer[], classes = 3): Network {
-  return networkFromSpec({ inputs: [{ length: inputs }], label: { classes } }, { network });
+  return networkFromSpec({ outputs: { length: inputs }, label: { classes } }, { network });
 }
 
 /** One of every kind, and the combinations that lowering and training treat apart. */

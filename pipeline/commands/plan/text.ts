@@ -105,7 +105,7 @@ function listed(names: readonly string[]): string {
 }
 
 function networkText(spec: PipelineSpec, plan: PredictPlan): string {
-  const features = spec.features.inputs.reduce((sum, { length }) => sum + length, 0);
+  const features = spec.features.outputs.length;
   const layers = spec.train.network.map(layerText);
   return `${[features, ...layers].join(" -> ")}; ${count(plan.depth, "product")} of ciphertexts one after the other`;
 }

@@ -37,7 +37,7 @@ export interface OwnerPacking {
    * Encrypts a matrix of features under that key, in whichever packing is cheaper for so many rows.
    * @param rows of the matrix, 1..packRecords
    * @param features columns
-   * @param matrix row-major, values in 0..1; not kept
+   * @param matrix row-major, what the network reads, within the file's range; not kept
    */
   encrypt(rows: number, features: number, matrix: Float32Array): Promise<PackedRows>;
 }

@@ -6,23 +6,36 @@
 import { MAX_VALUE_BYTES } from "../../../schemas/topics.ts";
 import { createFeatureExtractor } from "../../features/extract.ts";
 import { createFieldTree } from "../../features/field-tree.ts";
+import { planMaps } from "../../features/maps/plan-maps.ts";
 import { type Split, splitOf } from "../../features/split.ts";
 import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
 import type { Reason, StreamRecord } from "../../stream/contract.ts";
+import { SUBJECT_HEADER } from "../../stream/subject-partition.ts";
 import { fitsRecord } from "./record-projection.ts";
+import { NAMING_BYTES } from "./state.ts";
+import { subjectHash } from "./subject-limit.ts";
 
 /** The ids of a full pack (4,096 records) stand in one message of at most 900 KiB: 4,096 * (192 + 2) is 776 KiB. */
 export const MAX_RECORD_ID_BYTES = 192;
+
+export interface CountedSubject {
+  /** subjectHash (subject-limit.ts). */
+  readonly hash: Uint8Array;
+  /** How the desensitized record says that its subject is named. */
+  readonly naming: Uint8Array;
+}
 
 export type Row =
   | {
       readonly kind: "example";
       readonly offset: number;
       readonly recordId: Uint8Array;
-      /** One number in 0..1 per feature. */
+      /** What the network reads: the inputs behind the maps. */
       readonly x: Float32Array;
       readonly label: number;
       readonly split: Split;
+      /** Whose record it is, where that is counted: `privacy.recordsPerSubject`, of records that are to train. */
+      readonly subject: CountedSubject | null;
     }
   | {
       readonly kind: "predict";
@@ -32,21 +45,28 @@ export type Row =
       /** When the lane first saw it. */
       readonly seenMs: number;
     }
+  /** An example whose subject has had all the records that may train. */
+  | { readonly kind: "above-limit"; readonly offset: number }
   | { readonly kind: "refused"; readonly offset: number; readonly reason: Reason };
 
 export interface RowReader {
   /** Numbers in a row. */
   readonly features: number;
+  /** Whether a row takes time that others may miss: the file has feature maps. */
+  readonly isSlow: boolean;
   read(record: StreamRecord, nowMs: number): Row;
 }
 
-/** @param hmac keyed hash of the owner's zone, for the split */
+/** @param hmac keyed hash of the owner's zone, for the split and for counts of subjects */
 export function createRowReader(
   spec: PipelineSpec,
   hmac: (message: Uint8Array) => Uint8Array,
 ): RowReader {
-  const extractor = createFeatureExtractor(spec.features);
+  const { features } = spec;
+  const extractor = createFeatureExtractor(features);
+  const maps = planMaps(features.maps, extractor.length, features.outputs.range);
   const { records } = spec.encrypt;
+  const isBounded = spec.privacy.recordsPerSubject !== null;
   const tree = records === null ? null : createFieldTree(records);
   const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
@@ -71,7 +91,8 @@ export function createRowReader(
   }
 
   return {
-    features: extractor.length,
+    features: maps.outputs,
+    isSlow: features.maps.length > 0,
     read(record, nowMs) {
       const { offset } = record;
       const refused = (reason: Reason): Row => ({ kind: "refused", offset, reason });
@@ -84,7 +105,7 @@ export function createRowReader(
       if (tree !== null && record.value !== null && !fitsRecord(record.value, tree)) {
         return refused("too-large");
       }
-      const { x } = extracted;
+      const x = features.maps.length === 0 ? extracted.x : maps.apply(extracted.x);
       if (extracted.status === "predict") {
         return { kind: "predict", offset, recordId: id, x, seenMs: nowMs };
       }
@@ -92,7 +113,12 @@ export function createRowReader(
       const subject = subjectOf(extracted.record, recordId);
       if (subject === null) return refused("missing-field");
       const split = splitOf({ subject, hmac, split: spec.features.split });
-      return { kind: "example", offset, recordId, x, label: extracted.label, split };
+      const example = { kind: "example", offset, recordId, x, label: extracted.label } as const;
+      if (!isBounded || split !== "train") return { ...example, split, subject: null };
+      const naming = record.headers[SUBJECT_HEADER];
+      if (naming?.length !== NAMING_BYTES) return refused("subject-unproven");
+      const hash = subjectHash(subject, hmac);
+      return { ...example, split, subject: { hash, naming: Uint8Array.from(naming) } };
     },
   };
 }
