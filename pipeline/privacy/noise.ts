@@ -44,46 +44,70 @@ const UNUSED_BITS = 11n;
 /** Beyond this, 9 standard deviations might not be a safe integer. */
 const MAX_STANDARD_DEVIATION = 2 ** 49;
 
-/**
- * The noise row of one update.
- * @param options.noise the noise secret's handle
- * @param options.runId 32 hex digits
- * @param options.step number of the update in its run, >= 1
- * @param options.contributionsHash 32 bytes, of exactly the contributions that the row will be added to
- * @param options.length values in the row
- * @param options.standardDeviation in grid units, 0..2^49
- * @param options.fractionBits the row is rounded to multiples of 2^-fractionBits grid units; 0 when not given, 16 for rows
- * that are mixed (correlation/)
- * @returns a new buffer of such multiples
- * @throws internal when an argument is out of range
- */
-export function noiseRow(options: {
-  readonly noise: Pick<SecretKey, "hkdf">;
+/** What a noise row is keyed by. */
+export interface NoiseRowName {
+  /** 32 hex digits. */
   readonly runId: string;
+  /** Number of the update in its run, >= 1. */
   readonly step: number;
+  /** 32 bytes, of exactly the contributions that the row will be added to. */
   readonly contributionsHash: Uint8Array;
+}
+
+export interface NoiseRowOptions {
+  /** Values in the row. */
   readonly length: number;
+  /** In grid units, 0..2^49. */
   readonly standardDeviation: number;
+  /** Values are multiples of 2^-fractionBits grid units: 16 for rows that are mixed (correlation/), 0 unless said. */
   readonly fractionBits?: number;
-}): Float64Array {
-  const { noise, runId, step, contributionsHash, length } = options;
-  const unit = 2 ** (options.fractionBits ?? 0);
-  const standardDeviation = options.standardDeviation * unit;
-  if (!(standardDeviation >= 0 && standardDeviation <= MAX_STANDARD_DEVIATION)) {
-    throw new SealstreamError("internal", "A noise row needs a standard deviation of 0 to 2^49.");
-  }
+}
+
+/** The key of one row, 32 bytes: enough to make that row and no other. @throws internal when the name is none */
+export function noiseRowKey(
+  noise: Pick<SecretKey, "hkdf">,
+  { runId, step, contributionsHash }: NoiseRowName,
+): Uint8Array {
   if (!/^[0-9a-f]{32}$/.test(runId) || contributionsHash.length !== 32) {
     throw new SealstreamError("internal", "A noise row needs a run id and a hash to be keyed by.");
   }
   const info = encodeCbor([LABEL, Buffer.from(runId, "hex"), step, contributionsHash]);
-  const key = noise.hkdf(info, KEY_BYTES);
+  return noise.hkdf(info, KEY_BYTES);
+}
+
+/**
+ * The noise row of one update.
+ * @param options.noise the noise secret's handle
+ * @returns a new buffer of multiples of 2^-fractionBits
+ * @throws internal when an argument is out of range
+ */
+export function noiseRow(
+  options: NoiseRowName & NoiseRowOptions & { readonly noise: Pick<SecretKey, "hkdf"> },
+): Float64Array {
+  return noiseRowOf(noiseRowKey(options.noise, options), options);
+}
+
+/**
+ * The row of a key.
+ * @param key of `noiseRowKey`; erased
+ * @returns a new buffer of multiples of 2^-fractionBits
+ * @throws internal when an argument is out of range
+ */
+export function noiseRowOf(
+  key: Uint8Array,
+  { length, standardDeviation, fractionBits = 0 }: NoiseRowOptions,
+): Float64Array {
+  const unit = 2 ** fractionBits;
+  if (!(standardDeviation >= 0 && standardDeviation * unit <= MAX_STANDARD_DEVIATION)) {
+    throw new SealstreamError("internal", "A noise row needs a standard deviation of 0 to 2^49.");
+  }
   const stream = createCipheriv("aes-256-ctr", key, FIRST_COUNTER);
   key.fill(0);
   const zeros = new Uint8Array(PAIRS_AT_A_TIME * PAIR_BYTES);
   const row = new Float64Array(length);
   for (let at = 0; at < length; at += 2 * PAIRS_AT_A_TIME) {
     const block = stream.update(zeros);
-    fillWithGaussian(row.subarray(at, at + 2 * PAIRS_AT_A_TIME), block, standardDeviation);
+    fillWithGaussian(row.subarray(at, at + 2 * PAIRS_AT_A_TIME), block, standardDeviation * unit);
     block.fill(0);
   }
   if (unit !== 1) for (const [index, value] of row.entries()) row[index] = value / unit;

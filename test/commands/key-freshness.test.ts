@@ -95,7 +95,7 @@ test("aggregate waits for keys that are still being unwrapped, one after the oth
   );
   const rules: InboxRules = {
     ...{ pipeline: PIPELINE, directory, runId: RUN, configHash: "", modelVersion: 0 },
-    ...{ parameters: 1, places: 32, fractionBits: 1, laneNext: {}, refusedForKey: [] },
+    ...{ coordinates: 1, places: 32, fractionBits: 1, laneNext: {}, refusedForKey: [] },
     keysFreshAsOf,
   };
   let inbox = emptyInbox(0);

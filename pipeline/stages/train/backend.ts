@@ -1,13 +1,13 @@
 /**
  * What a training backend is: per-example clipped gradient sums, however they are computed.
  *
- * TensorFlow.js on WebAssembly or in plain JavaScript is behind it now; tfjs-node(-gpu) and webgpu join by another
- * factory in `tfjs-backend.ts` and another name here, with nothing else to change: the call is asynchronous already.
+ * TensorFlow.js is behind it: libtensorflow (tfjs-node, tfjs-node-gpu), WebGPU through Dawn, WebAssembly, plain JavaScript.
  * A backend must not add noise, see a record id, or keep anything of a micro-batch after the call.
  */
 import type { Network } from "../../network/definition.ts";
 import type { Weights } from "../../network/weights.ts";
 import type { BackendChoice } from "../../spec/training-spec.ts";
+import type { Clipping } from "./clip-factors.ts";
 
 export type BackendName = Exclude<BackendChoice, "auto">;
 
@@ -24,10 +24,12 @@ export interface GradientRequest {
   readonly labels: Int32Array;
   readonly rows: number;
   readonly l2ClipNorm: number;
+  /** Default: `flat`. */
+  readonly clipping?: Clipping | undefined;
 }
 
 /** The size of the work, without data. */
-export type MicroBatchShape = Pick<GradientRequest, "network" | "rows" | "l2ClipNorm">;
+export type MicroBatchShape = Pick<GradientRequest, "network" | "rows" | "l2ClipNorm" | "clipping">;
 
 export interface ClippedSum {
   /**

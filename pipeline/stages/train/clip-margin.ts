@@ -7,23 +7,26 @@
  *
  * Derivation (u = 2^-24, the unit roundoff of float32; g(n) = n u / (1 - n u); Higham, Accuracy and Stability of
  * Numerical Algorithms, section 3.1 and equation 4.4; it holds for every order of summation, with or without FMA):
- * 1. The norm. For a layer whose gradient is an outer product, norm^2 gets (|a|^2 + 1) |d|^2; for one that is applied
- *    many times (convolution, recurrent, norm, embedding), the gradient is made as float32 numbers G first, and norm^2 gets the sum of
- *    their squares, over one axis and then the other. What is summed in step 2 is c times these very numbers: that G is
- *    itself a rounded sum over positions or steps moves the gradient, not the bound. So norm^2 has only positive terms,
- *    and its float32 value is within a factor 1 +- g(rows + columns + layers + 3) of the true one, the widest kernel's
- *    rows and columns taken. The root halves that; the root, the quotient, the factor's product with d or G, and the
- *    product with a add at most 16 u (correctly rounded on a CPU, some u each on a GPU, whose division may be off by 2.5).
- * 2. The sum. Only the block that holds the example changes, because blocks are computed alike and added in double
- *    precision. Each coordinate's sum of R terms (one an example: a d c or c G) is off by at most g(R - 1) times the sum
- *    of magnitudes, so the vector is off by at most g(R - 1) R C for S and as much again for S'.
+ * 1. The norm. Squares are summed in float32 or better, and put together in double precision on the host. A product that
+ *    is applied once (outer) gives (|a|^2 + 1) |d|^2, with relative error g(rows + columns) of the kernel. For the others
+ *    the gradient of one example is made as numbers G first, and the squares of G are summed over one axis, then over the
+ *    other. What is summed in step 2 is c times these very numbers: that G is itself a rounded sum over positions or steps
+ *    moves the gradient, not the bound. (A norm out of the T^2 products of positions, without G, has terms of both signs,
+ *    whose cancellation this would not cover: it is not used.) So only positive terms are added, and the root halves
+ *    g(rows + columns) of the widest kernel. Root and quotient are double; that the factor c becomes float32, and its
+ *    products with d or G and with a, add 3 u, on a GPU some more; what underflow hides (see below) adds 8 u: 16 u in all.
+ * 2. The sum. Only the block that holds the example changes, because blocks are computed alike. Each coordinate's sum of
+ *    R terms in float32 (one an example: a d c or c G; terms that are 0 add no rounding) is off by at most g(R - 1) times
+ *    the sum of magnitudes, so the vector is off by at most g(R - 1) R C for S and as much again for S'. Blocks, and on
+ *    the host rows, are added in double precision: off by at most 2^-53 rows times rows C, twice.
  * 3. The result is rounded to float32 once: off by at most u * rows * C, for S and for S'.
- * The places keep their rows (an empty place is a row of zeros), so all other rows go through the same instructions.
+ * The places keep their rows (an empty place has factor 0), so all other rows go through the same instructions. With
+ * clipping per layer each layer's part obeys this with C / sqrt(L), and squares of parts add up to C^2 (clip-factors.ts).
  *
  * Edge cases. Squares below 2^-126 may vanish; with activations' norms below 2^20 (`MAX_SQUARED_ACTIVATION`) that hides
- * less than 2^-30 of a norm, which is below 1 u of a clip of 2^-6 or more (`MIN_CLIP`). NaN and infinity: the example
- * is a row of zeros. Squares of G below 2^-126 hide less than 2^-50 of a norm, because G has at most 2^22 numbers.
- * Must not know TensorFlow.js.
+ * less than 2^-30 of a norm, and squares of G less than 2^-50, because G has at most 2^22 numbers. That is below 4 u of
+ * the least clip of a layer, 2^-6 / sqrt(16) (`MIN_CLIP`); and below 2 u where clipping is automatic, which enlarges a
+ * small norm by C / 0.01 at most. NaN and infinity: the example is a row of zeros. Must not know TensorFlow.js.
  */
 import { SealstreamError } from "../../errors.ts";
 import type { Network } from "../../network/definition.ts";
@@ -31,15 +34,13 @@ import { chainProducts, type LayerProduct } from "../../network/products.ts";
 
 /** Unit roundoff of IEEE 754 binary32. */
 const UNIT_ROUNDOFF = 2 ** -24;
-/** Rounding of root, quotient and two products, in units of roundoff, with room for a GPU's division. */
+/** Rounding of the factor and its products, in units of roundoff, with room for a GPU; and what underflow hides. */
 const ELEMENTARY_ROUNDINGS = 16;
 
-/** Rows summed in float32 at a time: 2 g(127) 128 = 0.2 % of margin; 256 would cost 0.8 %, 64 would double the calls. */
-export const BLOCK_ROWS = 128;
+/** Rows summed in float32 at a time: 2 g(255) 256 = 0.8 % of margin; 128 would cost 0.2 % and double the calls. */
+export const BLOCK_ROWS = 256;
 /** Numbers of one tensor of a block: 2^22 float32 are 16 MiB. */
 const MAX_BLOCK_NUMBERS = 4_194_304;
-/** An example with a larger |a|^2 at any layer is a row of zeros: 2^40, see "Edge cases". */
-export const MAX_SQUARED_ACTIVATION = 2 ** 40;
 /** Clips for which the derivation holds. */
 export const MIN_CLIP = 2 ** -6;
 export const MAX_CLIP = 2 ** 20;
@@ -48,18 +49,20 @@ export const MAX_ROWS = 65_536;
 
 /** Rows summed at a time: fewer than BLOCK_ROWS where the windows, or an example's own gradient, take much memory. */
 export function rowsOfBlock(network: Network): number {
-  const largest = productsOf(network).map(({ form, rows, columns, applications }) => {
-    if (form === "outer") return 0;
-    if (form === "scatter") return applications * Math.max(applications, rows, columns);
-    return form === "elementwise"
-      ? applications * columns
-      : Math.max(rows * columns, applications * rows);
-  });
+  const largest = products(network).map(numbersAnExample);
   const fitting = Math.floor(MAX_BLOCK_NUMBERS / Math.max(1, ...largest));
   return Math.max(1, Math.min(BLOCK_ROWS, fitting));
 }
 
-function productsOf({ inputs, layers }: Network): LayerProduct[] {
+/** The largest tensor that one example takes. */
+function numbersAnExample({ form, rows, columns, applications }: LayerProduct): number {
+  if (form === "outer") return 0;
+  // A table's gradient is made for the picked rows alone; which steps pick the same row is a square of steps.
+  if (form === "scatter") return applications * Math.max(columns, applications);
+  return Math.max(rows * columns, applications * rows);
+}
+
+function products({ inputs, layers }: Network): LayerProduct[] {
   return chainProducts(inputs, layers).flat();
 }
 
@@ -82,19 +85,17 @@ export function clipTarget(network: Network, rows: number, l2ClipNorm: number): 
       `train.microBatchRecords must be 1 to ${MAX_ROWS}.`,
     );
   }
-  const products = productsOf(network);
-  const columns = Math.max(0, ...products.map((product) => product.columns));
-  // Of a table, the places where tokens stand take the part of its rows.
-  const widest = Math.max(
-    columns,
-    ...products.map(({ form, rows, applications }) => (form === "scatter" ? applications : rows)),
-  );
-  const normTerms = widest + columns + Math.max(network.layers.length, products.length) + 3;
-  const norm = gamma(normTerms) / 2 + ELEMENTARY_ROUNDINGS * UNIT_ROUNDOFF;
+  const kernels = products(network).map(normTerms);
+  const norm = gamma(Math.max(...kernels)) / 2 + ELEMENTARY_ROUNDINGS * UNIT_ROUNDOFF;
   const block = Math.min(rows, rowsOfBlock(network));
-  const sum = 2 * gamma(block - 1) * block;
+  const sum = 2 * gamma(block - 1) * block + 2 * 2 ** -53 * rows * rows;
   const result = 2 * UNIT_ROUNDOFF * rows;
   return l2ClipNorm / (1 + norm + sum + result);
+}
+
+/** Roundings that follow one another in the norm of one kernel's gradient. */
+function normTerms({ form, rows, columns, applications }: LayerProduct): number {
+  return (form === "scatter" ? applications : rows) + columns;
 }
 
 function gamma(terms: number): number {

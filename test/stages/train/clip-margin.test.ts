@@ -14,17 +14,18 @@ const network: Network = { inputs: 64, layers: [{ outputs: 10, activation: "none
 
 test("is what the derivation gives for one row", () => {
   const u = 2 ** -24;
-  // 64 + 10 + 1 + 3 terms in the norm, halved by the root; 16 roundings; no other row; one rounding of the result
-  const gamma = (78 * u) / (1 - 78 * u);
-  expect(clipTarget(network, 1, 1)).toBeCloseTo(1 / (1 + gamma / 2 + 16 * u + 2 * u), 14);
+  // 64 + 10 terms in the norm, halved by the root; 16 roundings; no other row; one rounding of the result, and double's
+  const gamma = (74 * u) / (1 - 74 * u);
+  const margin = gamma / 2 + 16 * u + 2 * u + 2 ** -52;
+  expect(clipTarget(network, 1, 1)).toBeCloseTo(1 / (1 + margin), 14);
 });
 
-test("stays under 1.2 % at every size, and grows with rows", () => {
+test("stays under 1.6 % at every size, and grows with rows", () => {
   let before = 1;
   for (const rows of [1, 2, 32, BLOCK_ROWS, 1024, MAX_ROWS]) {
     const target = clipTarget(network, rows, 1);
     expect(target).toBeLessThan(before);
-    expect(target).toBeGreaterThan(0.988);
+    expect(target).toBeGreaterThan(0.984);
     before = target;
   }
 });
@@ -37,9 +38,9 @@ test("takes the widest kernel of a convolution, and fewer rows where blocks are 
     pool([32, 32]),
     dense(3),
   ]);
-  // Kernels [81, 4], none, [16, 3]: 81 + 4 + 3 + 3 terms; blocks of 12 rows.
+  // Kernels [81, 4], none, [16, 3]: 81 + 4 terms; blocks of 12 rows.
   const gamma = (terms: number) => (terms * u) / (1 - terms * u);
-  const margin = gamma(91) / 2 + 16 * u + 2 * gamma(11) * 12 + 2 * u * 100;
+  const margin = gamma(85) / 2 + 16 * u + 2 * gamma(11) * 12 + 2 * u * 100 + 2 ** -52 * 1e4;
   expect(clipTarget(image, 100, 1)).toBeCloseTo(1 / (1 + margin), 14);
 });
 
