@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { networkFromSpec } from "../../network/from-spec.ts";
 import { runConfigHash } from "../../privacy/run-config.ts";
 import { createTrainStage } from "../../stages/train/stage.ts";
+import { createStatisticsBackend } from "../../stages/train/statistics-backend.ts";
 import { createTrainBackend } from "../../stages/train/tfjs-backend.ts";
 import { type DecodedModel, openModelView } from "./model-view.ts";
 import type { StageWorld, WireStage } from "./world.ts";
@@ -39,7 +40,10 @@ export const wire: WireStage = async (world) => {
       const { network, weights, iterate } = model;
       return { runId, modelVersion, configHash, laneNext, network, weights, iterate };
     },
-    backend: createTrainBackend(spec.train.backend),
+    backend:
+      spec.train.method === "statistics"
+        ? createStatisticsBackend()
+        : createTrainBackend(spec.train.backend),
     random: randomBytes,
     onContribution: () => undefined,
     onValidation: (result) => {
