@@ -18,7 +18,7 @@ const LANE = 2;
 const zones = await makeZones("digits");
 const START: EncryptState = {
   ...{ exampleSequence: 0, packSequence: 0, recordSequence: 0 },
-  ...{ key: null, recordKeys: new Map() },
+  ...{ key: null, recordKeys: new Map(), subjects: null, counted: new Map() },
 };
 
 // Two pixels become three numbers that may be negative.
