@@ -98,6 +98,7 @@ export const wire: WireStage = async (world) => {
     random: randomBytes,
     ...(spec.predict.model === "encrypted" ? { modelEncryption: modelEncryption(world) } : {}),
     noiseMaker: createNoiseThread(),
+    onEnded: world.halt,
     onUpdate: ({ modelVersion, epsilon }) => {
       counter.note("model", modelVersion);
       counter.note("epsilon", epsilon.toFixed(3));
