@@ -8,8 +8,26 @@
 import { z } from "zod";
 
 /** Keys of which a layer has exactly one. */
-export const LAYER_KINDS = ["dense", "conv2d", "averagePool2d", "rnn", "reshape"] as const;
+export const LAYER_KINDS = [
+  "dense",
+  "conv2d",
+  "conv1d",
+  "averagePool2d",
+  "averagePool1d",
+  "maxPool2d",
+  "maxPool1d",
+  "globalAveragePool",
+  "rnn",
+  "gru",
+  "lstm",
+  "embedding",
+  "layerNorm",
+  "reshape",
+] as const;
 export type LayerKind = (typeof LAYER_KINDS)[number];
+
+/** Activations that are no polynomial: ciphertexts cannot be put through them. */
+export const ACTIVATION_FUNCTIONS = ["relu", "tanh", "sigmoid", "softplus"] as const;
 
 const count = z.int().min(1).max(1024);
 /** Numbers of a shape: as many as a record may have inputs. */
@@ -17,7 +35,7 @@ const side = z.int().min(1).max(4096);
 const sides = z.union([side, z.tuple([side, side])]);
 
 const activation = z.union([
-  z.enum(["none", "square", "quadratic"]),
+  z.enum(["none", "square", "quadratic", ...ACTIVATION_FUNCTIONS]),
   z.strictObject({
     minimax: z
       .enum(["relu", "sigmoid", "tanh", "softplus"])
@@ -45,17 +63,63 @@ export const networkLayer = z
   .strictObject({
     dense: count.optional().describe("Outputs of a fully connected layer."),
     conv2d: count.optional().describe("Filters of a convolution over [height, width, channels]."),
-    kernelSize: sides.optional().describe("Of a conv2d: one number, or [height, width]."),
+    conv1d: count.optional().describe("Filters of a convolution over [steps, channels]."),
+    kernelSize: sides
+      .optional()
+      .describe("Of a conv2d: one number, or [height, width]. Of a conv1d: one number."),
     strides: sides
       .optional()
-      .describe("Of a conv2d (default 1) or averagePool2d (default its size)."),
-    padding: z.enum(["valid", "same"]).optional().describe("Of a conv2d; default valid."),
+      .describe("Of a convolution (default 1) or a pool (default its size)."),
+    padding: z.enum(["valid", "same"]).optional().describe("Of a convolution; default valid."),
     averagePool2d: sides
       .optional()
       .describe("Means over windows of [height, width]; costs no level under encryption."),
-    rnn: count
+    averagePool1d: side.optional().describe("Means over windows of so many steps."),
+    maxPool2d: sides
       .optional()
-      .describe("Units of a simple recurrent layer over [steps, features]; gives its last state."),
+      .describe("Maxima over windows of [height, width]; not under encryption."),
+    maxPool1d: side
+      .optional()
+      .describe("Maxima over windows of so many steps; not under encryption."),
+    globalAveragePool: z.literal(true).optional().describe("The mean of each channel."),
+    rnn: count.optional().describe("Units of a simple recurrent layer over [steps, features]."),
+    gru: count
+      .optional()
+      .describe(
+        "Units of a gated recurrent layer over [steps, features], as Keras' GRU with reset_after; not under encryption.",
+      ),
+    lstm: count
+      .optional()
+      .describe(
+        "Units of a long short-term memory layer over [steps, features], as Keras' LSTM; not under encryption.",
+      ),
+    sequences: z
+      .literal(true)
+      .optional()
+      .describe("Of a recurrent layer: it gives every state, [steps, units], not only its last."),
+    embedding: count
+      .optional()
+      .describe(
+        "Numbers that stand for a token. The first layer, over features that are whole numbers of the range [0, vocabulary - 1]; gives [steps, numbers]; not under encryption.",
+      ),
+    vocabulary: z
+      .int()
+      .min(2)
+      .max(65_536)
+      .optional()
+      .describe("Of an embedding: how many different tokens there are."),
+    layerNorm: z
+      .literal(true)
+      .optional()
+      .describe(
+        "Normalisation over the last axis, with a gain and a bias each; not under encryption.",
+      ),
+    epsilon: z
+      .number()
+      .min(1e-12)
+      .max(1)
+      .optional()
+      .describe("Of a layerNorm: added to the variance; default 0.001."),
     reshape: z
       .array(side)
       .min(2)
@@ -67,7 +131,7 @@ export const networkLayer = z
     activation: activation
       .optional()
       .describe(
-        "square is z^2, quadratic 0.125z^2 + 0.5z + 0.25; or a minimax or explicit polynomial; default none, as the last layer must have.",
+        "square is z^2, quadratic 0.125z^2 + 0.5z + 0.25; or a minimax or explicit polynomial; relu, tanh, sigmoid and softplus as themselves, not under encryption. Default none, as the last layer must have.",
       ),
   })
   .meta({ oneOf: LAYER_KINDS.map((kind) => ({ required: [kind] })) });

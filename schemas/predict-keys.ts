@@ -37,6 +37,12 @@ export const packs = z
 /** `predict`. */
 export const predict = z
   .strictObject({
+    encrypted: z
+      .boolean()
+      .default(true)
+      .describe(
+        "Whether unlabelled records are predicted on ciphertexts. false: for networks that ciphertexts cannot be put through (relu, tanh, maxima, gru, lstm, norms, embeddings). Then there is no predict stage and no CKKS key, and unlabelled records are dropped; training is the same.",
+      ),
     packing: z
       .enum(["auto", "batch", "slots"])
       .default("auto")

@@ -69,5 +69,11 @@ export const privacy = z
       .positive()
       .max(0.1)
       .describe("Chance outside the bound; well below one over the records."),
+    recordsPerSubject: integer(1, 65_535)
+      .nullable()
+      .default(null)
+      .describe(
+        "Records of one subject that may train, in all runs together: epsilon then speaks of people. Needs record.subject and record.partitioner: subject; null: epsilon speaks of records.",
+      ),
   })
   .describe("Differential privacy of the model.");

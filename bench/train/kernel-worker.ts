@@ -72,7 +72,7 @@ function createJob(name: CaseName, rows: number): Job {
       l2ClipNorm: CLIP,
     });
   return {
-    first: async () => (await sumOf(0)).sum,
+    first: async () => Float32Array.from((await sumOf(0)).sum),
     async step(withNoise) {
       const { sum } = await sumOf(step % MICRO_BATCHES);
       step += 1;

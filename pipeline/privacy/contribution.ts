@@ -115,7 +115,7 @@ export function contributionSensitivity(options: {
  * @returns new buffer, units of 2^-fractionBits
  * @throws internal when a coordinate is not finite or does not fit: the caller has not clipped
  */
-export function quantizeSum(sum: Float32Array, fractionBits: number): Int32Array {
+export function quantizeSum(sum: Float32Array | Float64Array, fractionBits: number): Int32Array {
   const unit = 2 ** fractionBits;
   const quantized = new Int32Array(sum.length);
   for (const [index, value] of sum.entries()) {

@@ -60,3 +60,8 @@ export const ledgerNoiseSchema = z.discriminatedUnion("kind", [
     })
     .refine(({ decay, weight }) => decay.length === weight.length),
 ]);
+
+/** First step of the block that a step is in; the step itself where rows are independent. @param step from 1 */
+export function blockStart(noise: LedgerNoise, step: number): number {
+  return noise.kind === "independent" ? step : step - ((step - 1) % noise.updates);
+}

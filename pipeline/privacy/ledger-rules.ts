@@ -10,6 +10,7 @@ import { columnNorm } from "./correlation/coefficients.ts";
 import { type LedgerSummary, withEntry } from "./ledger-accounting.ts";
 import { chunksOf, type LedgerEntry, methodOf } from "./ledger-entry.ts";
 import { type LedgerNetwork, ledgerParameters } from "./ledger-network.ts";
+import type { LedgerNoise } from "./ledger-noise.ts";
 
 export type FaultKind =
   /** Not an entry, or not canonical JSON. */
@@ -63,6 +64,15 @@ function linkFault(summary: LedgerSummary, entry: LedgerEntry): LedgerFault | nu
   return null;
 }
 
+/** The norm of the noise that was asked for last: it is the same for every entry of a run. */
+let known: { readonly noise: string; readonly norm: number } | null = null;
+
+function normOf(noise: LedgerNoise): number {
+  const name = JSON.stringify(noise);
+  if (known?.noise !== name) known = { noise: name, norm: columnNorm(noise) };
+  return known.norm;
+}
+
 /** What a single entry says about itself. */
 function constantsFault(entry: LedgerEntry): string | null {
   const { l2ClipNorm, microBatchRecords, updateBatchRecords } = entry;
@@ -75,7 +85,7 @@ function constantsFault(entry: LedgerEntry): string | null {
   const fractionBits = finestFractionBits({ places: microBatchRecords, l2ClipNorm });
   if (fractionBits === null) return "its clip and micro-batch have no grid";
   const ofSum = contributionSensitivity({ l2ClipNorm, parameters: coordinates, fractionBits });
-  const sensitivity = ofSum * columnNorm(noise);
+  const sensitivity = ofSum * normOf(noise);
   const slack = noise.kind === "independent" ? 0 : sensitivity * NORM_TOLERANCE;
   if (!(Math.abs(entry.sensitivity - sensitivity) <= slack)) {
     return "its sensitivity is not that of its clip, grid and noise";

@@ -15,6 +15,7 @@ import { typesOf } from "./read-record-schema.ts";
 import { checkRecordFields } from "./record-fields.ts";
 import { checkRules } from "./rule-checks.ts";
 import { notInSchema, type PlacedRule, placeRules } from "./rule-fields.ts";
+import { checkSubjects } from "./subject-checks.ts";
 import { checkTrainer } from "./trainer-keys.ts";
 
 /** Shares of a split are decimal fractions such as 0.1, which binary floating point does not add up exactly. */
@@ -47,6 +48,7 @@ export function crossCheck(
     ...checkSecurity(file, tree),
     ...checkRules(file, rules, schema, tree),
     ...checkNamingFields(file, rules, schema, tree),
+    ...checkSubjects(file, tree),
     ...checkFeatures(file, rules, schema, tree),
     ...checkMaps(file, tree, MAX_INPUTS),
     ...checkSplit(file, tree),

@@ -12,7 +12,7 @@ const LATER_VALUES: Readonly<Record<string, readonly string[]>> = {
   "kafka.compression": ["snappy", "lz4"],
   "train.backend": ["gpu", "cuda"],
   "train.protect": ["masked", "shares", "secagg", "secure-aggregation", "ckks", "local", "none"],
-  "train.network[].activation": ["relu", "tanh", "sigmoid", "softplus", "softmax"],
+  "train.network[].activation": ["softmax", "elu", "gelu", "swish"],
   "predict.packing": ["replicated", "diagonal", "bsgs", "latency"],
 };
 
@@ -20,22 +20,15 @@ const LATER_VALUES: Readonly<Record<string, readonly string[]>> = {
 const LATER_KEYS: Readonly<Record<string, readonly string[]>> = {
   "": ["observe", "metrics", "client", "kms", "federation", "parties"],
   kafka: ["clientId"],
-  record: ["partitioner", "format", "registry"],
+  record: ["format", "registry"],
   "desensitize[]": ["plugin", "unless"],
   features: ["map", "scattering", "projection", "fourier", "standardize", "categories"],
   "features.inputs[]": ["categories", "map", "standardize", "missing"],
   "features.label": ["range", "values"],
   "encrypt.packs": ["fill", "consumers", "deadlineMs"],
   train: ["augment", "parties", "views", "epochs"],
-  "train.network[]": ["conv1d", "gru", "lstm", "embedding", "norm", "dropout"],
-  privacy: [
-    "recordsPerSubject",
-    "mechanism",
-    "accountant",
-    "noise",
-    "correlation",
-    "participations",
-  ],
+  "train.network[]": ["batchNorm", "bidirectional", "attention", "dropout"],
+  privacy: ["mechanism", "accountant", "noise", "correlation", "participations"],
   predict: ["encryptWeights", "secretModel", "activation"],
   zones: ["parties"],
 };

@@ -151,7 +151,7 @@ function toSpec(
       schema: record.document,
       id: file.record.id,
       subject: file.record.subject ?? null,
-      partitioner: "none",
+      partitioner: file.record.partitioner,
       maxBytes: file.record.maxBytes,
     },
     desensitize: placeRules(file).map(({ field, rule, path: [, index] }) =>
@@ -171,7 +171,7 @@ function toSpec(
     },
     train: toTrain(file, path),
     privacy: toPrivacy(file),
-    predict: { encrypted: true, ...file.predict },
+    predict: file.predict,
     zones: toZones(file.zones),
     revoked: file.revoked,
   };

@@ -1,57 +1,100 @@
 /**
  * The layers of `train.network`: what their keys must mean together, and their checked form.
  *
- * Shapes are followed from layer to layer, so that a mistake is shown at the layer that cannot read what comes before
- * it. Limits of size are the business of `pipeline/network/`, which this room may not import.
+ * Which layer may stand where, and what shapes it makes, says network-shapes.ts. Limits of size are the business of
+ * `pipeline/network/`, which this room may not import.
  */
 import {
+  ACTIVATION_FUNCTIONS,
   LAYER_KINDS,
   type LayerKind,
   type NetworkLayerEntry,
 } from "../../schemas/network-layers.ts";
 import type { PipelineFile } from "../../schemas/pipeline-file.ts";
-import type { Complaint, KeyPath } from "./complaint.ts";
-import { mapOutputs } from "./feature-maps.ts";
+import type { Complaint } from "./complaint.ts";
+import type { ActivationSpec, LayerSpec } from "./layer-spec.ts";
 import type { LocatedTree } from "./located-tree.ts";
-import type { ActivationSpec, LayerSpec } from "./pipeline-spec.ts";
+import { checkPlaces, checkShapes, kindOf, type Say, toPair } from "./network-shapes.ts";
 
-type Say = (path: KeyPath, message: string) => void;
-type Pair = readonly [number, number];
+type Key = keyof NetworkLayerEntry;
 
+const CONVOLUTION: readonly Key[] = ["kernelSize", "strides", "padding", "activation"];
 /** Keys beside the one that says the kind. */
-const KEYS_OF: Readonly<Record<LayerKind, readonly (keyof NetworkLayerEntry)[]>> = {
+const KEYS_OF: Readonly<Record<LayerKind, readonly Key[]>> = {
   dense: ["activation"],
-  conv2d: ["kernelSize", "strides", "padding", "activation"],
+  conv2d: CONVOLUTION,
+  conv1d: CONVOLUTION,
   averagePool2d: ["strides"],
-  rnn: ["activation"],
+  averagePool1d: ["strides"],
+  maxPool2d: ["strides"],
+  maxPool1d: ["strides"],
+  globalAveragePool: [],
+  rnn: ["sequences", "activation"],
+  gru: ["sequences"],
+  lstm: ["sequences"],
+  embedding: ["vocabulary"],
+  layerNorm: ["epsilon", "activation"],
   reshape: [],
 };
+/** Keys that a kind cannot do without, and what they are. */
+const NEEDS: Readonly<Partial<Record<LayerKind, readonly [Key, string]>>> = {
+  conv2d: ["kernelSize", "kernelSize, one number or [height, width]"],
+  conv1d: ["kernelSize", "kernelSize, one number"],
+  embedding: ["vocabulary", "vocabulary, the number of different tokens"],
+};
+/** Kinds that ciphertexts cannot be put through: they compare, divide, or are no polynomial. */
+const PLAIN_KINDS: readonly LayerKind[] = [
+  ...(["maxPool2d", "maxPool1d", "gru", "lstm", "embedding", "layerNorm"] as const),
+];
+/** As Keras' LayerNormalization. */
+const DEFAULT_EPSILON = 0.001;
 
 /** The checked form of a file whose network has no complaint. */
 export function toLayers(entries: readonly NetworkLayerEntry[]): LayerSpec[] {
-  return entries.map((entry) => {
-    const activation = toActivation(entry.activation);
-    if (entry.dense !== undefined) return { dense: entry.dense, activation };
-    if (entry.rnn !== undefined) return { rnn: entry.rnn, activation };
-    if (entry.conv2d !== undefined) {
-      return {
-        conv2d: entry.conv2d,
-        kernelSize: toPair(entry.kernelSize ?? 1),
-        strides: toPair(entry.strides ?? 1),
-        padding: entry.padding ?? "valid",
-        activation,
-      };
-    }
-    if (entry.averagePool2d !== undefined) {
-      const size = toPair(entry.averagePool2d);
-      return { averagePool2d: size, strides: toPair(entry.strides ?? [...size]) };
-    }
-    return { reshape: entry.reshape ?? [] };
-  });
+  return entries.map(toLayer);
 }
 
-function toPair(sides: number | readonly [number, number]): Pair {
-  return typeof sides === "number" ? [sides, sides] : sides;
+function toLayer(entry: NetworkLayerEntry): LayerSpec {
+  const activation = toActivation(entry.activation);
+  const sequences = entry.sequences === true ? { sequences: entry.sequences } : {};
+  if (entry.dense !== undefined) return { dense: entry.dense, activation };
+  if (entry.rnn !== undefined) return { rnn: entry.rnn, ...sequences, activation };
+  if (entry.gru !== undefined) return { gru: entry.gru, ...sequences };
+  if (entry.lstm !== undefined) return { lstm: entry.lstm, ...sequences };
+  if (entry.embedding !== undefined) {
+    return { embedding: entry.embedding, vocabulary: entry.vocabulary ?? 0 };
+  }
+  if (entry.layerNorm !== undefined) {
+    return { layerNorm: entry.epsilon ?? DEFAULT_EPSILON, activation };
+  }
+  return toWindows(entry, activation);
+}
+
+function toWindows(entry: NetworkLayerEntry, activation: ActivationSpec): LayerSpec {
+  const padding = entry.padding ?? "valid";
+  const { conv2d, conv1d, averagePool1d, maxPool1d } = entry;
+  if (conv2d !== undefined) {
+    const kernelSize = toPair(entry.kernelSize ?? 1);
+    return { conv2d, kernelSize, strides: toPair(entry.strides ?? 1), padding, activation };
+  }
+  if (conv1d !== undefined) {
+    const kernelSize = toPair(entry.kernelSize ?? 1)[0];
+    return { conv1d, kernelSize, strides: toPair(entry.strides ?? 1)[0], padding, activation };
+  }
+  if (entry.averagePool2d !== undefined) {
+    const averagePool2d = toPair(entry.averagePool2d);
+    return { averagePool2d, strides: toPair(entry.strides ?? [...averagePool2d]) };
+  }
+  if (entry.maxPool2d !== undefined) {
+    const maxPool2d = toPair(entry.maxPool2d);
+    return { maxPool2d, strides: toPair(entry.strides ?? [...maxPool2d]) };
+  }
+  if (averagePool1d !== undefined) {
+    return { averagePool1d, strides: toPair(entry.strides ?? averagePool1d)[0] };
+  }
+  if (maxPool1d !== undefined) return { maxPool1d, strides: toPair(entry.strides ?? maxPool1d)[0] };
+  if (entry.globalAveragePool !== undefined) return { globalAveragePool: true };
+  return { reshape: entry.reshape ?? [] };
 }
 
 function toActivation(activation: NetworkLayerEntry["activation"]): ActivationSpec {
@@ -72,39 +115,45 @@ export function checkNetwork(file: PipelineFile, tree: LocatedTree): Complaint[]
   };
   for (const [index, entry] of entries.entries()) {
     checkKeys(entry, index, say);
-    checkActivation(entry, [index, "activation"], say);
+    checkActivation(entry, index, say);
   }
   if (complaints.length > 0) return complaints;
   checkPlaces(entries, say);
   checkShapes(file, say);
+  const { encrypted, model } = file.predict;
+  if (encrypted) checkPolynomials(entries, say);
+  else if (model === "encrypted") {
+    const message =
+      "expected secret or shared where predict.encrypted is false: nothing is predicted";
+    complaints.push(tree.complain(["predict", "model"], message));
+  }
   return complaints;
 }
 
-function kindsOf(entry: NetworkLayerEntry): LayerKind[] {
-  return LAYER_KINDS.filter((kind) => entry[kind] !== undefined);
-}
-
 function checkKeys(entry: NetworkLayerEntry, index: number, say: Say): void {
-  const [kind, second] = kindsOf(entry);
+  const [kind, second] = LAYER_KINDS.filter((one) => entry[one] !== undefined);
   if (kind === undefined || second !== undefined) {
     const found = kind === undefined ? "none" : `${kind} and ${second}`;
     say([index], `a layer has one of ${LAYER_KINDS.join(", ")}; found ${found}`);
     return;
   }
+  const isLine = kind.endsWith("1d");
   for (const key of Object.keys(entry)) {
     // Because the keys of a strict object are those of its type.
-    const own = key as keyof NetworkLayerEntry;
-    if (entry[own] !== undefined && key !== kind && !KEYS_OF[kind].includes(own)) {
-      say([index, key], `${kind} has no ${key}`);
+    const own = key as Key;
+    if (entry[own] === undefined || key === kind) continue;
+    if (!KEYS_OF[kind].includes(own)) say([index, key], `${kind} has no ${key}`);
+    else if (isLine && Array.isArray(entry[own])) {
+      say([index, key], `${kind} runs over one axis: expected one number`);
     }
   }
-  if (kind === "conv2d" && entry.kernelSize === undefined) {
-    say([index], "conv2d needs kernelSize, one number or [height, width]");
-  }
+  const need = NEEDS[kind];
+  if (need !== undefined && entry[need[0]] === undefined) say([index], `${kind} needs ${need[1]}`);
 }
 
-function checkActivation({ activation }: NetworkLayerEntry, path: KeyPath, say: Say): void {
+function checkActivation({ activation }: NetworkLayerEntry, index: number, say: Say): void {
   if (activation === undefined || typeof activation === "string") return;
+  const path = [index, "activation"];
   const { minimax, degree, range, polynomial } = activation;
   const parts = [minimax, degree, range].filter((part) => part !== undefined).length;
   if (polynomial === undefined ? parts !== 3 : parts !== 0) {
@@ -119,90 +168,59 @@ function checkActivation({ activation }: NetworkLayerEntry, path: KeyPath, say: 
   }
 }
 
-/** Which layer may stand where, and with which activation. */
-function checkPlaces(entries: readonly NetworkLayerEntry[], say: Say): void {
-  const last = entries.length - 1;
+/** What ciphertexts cannot be put through. */
+function checkPolynomials(entries: readonly NetworkLayerEntry[], say: Say): void {
   for (const [index, entry] of entries.entries()) {
-    const [kind] = kindsOf(entry);
-    const isLast = index === last;
-    if (isLast && (kind === "rnn" || kind === "reshape")) {
-      say([index], `${kind} cannot be the last layer: expected a dense layer behind it`);
-    }
-    if (kind === "averagePool2d" || kind === "reshape") continue;
-    const isLinear = (entry.activation ?? "none") === "none";
-    if (isLast && !isLinear) say([index, "activation"], "the last layer has no activation");
-    if (!isLast && isLinear) {
-      say([index, "activation"], "a hidden layer needs an activation, such as square or quadratic");
+    const kind = kindOf(entry);
+    const { activation } = entry;
+    if (PLAIN_KINDS.includes(kind)) {
+      const message = `ciphertexts cannot be put through ${kind}: take it out, or set predict: { encrypted: false }, which predicts nothing`;
+      say([index, kind], message);
+    } else if (ACTIVATION_FUNCTIONS.some((name) => name === activation)) {
+      const message = `ciphertexts cannot be put through ${activation}: expected a polynomial such as { minimax: ${activation}, degree: 3, range: 4 }, or predict: { encrypted: false }, which predicts nothing`;
+      say([index, "activation"], message);
     }
   }
-}
-
-/** Shapes from the features to the classes; stops at the first that does not fit. */
-function checkShapes(file: PipelineFile, say: Say): void {
-  const entries = file.train.network;
-  const { classes } = file.features.label;
-  let shape: readonly number[] = [mapOutputs(file.features).length];
-  for (const [index, entry] of entries.entries()) {
-    const [kind] = kindsOf(entry);
-    const next = shapeBehind(entry, shape);
-    if (typeof next === "string" || kind === undefined) {
-      say(kind === undefined ? [index] : [index, kind], String(next));
-      return;
-    }
-    shape = next;
-  }
-  const outputs = shape.reduce((product, size) => product * size, 1);
-  const [kind] = kindsOf(entries.at(-1) ?? {});
-  if (outputs !== classes && kind !== "rnn" && kind !== "reshape") {
-    const message = `the last layer has one output a class: expected ${classes}, found ${outputs}`;
-    say([entries.length - 1, kind ?? "dense"], message);
-  }
-}
-
-/** The shape that a layer makes of another, or what is wrong. */
-function shapeBehind(
-  entry: NetworkLayerEntry,
-  shape: readonly number[],
-): readonly number[] | string {
-  const { dense, rnn, reshape } = entry;
-  if (dense !== undefined) return [dense];
-  if (reshape !== undefined) {
-    const [held, wanted] = [shape, reshape].map((sizes) => sizes.reduce((p, size) => p * size, 1));
-    return held === wanted ? reshape : `${reshape.join(" x ")} are ${wanted} values, found ${held}`;
-  }
-  if (rnn !== undefined) {
-    return shape.length === 2 ? [rnn] : "expected reshape: [steps, features] before an rnn";
-  }
-  const [height, width, channels] = shape;
-  if (height === undefined || width === undefined || channels === undefined) {
-    return "expected reshape: [height, width, channels] before it";
-  }
-  const size = toPair(entry.kernelSize ?? entry.averagePool2d ?? 1);
-  const strides = toPair(entry.strides ?? entry.averagePool2d ?? 1);
-  const windows = ([length, axis]: Pair): number =>
-    entry.padding === "same"
-      ? Math.ceil(length / (strides[axis] ?? 1))
-      : Math.floor((length - (size[axis] ?? 1)) / (strides[axis] ?? 1)) + 1;
-  const rows = windows([height, 0]);
-  const columns = windows([width, 1]);
-  if (rows < 1 || columns < 1) {
-    return `a window of ${size.join(" x ")} is larger than ${height} x ${width}`;
-  }
-  return [rows, columns, entry.conv2d ?? channels];
 }
 
 /** A layer as `check` prints it. */
 export function layerText(layer: LayerSpec): string {
-  const of = (text: string, activation: ActivationSpec): string => {
-    if (activation === "none") return text;
-    if (typeof activation === "string") return `${text} ${activation}`;
-    return "polynomial" in activation
-      ? `${text} polynomial of degree ${activation.polynomial.length - 1}`
-      : `${text} ${activation.minimax} by degree ${activation.degree} on ${activation.range}`;
-  };
-  if ("dense" in layer) return of(`${layer.dense}`, layer.activation);
-  if ("rnn" in layer) return of(`rnn ${layer.rnn}`, layer.activation);
   if ("reshape" in layer) return `(${layer.reshape.join(" x ")})`;
+  if ("globalAveragePool" in layer) return "mean of all";
+  if ("embedding" in layer) return `embedding ${layer.vocabulary} to ${layer.embedding}`;
+  if ("layerNorm" in layer) return withActivation("norm", layer.activation);
+  if ("dense" in layer) return withActivation(`${layer.dense}`, layer.activation);
+  if ("rnn" in layer || "gru" in layer || "lstm" in layer) return recurrentText(layer);
+  return windowText(layer);
+}
+
+function recurrentText(
+  layer: Extract<LayerSpec, { rnn: number } | { gru: number } | { lstm: number }>,
+): string {
+  const all = layer.sequences === true ? " all states" : "";
+  if ("gru" in layer) return `gru ${layer.gru}${all}`;
+  return "lstm" in layer
+    ? `lstm ${layer.lstm}${all}`
+    : withActivation(`rnn ${layer.rnn}${all}`, layer.activation);
+}
+
+function windowText(layer: LayerSpec): string {
   if ("averagePool2d" in layer) return `mean ${layer.averagePool2d.join(" x ")}`;
-  return of(`conv ${layer.kernelSize.join(" x ")} x ${layer.conv2d}`, layer.activation);
+  if ("maxPool2d" in layer) return `max ${layer.maxPool2d.join(" x ")}`;
+  if ("averagePool1d" in layer) return `mean ${layer.averagePool1d}`;
+  if ("maxPool1d" in layer) return `max ${layer.maxPool1d}`;
+  if ("conv1d" in layer) {
+    return withActivation(`conv ${layer.kernelSize} x ${layer.conv1d}`, layer.activation);
+  }
+  return "conv2d" in layer
+    ? withActivation(`conv ${layer.kernelSize.join(" x ")} x ${layer.conv2d}`, layer.activation)
+    : "";
+}
+
+function withActivation(text: string, activation: ActivationSpec): string {
+  if (activation === "none") return text;
+  if (typeof activation === "string") return `${text} ${activation}`;
+  return "polynomial" in activation
+    ? `${text} polynomial of degree ${activation.polynomial.length - 1}`
+    : `${text} ${activation.minimax} by degree ${activation.degree} on ${activation.range}`;
 }

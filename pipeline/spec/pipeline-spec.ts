@@ -168,40 +168,6 @@ export interface FeatureInput {
   readonly range: readonly [number, number];
 }
 
-export type ActivationSpec =
-  /** `square` is z^2, `quadratic` 0.125z^2 + 0.5z + 0.25; the last layer has none. */
-  | "none"
-  | "square"
-  | "quadratic"
-  /** The polynomial of least largest error for a function on [-range, range]. */
-  | {
-      readonly minimax: "relu" | "sigmoid" | "tanh" | "softplus";
-      readonly degree: number;
-      readonly range: number;
-    }
-  /** Coefficients, ascending. */
-  | { readonly polynomial: readonly number[] };
-
-export type LayerSpec =
-  | { readonly dense: number; readonly activation: ActivationSpec }
-  | {
-      /** Filters. */
-      readonly conv2d: number;
-      /** [height, width], as all pairs here. */
-      readonly kernelSize: readonly [number, number];
-      readonly strides: readonly [number, number];
-      readonly padding: "valid" | "same";
-      readonly activation: ActivationSpec;
-    }
-  | {
-      readonly averagePool2d: readonly [number, number];
-      readonly strides: readonly [number, number];
-    }
-  /** Units. */
-  | { readonly rnn: number; readonly activation: ActivationSpec }
-  /** [height, width, channels] or [steps, features]. */
-  | { readonly reshape: readonly number[] };
-
 export type ZoneName = "owner" | "training" | "prediction" | "consumer";
 
 /** Absolute paths of PEM files; `{role}` in them stands for who connects. Null: the system's, or none. */

@@ -3,7 +3,7 @@
  *
  * Types only, as pipeline-spec.ts, of which it is a part.
  */
-import type { LayerSpec } from "./pipeline-spec.ts";
+import type { LayerSpec } from "./layer-spec.ts";
 
 /** [height, width] or [height, width, channels] of the values a map reads. */
 export type ImageShape = readonly [number, number] | readonly [number, number, number];

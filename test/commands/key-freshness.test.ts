@@ -95,7 +95,7 @@ test("aggregate waits for keys that are still being unwrapped, one after the oth
   );
   const rules: InboxRules = {
     ...{ pipeline: PIPELINE, directory, runId: RUN, configHash: "", modelVersion: 0 },
-    ...{ parameters: 1, places: 32, fractionBits: 1, laneNext: {}, refusedForKey: [] },
+    ...{ coordinates: 1, places: 32, fractionBits: 1, laneNext: {}, refusedForKey: [] },
     keysFreshAsOf,
   };
   let inbox = emptyInbox(0);
@@ -141,7 +141,7 @@ test("train gives up a record of an unknown key, and not those behind it whose k
   };
   const records = [example(unknown, 0), example(good, 1), example(good, 2)];
   const window = createExampleWindow(
-    { pipeline: PIPELINE, lane: 0, directory, inputs: 2, classes: 2 },
+    { pipeline: PIPELINE, lane: 0, directory, inputs: 2, classes: 2, recordsPerSubject: null },
     keysFreshAsOf,
   );
   const state = restoreState(null, 0);

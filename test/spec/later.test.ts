@@ -21,14 +21,13 @@ describe("what later versions will have", () => {
     ],
     ["compression: zstd", "compression: lz4", /compression 'lz4' is not in this version/],
     ["  backend: auto", "  backend: cuda", /backend 'cuda' is not in this version/],
-    [
-      "delta: 1e-5 }",
-      "delta: 1e-5, recordsPerSubject: 1 }",
-      /option 'recordsPerSubject' is not in/,
-    ],
     ["packing: auto", "packing: replicated", /packing 'replicated' is not in this version/],
-    ["{ dense: 32, activation: square }", "{ lstm: 8 }", /option 'lstm' is not in this version/],
-    ["activation: square }", "activation: relu }", /activation 'relu' is not in this version/],
+    [
+      "{ dense: 32, activation: square }",
+      "{ attention: 8 }",
+      /option 'attention' is not in this version/,
+    ],
+    ["activation: square }", "activation: gelu }", /activation 'gelu' is not in this version/],
   ];
   it.each(cases)("%j -> %j is refused by name", (from, to, says) => {
     expect(said(edited(from, to))).toMatch(says);

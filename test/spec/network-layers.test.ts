@@ -1,9 +1,13 @@
 /** The layers of a pipeline file: what each form becomes, and where a mistake is shown. */
 import { describe, expect, it } from "vitest";
+import { networkFromSpec } from "../../pipeline/network/from-spec.ts";
 import { formatComplaint } from "../../pipeline/spec/complaint.ts";
+import type { LayerSpec } from "../../pipeline/spec/layer-spec.ts";
 import { layerText } from "../../pipeline/spec/network-layers.ts";
-import { complaintsOf, edited, loadGood } from "./fixtures.ts";
+import { complaintsOf, edited, lineOf, loadGood } from "./fixtures.ts";
 
+const PACKING = "predict: { packing: auto }";
+const NOT_ENCRYPTED = "predict: { encrypted: false }";
 const FIRST = "{ dense: 32, activation: square }";
 const withLayers = (...layers: string[]): string => edited(FIRST, layers.join("\n    - "));
 const network = (...layers: string[]) => loadGood(withLayers(...layers)).train.network;
@@ -64,6 +68,81 @@ describe("forms", () => {
   });
 });
 
+describe("networks that are not predicted encrypted", () => {
+  const plain = (...layers: string[]) => edited(PACKING, NOT_ENCRYPTED, withLayers(...layers));
+
+  it.each<[string[], LayerSpec[], string[]]>([
+    [
+      ["{ embedding: 6, vocabulary: 17 }", "{ lstm: 5, sequences: true }", "{ gru: 4 }"],
+      [{ embedding: 6, vocabulary: 17 }, { lstm: 5, sequences: true }, { gru: 4 }],
+      ["embedding 17 to 6", "lstm 5 all states", "gru 4"],
+    ],
+    [
+      [
+        "{ reshape: [16, 4] }",
+        "{ conv1d: 3, kernelSize: 2, padding: same, activation: relu }",
+        "{ maxPool1d: 2 }",
+        "{ averagePool1d: 2, strides: 1 }",
+        "{ rnn: 3, sequences: true, activation: tanh }",
+        "{ globalAveragePool: true }",
+      ],
+      [
+        { reshape: [16, 4] },
+        { conv1d: 3, kernelSize: 2, strides: 1, padding: "same", activation: "relu" },
+        { maxPool1d: 2, strides: 2 },
+        { averagePool1d: 2, strides: 1 },
+        { rnn: 3, sequences: true, activation: "tanh" },
+        { globalAveragePool: true },
+      ],
+      ["(16 x 4)", "conv 2 x 3 relu", "max 2", "mean 2", "rnn 3 all states tanh", "mean of all"],
+    ],
+    [
+      [
+        "{ reshape: [8, 8, 1] }",
+        "{ conv2d: 2, kernelSize: 3, strides: 2 }",
+        "{ layerNorm: true, epsilon: 0.01, activation: softplus }",
+        "{ maxPool2d: [3, 1] }",
+        "{ dense: 5, activation: sigmoid }",
+      ],
+      [
+        { reshape: [8, 8, 1] },
+        { conv2d: 2, kernelSize: [3, 3], strides: [2, 2], padding: "valid", activation: "none" },
+        { layerNorm: 0.01, activation: "softplus" },
+        { maxPool2d: [3, 1], strides: [3, 1] },
+        { dense: 5, activation: "sigmoid" },
+      ],
+      ["(8 x 8 x 1)", "conv 3 x 3 x 2", "norm softplus", "max 3 x 1", "5 sigmoid"],
+    ],
+  ])("%j", (texts, layers, words) => {
+    const spec = loadGood(plain(...texts));
+    expect(spec.predict.encrypted).toBe(false);
+    expect(spec.train.network.slice(0, -1)).toEqual(layers);
+    expect(spec.train.network.slice(0, -1).map(layerText)).toEqual(words);
+    // The network room follows the same shapes, or this throws.
+    const { layers: built } = networkFromSpec(spec.features, spec.train);
+    expect(built.at(-1)).toEqual({ outputs: 10, activation: "none" });
+  });
+
+  it("has the epsilon of Keras", () => {
+    const [, norm] = loadGood(plain("{ dense: 4 }", "{ layerNorm: true, activation: relu }")).train
+      .network;
+    expect(norm).toEqual({ layerNorm: 0.001, activation: "relu" });
+  });
+
+  it("cannot ask for an encrypted model", () => {
+    const text = edited(PACKING, "predict: { encrypted: false, model: encrypted }");
+    expect(complaintsOf(text).map(formatComplaint).join("\n")).toMatch(
+      /predict.model: expected secret or shared where predict.encrypted is false/,
+    );
+  });
+
+  it("is told the line of the layer", () => {
+    const text = withLayers("{ reshape: [8, 8] }", "{ gru: 3 }");
+    const [complaint] = complaintsOf(text);
+    expect(complaint?.line).toBe(lineOf("gru: 3", text));
+  });
+});
+
 describe("mistakes", () => {
   it.each<[string, string[], RegExp]>([
     ["no kind", ["{ activation: square }"], /network\[0\]: a layer has one of dense.*found none/],
@@ -109,7 +188,76 @@ describe("mistakes", () => {
       ["{ dense: 3, activation: { polynomial: [1, 2, 0] } }"],
       /expected a last coefficient other than 0/,
     ],
-    ["relu itself", ["{ dense: 3, activation: relu }"], /activation 'relu' is not in this version/],
+    [
+      "relu itself under encryption",
+      ["{ dense: 3, activation: relu }"],
+      /network\[0\].activation: ciphertexts cannot be put through relu: expected a polynomial .* or predict: \{ encrypted: false \}/,
+    ],
+    [
+      "a gru under encryption",
+      ["{ reshape: [8, 8] }", "{ gru: 3 }"],
+      /network\[1\].gru: ciphertexts cannot be put through gru: .*encrypted: false/,
+    ],
+    [
+      "a maximum under encryption",
+      ["{ reshape: [8, 8] }", "{ maxPool1d: 3 }"],
+      /network\[1\].maxPool1d: ciphertexts cannot/,
+    ],
+    [
+      "a norm under encryption",
+      ["{ dense: 3 }", "{ layerNorm: true, activation: square }"],
+      /network\[1\].layerNorm: ciphertexts cannot/,
+    ],
+    [
+      "an activation of a gated layer",
+      ["{ reshape: [8, 8] }", "{ gru: 3, activation: tanh }"],
+      /network\[1\].activation: gru has no activation/,
+    ],
+    [
+      "two sizes along a line",
+      ["{ reshape: [8, 8] }", "{ conv1d: 3, kernelSize: [2, 2], activation: square }"],
+      /network\[1\].kernelSize: conv1d runs over one axis: expected one number/,
+    ],
+    [
+      "a convolution in a line over an image",
+      ["{ reshape: [8, 8, 1] }", "{ conv1d: 3, kernelSize: 2, activation: square }"],
+      /network\[1\].conv1d: expected reshape: \[steps, channels\]/,
+    ],
+    [
+      "a window longer than its line",
+      ["{ reshape: [8, 8] }", "{ averagePool1d: 9 }"],
+      /network\[1\].averagePool1d: a window of 9 is larger than 8/,
+    ],
+    [
+      "a mean of all of a row",
+      ["{ globalAveragePool: true }"],
+      /network\[0\].globalAveragePool: expected reshape/,
+    ],
+    [
+      "an embedding without a vocabulary",
+      ["{ embedding: 3 }", "{ gru: 3 }"],
+      /network\[0\]: embedding needs vocabulary/,
+    ],
+    [
+      "an embedding of another range",
+      ["{ embedding: 3, vocabulary: 16 }", "{ gru: 3 }"],
+      /network\[0\].embedding: the input 'pixels' must have the range \[0, vocabulary - 1\]: expected \[0, 15\], found \[0, 16\]/,
+    ],
+    [
+      "an embedding further on",
+      ["{ dense: 64, activation: square }", "{ embedding: 3, vocabulary: 17 }", "{ gru: 3 }"],
+      /network\[1\].embedding: an embedding reads the features: expected it as the first/,
+    ],
+    [
+      "a linear layer without a norm behind it",
+      ["{ dense: 3 }", "{ dense: 3, activation: square }"],
+      /network\[0\].activation: a hidden layer needs an activation/,
+    ],
+    [
+      "a gru over an image",
+      ["{ reshape: [8, 8, 1] }", "{ gru: 2 }"],
+      /network\[1\].gru: expected reshape: \[steps, features\]/,
+    ],
     [
       "a shape of another size",
       ["{ reshape: [8, 7, 1] }", "{ conv2d: 2, kernelSize: 3, activation: square }"],
@@ -141,6 +289,7 @@ describe("mistakes", () => {
   it.each<[string, RegExp]>([
     ["{ reshape: [5, 2] }", /reshape cannot be the last layer/],
     ["{ rnn: 10, activation: square }", /rnn cannot be the last layer/],
+    ["{ lstm: 10 }", /lstm cannot be the last layer/],
   ])("%s at the end", (layer, says) => {
     const text = edited("- { dense: 10 }", `- { reshape: [4, 8] }\n    - ${layer}`);
     expect(complaintsOf(text).map(formatComplaint).join("\n")).toMatch(says);

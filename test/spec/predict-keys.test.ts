@@ -72,7 +72,7 @@ describe("keys about prediction", () => {
       /predict.parameters: expected auto or the id of a parameter set, such as ckks-8192-46.46.47-s24, found 'best'/,
     ],
     [predict("parameters: ckks-8192-60-s30"), /expected auto or the id of a parameter set/],
-    [predict("precision: 8"), /unknown key 'precision'.*\(known here: packing, model,/],
+    [predict("precision: 8"), /unknown key 'precision'.*\(known here: encrypted, packing, model,/],
     [predict("encryptWeights: true"), /option 'encryptWeights' is not in this version/],
     [packs("rate: 0,"), /encrypt.packs.rate: expected more than 0, found 0/],
     [packs("rate: 1000001,"), /encrypt.packs.rate: expected at most 1000000, found 1000001/],

@@ -7,6 +7,7 @@ import { encryptModelFile } from "../../ckks/slots/encrypted-model-file.ts";
 import { readModels } from "../../client/models.ts";
 import { isSealstreamError, SealstreamError } from "../../errors.ts";
 import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
+import { createNoiseThread } from "../../stages/aggregate/noise-thread.ts";
 import type { ModelEncryption } from "../../stages/aggregate/options.ts";
 import { createAggregateStage } from "../../stages/aggregate/stage.ts";
 import { openDirectory, type StageWorld, type WireStage } from "./world.ts";
@@ -96,6 +97,7 @@ export const wire: WireStage = async (world) => {
     restore: () => restore(world),
     random: randomBytes,
     ...(spec.predict.model === "encrypted" ? { modelEncryption: modelEncryption(world) } : {}),
+    noiseMaker: createNoiseThread(),
     onUpdate: ({ modelVersion, epsilon }) => {
       counter.note("model", modelVersion);
       counter.note("epsilon", epsilon.toFixed(3));

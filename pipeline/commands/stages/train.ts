@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { networkFromSpec } from "../../network/from-spec.ts";
 import { runConfigHash } from "../../privacy/run-config.ts";
 import { createTrainStage } from "../../stages/train/stage.ts";
+import { createStatisticsBackend } from "../../stages/train/statistics-backend.ts";
 import { createTrainBackend } from "../../stages/train/tfjs-backend.ts";
 import { type DecodedModel, openModelView } from "./model-view.ts";
 import type { StageWorld, WireStage } from "./world.ts";
@@ -23,7 +24,10 @@ export const wire: WireStage = async (world) => {
   const { spec, directory, keys, counter, logger } = world;
   const models = await openModelView(world);
   const watch = createRunWatch(world);
-  const backend = createTrainBackend(spec.train.backend);
+  const backend =
+    spec.train.method === "statistics"
+      ? createStatisticsBackend()
+      : createTrainBackend(spec.train.backend);
   let validated = 0;
   let correct = 0;
   let unusable = 0;

@@ -63,7 +63,9 @@ export function createGradientRule(
   return {
     coordinates,
     initial(random) {
-      const published = flatten(warmStart ?? initialWeights(network, random));
+      const drawn = initialWeights(network, random, settings.initialization);
+      const layers = drawn.layers.map((layer, index) => warmStart?.layers[index] ?? layer);
+      const published = flatten({ layers });
       const moments = names.map((name) => [name, new Float32Array(coordinates)] as const);
       const average = averages ? { [AVERAGE]: Float64Array.from(published) } : {};
       return {

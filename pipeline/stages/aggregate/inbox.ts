@@ -61,7 +61,8 @@ export interface InboxRules {
   readonly runId: string;
   readonly configHash: string;
   readonly modelVersion: number;
-  readonly parameters: number;
+  /** Numbers of a contribution. */
+  readonly coordinates: number;
   readonly places: number;
   readonly fractionBits: number;
   /** Where each lane's next range begins after the newest entry; a lane that is not in it may begin anywhere. */
@@ -73,6 +74,8 @@ export interface InboxRules {
    * looked for, since that may start an unwrapping elsewhere.
    */
   readonly keysFreshAsOf: () => number;
+  /** Told of everything that counts whenever there is one more: noise is made while the rest is unsealed. */
+  readonly onPending?: ((pending: readonly PendingContribution[]) => void) | undefined;
 }
 
 export const LANE_HEADER = "sealstream-lane";
@@ -118,6 +121,7 @@ export function examine(
       refused.push({ offset: record.offset, kind: "dead-letter", reason: verdict });
     } else {
       pending.push(verdict);
+      rules.onPending?.(pending);
       laneNext[verdict.contribution.lane] = verdict.contribution.to;
     }
     examinedTo = record.offset + 1;
@@ -166,7 +170,7 @@ function judge(
   if (rules.refusedForKey.includes(record.offset)) return "key-unknown";
   const opened = open(record, record.value, rules);
   if (typeof opened === "string") return opened;
-  const contribution = decodeContribution(opened.plaintext, rules.parameters);
+  const contribution = decodeContribution(opened.plaintext, rules.coordinates);
   if (contribution === null || !hasRunsShape(contribution, record.key, rules)) {
     return "contribution-refused";
   }

@@ -9,6 +9,7 @@ import type { Weights } from "../../network/weights.ts";
 import type { HashedEntry } from "../../privacy/ledger-entry.ts";
 import type { ReadModel } from "../../privacy/model-reader.ts";
 import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
+import type { NoiseMaker } from "./noise-rows.ts";
 
 /** What `ledger` and `models` hold, read to their ends. */
 export interface RestoredLedger {
@@ -66,6 +67,15 @@ export interface AggregateStageOptions {
   readonly modelEncryption?: ModelEncryption | undefined;
   /** Noise of the run instead of what the budget asks for; the budget is held all the same. */
   readonly noiseMultiplier?: number | undefined;
+  /** Weights that the first run begins with; random ones unless said. */
+  readonly warmStart?: Weights | null | undefined;
+  /** Makes noise rows beside the stage's own thread; unless said, they are made in it. */
+  readonly noiseMaker?: NoiseMaker | undefined;
+  /**
+   * Called when training cannot go on and waiting will not help, with why in a sentence or two of public facts: the
+   * stage then takes nothing in any more, and the newest model stays what it is.
+   */
+  readonly onEnded?: ((reason: string) => void) | undefined;
   /** May be called again for an update whose transaction had to be repeated. */
   readonly onUpdate?: ((progress: UpdateProgress) => void) | undefined;
 }

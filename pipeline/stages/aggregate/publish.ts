@@ -14,18 +14,21 @@ import type { Recipient } from "../../crypto/wrap/types.ts";
 import { SealstreamError } from "../../errors.ts";
 import { encodeCheckpoint } from "../../network/safetensors.ts";
 import { unflatten, type Weights } from "../../network/weights.ts";
+import { columnNorm } from "../../privacy/correlation/coefficients.ts";
 import { withEntry } from "../../privacy/ledger-accounting.ts";
 import {
   chunksOf,
   encodeLedgerEntry,
   entryHash,
-  entryVersion,
   type LedgerEntry,
   type LedgerRange,
+  versionFields,
 } from "../../privacy/ledger-entry.ts";
+import { blockStart } from "../../privacy/ledger-noise.ts";
 import { entryFault } from "../../privacy/ledger-rules.ts";
 import { type ModelName, sealModel } from "../../privacy/model-blob.ts";
 import type { OutputRecord } from "../../stream/contract.ts";
+import { runMethod } from "./run-settings.ts";
 import {
   type AggregateState,
   checkpointMetadata,
@@ -33,11 +36,11 @@ import {
   type ModelSealing,
   type StateContext,
 } from "./state.ts";
+import type { TrainerState } from "./update-rule.ts";
 
 /** What a new model is, and what it was made of. */
 export interface ModelDraft {
-  /** Flat. */
-  readonly weights: Float32Array;
+  readonly trainer: TrainerState;
   /** Empty and null: the genesis of the state's run. */
   readonly ranges: readonly LedgerRange[];
   readonly contributionsHash: string | null;
@@ -59,8 +62,6 @@ export interface Attempt {
 
 /** A key of 2^32 uses could stay for ever; a new one now and then keeps what one leaked key opens small. */
 const MODELS_PER_DATA_KEY = 1_000;
-/** A record takes part in one release of a run: one pass, each range once. */
-const PARTICIPATIONS = 1;
 
 /**
  * The public keys that a model is sealed to; null until `keys` has all of them, and the consumer's where models are
@@ -90,13 +91,15 @@ export async function publish(
   const facts = entryFacts(context, state, draft);
   const { sequence, runId, modelVersion } = facts;
   const name = { pipeline, runId, modelVersion };
-  const weights = unflatten(settings.network, draft.weights);
+  const weights = unflatten(settings.network, draft.trainer.published);
+  const stored = settings.rule.stored(draft.trainer);
   const { model, chunks } = sealModel({
     name,
     checkpoint: encodeCheckpoint({
       network: settings.network,
       weights,
       metadata: checkpointMetadata(facts),
+      ...(stored === undefined ? {} : { trainer: stored }),
     }),
     signer,
     dataKey: sealing.dataKey,
@@ -112,7 +115,7 @@ export async function publish(
   const { encryptedModel } = twin;
   const claim = {
     ...facts,
-    version: entryVersion({ network: settings.network, encryptedModel }),
+    ...versionFields({ ...facts, ...runMethod(options.spec, state.run.noise), encryptedModel }),
     epsilon: 0,
     model,
     ...(encryptedModel === undefined ? {} : { encryptedModel }),
@@ -147,7 +150,8 @@ export async function publish(
     state: {
       ...state,
       ledger: withEntry(state.ledger, { entry, entryHash: entryHash(entry) }),
-      weights: draft.weights,
+      trainer: draft.trainer,
+      released: releasedAfter(state, entry),
       kept: kept.slice(-KEPT_MODELS),
       position: draft.contributionsNext,
       decisions: { ...state.decisions, refusedTo: null },
@@ -179,7 +183,7 @@ function entryFacts(context: StateContext, state: AggregateState, draft: ModelDr
     mechanism: "gaussian" as const,
     noiseMultiplier: state.run.noiseMultiplier,
     l2ClipNorm: train.l2ClipNorm,
-    sensitivity: settings.sensitivity,
+    sensitivity: settings.sensitivity * columnNorm(state.run.noise),
     updateBatchRecords: train.updateBatchRecords,
     microBatchRecords: train.microBatchRecords,
     learningRate: train.learningRate,
@@ -189,9 +193,19 @@ function entryFacts(context: StateContext, state: AggregateState, draft: ModelDr
     laneNext,
     contributionsNext: draft.contributionsNext,
     contributionsHash: draft.contributionsHash,
-    participations: PARTICIPATIONS,
+    participations: privacy.participations,
     delta: privacy.delta,
   };
+}
+
+/** The hashes of the block that the update after this entry is in. */
+function releasedAfter(
+  { released, run }: AggregateState,
+  { contributionsHash, step }: LedgerEntry,
+): readonly string[] {
+  if (contributionsHash === null || run.noise.kind === "independent") return [];
+  const all = [...released, contributionsHash];
+  return blockStart(run.noise, step + 1) > step ? [] : all;
 }
 
 /** Who gets the model itself, and who gets it as ciphertexts only: the prediction zone, where models are encrypted. */

@@ -4,36 +4,37 @@
  * Must not know contributions or keys.
  */
 import { SealstreamError } from "../../errors.ts";
-import { type Network, parameterCount } from "../../network/definition.ts";
+import type { Network } from "../../network/definition.ts";
 import { networkFromSpec } from "../../network/from-spec.ts";
+import { MAX_NOISE_MULTIPLIER, newRunNoise } from "../../privacy/budget.ts";
 import { contributionFractionBits, contributionSensitivity } from "../../privacy/contribution.ts";
-import {
-  analyticGaussianEpsilon,
-  analyticGaussianNoiseMultiplier,
-  composedNoiseMultiplier,
-  remainingNoiseMultiplier,
-} from "../../privacy/gaussian.ts";
-import { type LedgerSummary, spentNoiseMultipliers } from "../../privacy/ledger-accounting.ts";
-import { MAX_RANGES } from "../../privacy/ledger-entry.ts";
+import { columnNorm } from "../../privacy/correlation/coefficients.ts";
+import { checkMixing, mixerMemoryBytes } from "../../privacy/correlation/mixer.ts";
+import { planNoise } from "../../privacy/correlation/plan.ts";
+import type { LedgerSummary } from "../../privacy/ledger-accounting.ts";
+import { type LedgerMethod, MAX_RANGES } from "../../privacy/ledger-entry.ts";
+import type { LedgerNoise } from "../../privacy/ledger-noise.ts";
 import { runConfigHash } from "../../privacy/run-config.ts";
 import type { AggregateStageOptions } from "./options.ts";
+import { createUpdateRule, type UpdateRule } from "./update-rule.ts";
 
 export interface RunSettings {
   /** Name of what fixes the run. */
   readonly configHash: string;
   readonly network: Network;
-  readonly parameters: number;
+  /** What an update does with its noisy sum. */
+  readonly rule: UpdateRule;
+  /** Numbers of a contribution. */
+  readonly coordinates: number;
   readonly fractionBits: number;
-  /** L2, gradient units. */
+  /** Of one sum, L2, gradient units. */
   readonly sensitivity: number;
   /** Contributions of one update. */
   readonly contributionsPerUpdate: number;
 }
 
-/** Relative slack of the budget: the two searches of privacy/gaussian.ts agree to 12 digits, not to the last bit. */
-const BUDGET_TOLERANCE = 1e-9;
-/** Nothing is learnt under more noise than this, and a noise row of it still fits the integers of a double. */
-const MAX_NOISE_MULTIPLIER = 1e5;
+/** What the mixer of correlated noise may hold: the stage has 400 MB in all. */
+const MAX_MIXER_BYTES = 256 * 1024 * 1024;
 
 /**
  * @throws limit-exceeded when an update has more contributions than a ledger entry can list, or clip and micro-batch
@@ -44,7 +45,8 @@ export function runSettings(options: AggregateStageOptions): RunSettings {
   const { features, train } = spec;
   const { microBatchRecords, updateBatchRecords, l2ClipNorm } = train;
   const network = networkFromSpec(features, train);
-  const parameters = parameterCount(network);
+  const rule = createUpdateRule(spec, network, options.warmStart ?? null);
+  const { coordinates } = rule;
   const fractionBits = contributionFractionBits({ places: microBatchRecords, l2ClipNorm });
   const contributionsPerUpdate = updateBatchRecords / microBatchRecords;
   if (!(Number.isInteger(contributionsPerUpdate) && contributionsPerUpdate <= MAX_RANGES)) {
@@ -53,28 +55,54 @@ export function runSettings(options: AggregateStageOptions): RunSettings {
       `train.updateBatchRecords must be 1 to ${MAX_RANGES} times train.microBatchRecords.`,
     );
   }
+  const mixerBytes = mixerMemoryBytes(spec.privacy.noise, coordinates);
+  if (mixerBytes > MAX_MIXER_BYTES) {
+    throw new SealstreamError("limit-exceeded", `privacy.noise ${mixerLimitText(mixerBytes)}.`);
+  }
   return {
     configHash: runConfigHash({ spec, network, noiseMultiplier }),
     network,
-    parameters,
+    rule,
+    coordinates,
     fractionBits,
-    sensitivity: contributionSensitivity({ l2ClipNorm, parameters, fractionBits }),
+    sensitivity: contributionSensitivity({ l2ClipNorm, parameters: coordinates, fractionBits }),
     contributionsPerUpdate,
   };
 }
 
+/** Why correlated noise is too large, as the end of a sentence. */
+export function mixerLimitText(bytes: number): string {
+  const [needs, most] = [bytes, MAX_MIXER_BYTES].map((amount) => Math.ceil(amount / 2 ** 20));
+  return `would keep ${needs} MiB of noise rows, at most ${most} MiB fit: take fewer updates or bands, or blt, which keeps one row a buffer`;
+}
+
+/** How a run is accounted: what its entries say of its method, and of the releases that a record takes part in. */
+export function runMethod(
+  { train, privacy }: AggregateStageOptions["spec"],
+  noise: LedgerNoise,
+): LedgerMethod & { readonly participations: number } {
+  const { method, clipping } = train;
+  const { recordsPerSubject, participations } = privacy;
+  return { noise, recordsPerSubject, method, clipping, participations };
+}
+
+/** What a new run is noised with. */
+export interface RunNoise {
+  readonly noiseMultiplier: number;
+  readonly noise: LedgerNoise;
+}
+
 /**
- * The noise multiplier of a new run: what is left of the budget, or the one that was asked for if the budget allows it.
+ * The noise of a new run: what is left of the budget, or what was asked for if the budget allows it.
  * @throws budget-spent when the runs before leave nothing, or not enough; limit-exceeded when what was asked for is no
- * noise multiplier
+ * noise multiplier, or correlated noise does not fit the grid
  */
-export function newRunNoiseMultiplier(
+export function newRunNoiseOf(
   options: AggregateStageOptions,
+  settings: RunSettings,
   ledger: LedgerSummary,
   sourceTopic: string,
-): number {
-  const { epsilon, delta } = options.spec.privacy;
-  const spent = spentNoiseMultipliers(ledger, sourceTopic, "record");
+): RunNoise {
   const asked = options.noiseMultiplier;
   if (asked !== undefined && !(asked > 0 && asked <= MAX_NOISE_MULTIPLIER)) {
     throw new SealstreamError(
@@ -82,18 +110,21 @@ export function newRunNoiseMultiplier(
       `A noise multiplier is above 0 and at most ${MAX_NOISE_MULTIPLIER}.`,
     );
   }
-  if (asked === undefined) {
-    const total = analyticGaussianNoiseMultiplier(epsilon, delta);
-    const left = remainingNoiseMultiplier(total, spent);
-    if (left !== null && left <= MAX_NOISE_MULTIPLIER) return left;
-  } else {
-    const composed = composedNoiseMultiplier([...spent, asked]);
-    const composedEpsilon = analyticGaussianEpsilon(composed, delta);
-    if (composedEpsilon <= epsilon * (1 + BUDGET_TOLERANCE)) return asked;
-  }
-  const used = analyticGaussianEpsilon(composedNoiseMultiplier(spent), delta);
-  throw new SealstreamError(
-    "budget-spent",
-    `The privacy budget of ${sourceTopic} is spent: its runs have used epsilon ${used.toFixed(3)} of ${epsilon} at delta ${delta}. Raise privacy.epsilon, or take the settings of the last run back.`,
-  );
+  const noise = planNoise(options.spec.privacy.noise);
+  const run = runMethod(options.spec, noise);
+  const { privacy } = options.spec;
+  const answer = newRunNoise(ledger, { privacy, run, sourceTopic, asked });
+  if (answer.status === "spent") throw new SealstreamError("budget-spent", answer.reason);
+  const made = { noiseMultiplier: answer.noiseMultiplier, noise };
+  checkMixing(noise, {
+    length: settings.coordinates,
+    sensitivity: settings.sensitivity * 2 ** settings.fractionBits,
+    standardDeviation: rowDeviation(settings, made),
+  });
+  return made;
+}
+
+/** Standard deviation of a value of a noise row, in grid units. */
+export function rowDeviation(settings: RunSettings, { noiseMultiplier, noise }: RunNoise): number {
+  return noiseMultiplier * settings.sensitivity * columnNorm(noise) * 2 ** settings.fractionBits;
 }

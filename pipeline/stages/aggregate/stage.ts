@@ -8,9 +8,7 @@
  * Holds the noise secret and the contributions' unwrap key, which no other stage has. Must not see an example, average
  * by what arrived, or go on when the budget is spent, ranges do not fit, or ledger, checkpoint and offset disagree.
  */
-import { SealstreamError } from "../../errors.ts";
-import { initialWeights } from "../../network/initial-weights.ts";
-import { flatten } from "../../network/weights.ts";
+import { isSealstreamError, SealstreamError } from "../../errors.ts";
 import { contributionBytes } from "../../privacy/contribution.ts";
 import type {
   LaneBounds,
@@ -21,12 +19,24 @@ import type {
   StreamRecord,
 } from "../../stream/contract.ts";
 import { decodeDecisions, encodeDecisions } from "./decisions.ts";
-import { consumeTo, examine, refusedPrefix } from "./inbox.ts";
+import {
+  consumeTo,
+  examine,
+  type InboxRules,
+  type PendingContribution,
+  refusedPrefix,
+} from "./inbox.ts";
+import { createInlineMaker } from "./noise-rows.ts";
+import { createNoiseSource } from "./noise-source.ts";
 import type { AggregateStageOptions } from "./options.ts";
 import { modelRecipients, type Published, publish, sourceTopicOf } from "./publish.ts";
 import { type RunSettings, runSettings } from "./run-settings.ts";
 import { type AggregateState, from, restoreState, type StateContext } from "./state.ts";
-import { applyUpdate } from "./update.ts";
+import { applyUpdate, hashOf, noiseRequest, type UpdateResult } from "./update.ts";
+import type { TrainerState } from "./update-rule.ts";
+
+/** A state whose run has begun. */
+type TrainingState = AggregateState & { readonly trainer: TrainerState };
 
 /** Between looks for a key that has not arrived. */
 const KEY_RETRY_MS = 50;
@@ -46,7 +56,12 @@ const ENVELOPE_OVERHEAD_BYTES = 1024;
 export function createAggregateStage(options: AggregateStageOptions): Stage<AggregateState> {
   const settings = runSettings(options);
   const sourceTopic = sourceTopicOf(options.spec.name);
-  const context: StateContext = { options, settings, sourceTopic };
+  const noise = createNoiseSource({
+    secret: () => options.keys.secret("noise"),
+    maker: options.noiseMaker ?? createInlineMaker(),
+    fallback: createInlineMaker,
+  });
+  const context: StateContext = { options, settings, sourceTopic, noise };
   return {
     name: "aggregate",
     bounds: windowBounds(settings),
@@ -59,13 +74,21 @@ export function createAggregateStage(options: AggregateStageOptions): Stage<Aggr
 
 function createProcessor(context: StateContext): LaneProcessor<AggregateState> {
   return {
-    restore: async (changelog, position) =>
-      restoreState(context, await context.options.restore(), decodeDecisions(changelog), position),
+    async restore(changelog, position) {
+      const restored = await context.options.restore();
+      const state = restoreState(context, restored, decodeDecisions(changelog), position);
+      if (state.ended !== null) context.options.onEnded?.(state.ended);
+      return state;
+    },
     encode: ({ decisions }) => encodeDecisions(decisions),
-    process: (records, state, nowMs) =>
-      state.weights === null
-        ? beginRun(context, state, nowMs)
-        : aggregate(context, state, records, nowMs),
+    async process(records, state, nowMs) {
+      // Nothing that comes will change it: a new start with other settings does.
+      if (state.ended !== null) return waiting(state, null);
+      const { trainer } = state;
+      return trainer === null
+        ? await beginRun(context, state, nowMs)
+        : await aggregate(context, { ...state, trainer }, records, nowMs);
+    },
   };
 }
 
@@ -79,7 +102,7 @@ async function beginRun(
   if (recipients === null) return waiting(state, nowMs + KEY_RETRY_MS);
   const { options, settings } = context;
   const draft = {
-    weights: flatten(initialWeights(settings.network, options.random)),
+    trainer: settings.rule.initial(options.random),
     ranges: [],
     contributionsHash: null,
     contributionsNext: state.position,
@@ -98,13 +121,13 @@ async function beginRun(
 /** Looks at what is new and makes the updates that are full. */
 async function aggregate(
   context: StateContext,
-  state: AggregateState,
+  state: TrainingState,
   records: readonly StreamRecord[],
   nowMs: number,
 ): Promise<StepResult<AggregateState>> {
   const { settings } = context;
   const { inbox, givenUp } = examine(state.inbox, records, inboxRules(context, state), nowMs);
-  const looked: AggregateState = { ...state, inbox };
+  const looked: TrainingState = { ...state, inbox };
   if (givenUp.length > 0) return decided(looked, { givenUp }, nowMs);
   const full = Math.floor(inbox.pending.length / settings.contributionsPerUpdate);
   const idle = inbox.isBlocked ? nowMs + KEY_RETRY_MS : null;
@@ -118,42 +141,36 @@ async function aggregate(
   const outputs: OutputRecord[] = [];
   let next = looked;
   for (let update = 0; update < updates; update += 1) {
-    const draft = nextUpdate(context, next);
+    const draft = await nextUpdate(context, next);
+    // What was made before it is committed first; it is tried again then.
+    if ("ended" in draft) {
+      if (update === 0) return ended(context, next, draft.ended);
+      break;
+    }
     const published = await publish(context, next, draft, { recipients, nowMs });
     report(context, published, draft.records);
     outputs.push(...published.outputs);
-    next = finish(published.state);
+    next = { ...finish(published.state), trainer: draft.trainer };
   }
   const consumedTo = next.position;
   const outcomes = inbox.refused.filter(({ offset }) => offset < consumedTo);
-  const wakeAtMs = full > updates ? nowMs : idle;
+  const made = (next.ledger.last?.entry.step ?? 0) - (looked.ledger.last?.entry.step ?? 0);
+  const wakeAtMs = full > made ? nowMs : idle;
   return { outputs, outcomes, state: next, consumedTo, wakeAtMs };
 }
 
-/** The next update of a state whose inbox has enough for one. */
-function nextUpdate(context: StateContext, state: AggregateState) {
-  const { options, settings } = context;
-  const { last } = state.ledger;
+/** The next update of a state whose inbox has enough for one, or why there can be none. */
+async function nextUpdate(context: StateContext, state: TrainingState) {
+  const { settings } = context;
   const contributions = state.inbox.pending.slice(0, settings.contributionsPerUpdate);
   const newest = contributions.at(-1);
-  if (last === null || state.weights === null || newest === undefined) {
+  if (state.ledger.last === null || newest === undefined) {
     throw new SealstreamError("internal", "There is no run to update.");
   }
-  const { updateBatchRecords, learningRate } = options.spec.train;
-  const { weights, contributionsHash } = applyUpdate({
-    settings,
-    noise: options.keys.secret("noise"),
-    runId: state.run.runId,
-    step: last.entry.step + 1,
-    noiseMultiplier: state.run.noiseMultiplier,
-    updateBatchRecords,
-    learningRate,
-    weights: state.weights,
-    contributions,
-  });
+  const updated = await orEnded(applyUpdate(context, state, contributions));
+  if ("ended" in updated) return updated;
   return {
-    weights,
-    contributionsHash,
+    ...updated,
     ranges: contributions.map(({ contribution }) => ({
       lane: contribution.lane,
       from: contribution.from,
@@ -163,6 +180,40 @@ function nextUpdate(context: StateContext, state: AggregateState) {
     })),
     contributionsNext: newest.offset + 1,
     records: contributions.reduce((sum, { contribution }) => sum + contribution.used, 0),
+  };
+}
+
+/** A model that has diverged comes out the same on every attempt: starting again would not help. */
+async function orEnded(made: Promise<UpdateResult>): Promise<UpdateResult | { ended: string }> {
+  try {
+    return await made;
+  } catch (error) {
+    if (!isSealstreamError(error, "limit-exceeded")) throw error;
+    return { ended: error.message };
+  }
+}
+
+/** Takes nothing in any more, and says why. */
+function ended(
+  { options }: StateContext,
+  state: AggregateState,
+  reason: string,
+): StepResult<AggregateState> {
+  options.onEnded?.(reason);
+  return waiting({ ...state, ended: reason }, null);
+}
+
+/** Asks for the noise of every update that has become full, while what is behind it is still unsealed. */
+function noiseAhead(context: StateContext, state: AggregateState) {
+  const each = context.settings.contributionsPerUpdate;
+  const ahead: string[] = [];
+  return (pending: readonly PendingContribution[]): void => {
+    while (ahead.length < MAX_UPDATES_PER_STEP && pending.length >= (ahead.length + 1) * each) {
+      const own = pending.slice(ahead.length * each, (ahead.length + 1) * each);
+      const contributionsHash = hashOf(own);
+      context.noise.prefetch(noiseRequest(context, state, { ahead, contributionsHash }));
+      ahead.push(contributionsHash);
+    }
   };
 }
 
@@ -214,7 +265,8 @@ function waiting(state: AggregateState, wakeAtMs: number | null): StepResult<Agg
   return { outputs: [], outcomes: [], state, consumedTo: null, wakeAtMs };
 }
 
-function inboxRules({ options, settings }: StateContext, state: AggregateState) {
+function inboxRules(context: StateContext, state: AggregateState): InboxRules {
+  const { options, settings } = context;
   const entry = state.ledger.last?.entry;
   return {
     pipeline: options.spec.name,
@@ -222,12 +274,13 @@ function inboxRules({ options, settings }: StateContext, state: AggregateState) 
     runId: state.run.runId,
     configHash: settings.configHash,
     modelVersion: entry?.modelVersion ?? 0,
-    parameters: settings.parameters,
+    coordinates: settings.coordinates,
     places: options.spec.train.microBatchRecords,
     fractionBits: settings.fractionBits,
     laneNext: entry?.laneNext ?? {},
     refusedForKey: state.decisions.refusedForKey,
     keysFreshAsOf: options.keysFreshAsOf,
+    onPending: noiseAhead(context, state),
   };
 }
 
@@ -236,8 +289,8 @@ function report({ options }: StateContext, { entry }: Published, records: number
   options.onUpdate?.({ modelVersion, step, epsilon, records });
 }
 
-function windowBounds({ parameters, contributionsPerUpdate }: RunSettings): LaneBounds {
-  const bytes = contributionBytes(parameters) + ENVELOPE_OVERHEAD_BYTES;
+function windowBounds({ coordinates, contributionsPerUpdate }: RunSettings): LaneBounds {
+  const bytes = contributionBytes(coordinates) + ENVELOPE_OVERHEAD_BYTES;
   return {
     maxRecords: Math.max(MIN_WINDOW_RECORDS, 2 * contributionsPerUpdate),
     maxBytes: Math.max(MIN_WINDOW_BYTES, 2 * contributionsPerUpdate * bytes),

@@ -7,7 +7,7 @@
  */
 import canonicalize from "canonicalize";
 import type { DataKey } from "../../crypto/data-key.ts";
-import { SealstreamError } from "../../errors.ts";
+import { isSealstreamError, SealstreamError } from "../../errors.ts";
 import { sameNetwork } from "../../network/definition.ts";
 import { type Checkpoint, decodeCheckpoint } from "../../network/safetensors.ts";
 import { flatten } from "../../network/weights.ts";
@@ -17,18 +17,26 @@ import {
   entryHash,
   type HashedEntry,
   type LedgerEntry,
+  methodOf,
 } from "../../privacy/ledger-entry.ts";
+import { blockStart } from "../../privacy/ledger-noise.ts";
 import { entryFault } from "../../privacy/ledger-rules.ts";
 import { type Decisions, NO_DECISIONS } from "./decisions.ts";
 import { emptyInbox, type Inbox } from "./inbox.ts";
+import type { NoiseSource } from "./noise-source.ts";
 import type { AggregateStageOptions, RestoredLedger } from "./options.ts";
-import { newRunNoiseMultiplier, type RunSettings } from "./run-settings.ts";
+import { newRunNoiseOf, type RunNoise, type RunSettings } from "./run-settings.ts";
+import type { TrainerState } from "./update-rule.ts";
 
 export interface AggregateState {
   readonly ledger: LedgerSummary;
-  readonly run: { readonly runId: string; readonly noiseMultiplier: number };
-  /** Newest weights of the run, flat; null until its genesis is written. */
-  readonly weights: Float32Array | null;
+  readonly run: { readonly runId: string } & RunNoise;
+  /** Hex hashes of the contributions of the run's updates in the block of noise that the next one is in, oldest first. */
+  readonly released: readonly string[];
+  /** Where the run's training stands; null until its genesis is written. */
+  readonly trainer: TrainerState | null;
+  /** Why nothing is taken in any more, or null. */
+  readonly ended: string | null;
   /** Hex chunk hashes of the newest models, oldest first: what `models` still holds. */
   readonly kept: readonly (readonly string[])[];
   /** Everything before this offset of `contributions` is final: `contributionsNext` of the newest entry or of the
@@ -60,6 +68,7 @@ export interface StateContext {
   readonly options: AggregateStageOptions;
   readonly settings: RunSettings;
   readonly sourceTopic: string;
+  readonly noise: NoiseSource;
 }
 
 /**
@@ -67,8 +76,9 @@ export interface StateContext {
  * @param restored `ledger` and `models`, read to their ends
  * @param decisions of the changelog
  * @param position offset of the first contribution that will be handed in
- * @throws state-mismatch, ledger-invalid, checkpoint-invalid when they disagree; budget-spent when new settings ask for
- * a run that the budget has no room for
+ * @returns a state that takes nothing in (`ended`) when new settings ask for a run that the budget has no room for
+ * @throws state-mismatch, ledger-invalid, checkpoint-invalid when they disagree; budget-spent when not even the first run
+ * of a ledger has room
  */
 export function restoreState(
   context: StateContext,
@@ -99,18 +109,50 @@ export function restoreState(
         "the first update of its newest run may have been released: let that run make it with its own settings first",
       );
     }
-    return newRun(context, ledger, kept, position);
+    try {
+      return newRun(context, ledger, kept, position);
+    } catch (error) {
+      if (!isSealstreamError(error, "budget-spent")) throw error;
+      // Starting again would end in the same way: the stage stays, and says why nothing happens.
+      const run = runOf(entry);
+      const state = { ...idle(ledger, kept, position), run, released: [], trainer: null };
+      return { ...state, decisions, ended: error.message };
+    }
   }
+  const { rule } = context.settings;
   return {
-    ledger,
-    run: { runId: entry.runId, noiseMultiplier: entry.noiseMultiplier },
-    weights: flatten(checkpoint.weights),
-    kept,
-    position,
+    ...idle(ledger, kept, position),
+    run: runOf(entry),
+    released: releasedIn(restored.entries, entry),
+    trainer: rule.restore(flatten(checkpoint.weights), checkpoint.trainer),
+    decisions: { ...decisions, refusedForKey: from(decisions.refusedForKey, position) },
+  };
+}
+
+function runOf(entry: LedgerEntry): AggregateState["run"] {
+  const { runId, noiseMultiplier } = entry;
+  return { runId, noiseMultiplier, noise: methodOf(entry).noise };
+}
+
+/** Hashes of the updates of the newest run that the noise of its next update hangs together with. */
+function releasedIn(entries: readonly HashedEntry[], newest: LedgerEntry): readonly string[] {
+  const first = blockStart(methodOf(newest).noise, newest.step + 1);
+  return entries
+    .filter(({ entry }) => entry.runId === newest.runId && entry.step >= first)
+    .flatMap(({ entry }) => entry.contributionsHash ?? []);
+}
+
+/** A state that has looked at nothing. */
+function idle(
+  ledger: LedgerSummary,
+  kept: AggregateState["kept"],
+  position: number,
+): Omit<AggregateState, "run" | "released" | "trainer" | "decisions"> {
+  return {
+    ...{ ledger, kept, position, ended: null },
     inbox: emptyInbox(position),
     sealing: null,
     encryptedSealing: null,
-    decisions: { ...decisions, refusedForKey: from(decisions.refusedForKey, position) },
   };
 }
 
@@ -142,19 +184,13 @@ function newRun(
   kept: AggregateState["kept"],
   position: number,
 ): AggregateState {
-  const { options, sourceTopic } = context;
-  const noiseMultiplier = newRunNoiseMultiplier(options, ledger, sourceTopic);
+  const { options, settings, sourceTopic } = context;
+  const noise = newRunNoiseOf(options, settings, ledger, sourceTopic);
   const runId = Buffer.from(options.random(RUN_ID_BYTES)).toString("hex");
   return {
-    ledger,
-    run: { runId, noiseMultiplier },
-    weights: null,
-    kept,
-    position,
-    inbox: emptyInbox(position),
-    sealing: null,
-    encryptedSealing: null,
-    decisions: NO_DECISIONS,
+    ...idle(ledger, kept, position),
+    run: { runId, ...noise },
+    ...{ released: [], trainer: null, decisions: NO_DECISIONS },
   };
 }
 

@@ -37,7 +37,7 @@ export interface ClippedSum {
    * flat order of `network/weights.ts`. Finite. Changing one place to empty moves it by at most `l2ClipNorm` in L2
    * (`clip-margin.ts`). A new buffer, owned by the caller.
    */
-  readonly sum: Float32Array;
+  readonly sum: Float32Array | Float64Array;
   /** Examples whose gradient was scaled down. */
   readonly clippedRows: number;
   /** Examples that contributed nothing because a feature, an activation or the gradient was not finite or absurdly large. */

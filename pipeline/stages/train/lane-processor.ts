@@ -6,8 +6,9 @@
  */
 
 import { SealstreamError } from "../../errors.ts";
-import { type Network, parameterCount, sameNetwork } from "../../network/definition.ts";
+import { type Network, sameNetwork } from "../../network/definition.ts";
 import { argmax, forward } from "../../network/forward.ts";
+import { contributionLength } from "../../network/linear-statistics.ts";
 import {
   type Contribution,
   contributionFractionBits,
@@ -217,7 +218,7 @@ async function gradientSum(
     examples += 1;
   }
   if (examples === 0) {
-    const sum = new Float32Array(parameterCount(network));
+    const sum = new Float32Array(contributionLength(network, options.spec.train.method));
     return { sum: { sum, clippedRows: 0, unusableRows: 0, lossSum: 0 }, examples };
   }
   const request = { network, weights, inputs, labels, rows, l2ClipNorm, clipping };

@@ -10,8 +10,9 @@
  */
 import { MAX_VALUE_BYTES } from "../../../schemas/topics.ts";
 import { SealstreamError } from "../../errors.ts";
-import { type Network, parameterCount } from "../../network/definition.ts";
+import type { Network } from "../../network/definition.ts";
 import { networkFromSpec } from "../../network/from-spec.ts";
+import { contributionLength } from "../../network/linear-statistics.ts";
 import { contributionBytes, contributionFractionBits } from "../../privacy/contribution.ts";
 import { runConfigHash } from "../../privacy/run-config.ts";
 import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
@@ -23,6 +24,7 @@ import { createLaneProcessor } from "./lane-processor.ts";
 import type { TrainStageOptions } from "./options.ts";
 import { createStalenessGate } from "./staleness.ts";
 import type { TrainState } from "./state.ts";
+import { statisticsTarget } from "./statistics-backend.ts";
 
 /** A key of 2^32 uses could stay for ever; a new one now and then keeps what one leaked key opens small. */
 const ROTATE_AFTER_CONTRIBUTIONS = 10_000;
@@ -72,6 +74,7 @@ export function createTrainStage(options: TrainStageOptions): Stage<TrainState> 
             directory: options.directory,
             inputs: network.inputs,
             classes: spec.features.label.classes,
+            recordsPerSubject: spec.privacy.recordsPerSubject,
           },
           options.keysFreshAsOf,
         ),
@@ -89,9 +92,11 @@ export function createTrainStage(options: TrainStageOptions): Stage<TrainState> 
 
 function checkLimits(network: Network, train: PipelineSpec["train"]): void {
   const { microBatchRecords: places, l2ClipNorm } = train;
-  clipTarget(network, places, l2ClipNorm);
+  if (train.method === "statistics") statisticsTarget(network.inputs, places, l2ClipNorm);
+  else clipTarget(network, places, l2ClipNorm);
   contributionFractionBits({ places, l2ClipNorm });
-  const bytes = contributionBytes(parameterCount(network)) + ENVELOPE_OVERHEAD_BYTES;
+  const bytes =
+    contributionBytes(contributionLength(network, train.method)) + ENVELOPE_OVERHEAD_BYTES;
   if (bytes > MAX_VALUE_BYTES) {
     throw new SealstreamError(
       "limit-exceeded",

@@ -6,6 +6,7 @@ import {
 } from "../../../pipeline/privacy/gaussian.ts";
 import { verifyLedger } from "../../../pipeline/privacy/ledger.ts";
 import {
+  CONFIG_HASH,
   createTopics,
   createTrainer,
   createZones,
@@ -78,13 +79,54 @@ describe("new settings", () => {
   });
 
   test("are refused when the budget is spent, and the old ones still go on", async () => {
+    const { topics, runId } = await spent();
+    const ledger = topics.ledger.length;
+    const { changelog, committed } = topics;
+    const lane = await startLane(zones, topics, { spec: FASTER });
+    expect(lane.ended).toEqual([expect.stringContaining("3.000 of 3")]);
+    // It stays, takes nothing in, decides nothing, and wakes for nothing.
+    const trainer = await createTrainer(zones, topics, 0, 10);
+    const configHash = CONFIG_HASH;
+    for (let i = 0; i < 4; i += 1) trainer.send(trainer.next(runId, { configHash }));
+    const result = await lane.step(5);
+    expect(result).toMatchObject({ outputs: [], outcomes: [], consumedTo: null, wakeAtMs: null });
+    lane.commit(result);
+    expect(topics).toMatchObject({ changelog, committed });
+    expect(topics.ledger).toHaveLength(ledger);
+    expect((await startLane(zones, topics, { spec: withBudget(2) })).ended).toHaveLength(1);
+    const again = await startLane(zones, topics);
+    await again.run();
+    expect(again.ended).toEqual([]);
+    expect(topics.ledger).toHaveLength(ledger + 2);
+    expect(findings(topics)).toEqual([]);
+  });
+
+  test("go on once the budget is raised", async () => {
     const { topics } = await spent();
-    const refused = { code: "budget-spent", message: expect.stringContaining("3.000 of 3") };
-    await expect(startLane(zones, topics, { spec: FASTER })).rejects.toMatchObject(refused);
-    await expect(startLane(zones, topics, { spec: withBudget(2) })).rejects.toMatchObject({
-      code: "budget-spent",
-    });
-    await expect(startLane(zones, topics)).resolves.toBeDefined();
+    expect((await startLane(zones, topics, { spec: FASTER })).ended).toHaveLength(1);
+    const lane = await startLane(zones, topics, { spec: withBudget(4, FASTER) });
+    await lane.run();
+    expect(lane.ended).toEqual([]);
+    expect(lane.state().ledger.runs).toHaveLength(2);
+  });
+
+  test("for subjects are refused after a run that did not bound them, and leave runs of records alone", async () => {
+    const { topics } = await spent();
+    const bounded = { ...withBudget(9).privacy, recordsPerSubject: 2 };
+    const refused = await startLane(zones, topics, { spec: { ...SPEC, privacy: bounded } });
+    expect(refused.ended).toEqual([expect.stringContaining("recordsPerSubject")]);
+    const lane = await startLane(zones, topics, { spec: withBudget(9) });
+    expect(lane.ended).toEqual([]);
+  });
+
+  test("for subjects ask for noise as many times as large", async () => {
+    const noiseOf = async (recordsPerSubject: number | null) => {
+      const privacy = { ...SPEC.privacy, recordsPerSubject };
+      const lane = await startLane(zones, createTopics(zones), { spec: { ...SPEC, privacy } });
+      return lane.state().run.noiseMultiplier;
+    };
+    expect(await noiseOf(1)).toBe(await noiseOf(null));
+    expect(await noiseOf(5)).toBeCloseTo(5 * (await noiseOf(null)), 12);
   });
 
   test("cost nothing before the first update", async () => {

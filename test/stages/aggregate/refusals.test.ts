@@ -210,7 +210,7 @@ describe("a data key that is not there", () => {
     const repeated = await again.step(20);
     expect(thrownAway.outcomes).toMatchObject([{ offset: waits.offset, reason: "key-unknown" }]);
     expect(repeated.outcomes).toEqual(thrownAway.outcomes);
-    expect(repeated.state.weights).toEqual(thrownAway.state.weights);
+    expect(repeated.state.trainer).toEqual(thrownAway.state.trainer);
   });
 });
 

@@ -101,7 +101,7 @@ describe("a crash at any point", () => {
     const again = await startLane(zones, topics);
     const repeated = await again.step(99);
     expect(thrownAway.consumedTo).not.toBeNull();
-    expect(repeated.state.weights).toEqual(thrownAway.state.weights);
+    expect(repeated.state.trainer).toEqual(thrownAway.state.trainer);
     // Sealed anew all the same: another data key, another nonce.
     expect(repeated.outputs[1]?.value).not.toEqual(thrownAway.outputs[1]?.value);
   });

@@ -32,7 +32,7 @@ function ruleOf(train: Partial<TrainSpec>, start: readonly number[] = VECTORS.st
 
 /** States after the updates of the vectors; each state passes through a checkpoint if `stored`. */
 function runRule(rule: UpdateRule, stored = false): TrainerState[] {
-  let state = rule.initial(() => new Uint8Array());
+  let state = rule.initial((bytes) => new Uint8Array(bytes));
   return VECTORS.gradients.map((gradient: number[], index: number) => {
     // A divisor that is no power of two; the sum's rounding is below what is compared.
     const divisor = 3 * 2 ** 40;
@@ -92,7 +92,7 @@ test("plain sgd is, to the last bit, weights - (rate / divisor) sum, rounded onc
   const learningRate = 0.3;
   const rule = ruleOf({ learningRate });
   let weights = Float32Array.from<number>(VECTORS.start);
-  let state = rule.initial(() => new Uint8Array());
+  let state = rule.initial((bytes) => new Uint8Array(bytes));
   for (const [index, gradient] of VECTORS.gradients.entries()) {
     const divisor = 96 * 2 ** 20;
     const sum = Float64Array.from(gradient as number[], (value) => Math.round(value * divisor));
@@ -102,6 +102,32 @@ test("plain sgd is, to the last bit, weights - (rate / divisor) sum, rounded onc
     expect(state.published).toEqual(weights);
   }
   expect(rule.stored(state)).toBeUndefined();
+});
+
+describe("a run begins", () => {
+  const network: Network = {
+    inputs: 2,
+    layers: [
+      { outputs: 3, activation: "square" },
+      { outputs: 2, activation: "none" },
+    ],
+  };
+  const begin = (initialization: TrainSpec["initialization"], warm: Network | null) => {
+    const train = { ...SPEC.train, initialization };
+    const own = warm === null ? null : unflatten(warm, new Float32Array(9).fill(7));
+    const rule = createUpdateRule({ ...SPEC, train }, network, own);
+    return [...rule.initial((bytes) => new Uint8Array(bytes).fill(200)).published];
+  };
+  test("with warm weights for the first layers, and its own for the others", () => {
+    const first: Network = { inputs: 2, layers: network.layers.slice(0, 1) };
+    const cold = begin("he", null);
+    expect(begin("he", first)).toEqual([...Array(9).fill(7), ...cold.slice(9)]);
+    expect(cold.slice(0, 9)).not.toContain(7);
+  });
+  test("as the file says", () => {
+    expect(begin("zeros", null)).toEqual(Array(17).fill(0));
+    expect(begin("glorot", null)).not.toEqual(begin("he", null));
+  });
 });
 
 describe("schedules", () => {
@@ -193,7 +219,7 @@ describe("divergence ends the run with the setting to change", () => {
   });
   const push = (rule: UpdateRule, size: number) => () =>
     rule.step(
-      rule.initial(() => new Uint8Array()),
+      rule.initial((bytes) => new Uint8Array(bytes)),
       { sum: new Float64Array(6).fill(-size), divisor: 1 },
       7,
     );

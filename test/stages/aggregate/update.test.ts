@@ -130,9 +130,9 @@ describe("updates", () => {
     for (let update = 0; update < 250; update += 1) {
       trainer.send(trainer.next(lane.state().run.runId, zero));
       trainer.send(trainer.next(lane.state().run.runId, zero));
-      const before = lane.state().weights ?? new Float32Array();
+      const before = lane.state().trainer?.published ?? new Float32Array();
       await lane.run();
-      const after = lane.state().weights ?? new Float32Array();
+      const after = lane.state().trainer?.published ?? new Float32Array();
       draws.push(...after.map((weight, i) => (weight - (before[i] ?? 0)) / deviation));
     }
     expect(lane.state().ledger.last?.entry).toMatchObject({ noiseMultiplier: sigma, sensitivity });
@@ -156,7 +156,7 @@ describe("updates", () => {
     for (const part of [0, 1]) {
       const made = [trainer.next(runId), trainer.next(runId)];
       const sent = made.map((contribution) => trainer.send(contribution));
-      const before = lane.state().weights ?? new Float32Array();
+      const before = lane.state().trainer?.published ?? new Float32Array();
       await lane.run();
       if (part === 0) continue;
       const contributions = contributionsHash(
@@ -177,7 +177,7 @@ describe("updates", () => {
         const noisy = (a?.[i] ?? 0) + (b?.[i] ?? 0) + (row[i] ?? 0);
         return weight - (SPEC.train.learningRate / (BATCH * 2 ** FRACTION_BITS)) * noisy;
       });
-      expect(lane.state().weights).toEqual(expected);
+      expect(lane.state().trainer?.published).toEqual(expected);
     }
   });
 
@@ -260,7 +260,7 @@ describe("updates", () => {
     const first = await lane.step(0);
     expect({ ...state, sealing: null }).toEqual(copy);
     const second = await lane.step(0);
-    expect(second.state.weights).toEqual(first.state.weights);
+    expect(second.state.trainer).toEqual(first.state.trainer);
     expect(first.consumedTo).not.toBeNull();
   });
 });

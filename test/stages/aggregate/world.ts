@@ -22,6 +22,7 @@ import type { ModelForm } from "../../../pipeline/privacy/model-blob.ts";
 import { createModelReader } from "../../../pipeline/privacy/model-reader.ts";
 import { runConfigHash } from "../../../pipeline/privacy/run-config.ts";
 import { PRIVACY_DEFAULTS, TRAIN_DEFAULTS } from "../../../pipeline/spec/training.ts";
+import type { NoiseMaker } from "../../../pipeline/stages/aggregate/noise-rows.ts";
 import type {
   AggregateStageOptions,
   ModelEncryption,
@@ -223,6 +224,7 @@ export interface LaneOptions {
   readonly modelEncryption?: ModelEncryption;
   /** Whether decisions survive a restart. */
   readonly hasChangelog?: boolean;
+  readonly noiseMaker?: NoiseMaker;
   /** Changes what is restored. */
   readonly tamper?: (restored: RestoredLedger) => RestoredLedger;
 }
@@ -233,6 +235,7 @@ export async function startLane(zones: Zones, topics: Topics, options: LaneOptio
   topics.configHash = configHashOf(options.spec ?? SPEC, options.noiseMultiplier);
   const hasChangelog = options.hasChangelog ?? true;
   const updates: { modelVersion: number; epsilon: number; records: number }[] = [];
+  const ended: string[] = [];
   const stage = createAggregateStage({
     spec: options.spec ?? SPEC,
     directory,
@@ -245,6 +248,8 @@ export async function startLane(zones: Zones, topics: Topics, options: LaneOptio
     },
     random: randomBytes,
     onUpdate: (progress) => updates.push(progress),
+    onEnded: (reason) => ended.push(reason),
+    noiseMaker: options.noiseMaker,
     modelEncryption: options.modelEncryption,
     ...(options.noiseMultiplier === undefined ? {} : { noiseMultiplier: options.noiseMultiplier }),
   });
@@ -275,6 +280,7 @@ export async function startLane(zones: Zones, topics: Topics, options: LaneOptio
 
   return {
     updates,
+    ended,
     state: () => state,
     bounds: stage.bounds,
     step,
