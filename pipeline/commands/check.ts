@@ -18,6 +18,7 @@ import type { Options } from "./options.ts";
 import { planComplaints, planWarnings } from "./plan/judge.ts";
 import { amount } from "./plan/units.ts";
 import { ruleText } from "./rule-text.ts";
+import { trainingComplaints, trainingText } from "./training-judge.ts";
 
 function summary(spec: PipelineSpec, outcome: PlanOutcome | null): string[] {
   const actions = spec.desensitize.map((rule) => `${rule.field}: ${ruleText(rule)}`);
@@ -37,6 +38,7 @@ function summary(spec: PipelineSpec, outcome: PlanOutcome | null): string[] {
     ...recordsText(spec),
     `network     ${[features, ...layers].join(" -> ")}`,
     `privacy     epsilon ${spec.privacy.epsilon} at delta ${spec.privacy.delta} for each record: noise multiplier ${noise.toFixed(3)}`,
+    ...trainingText(spec),
     ...predictionText(outcome),
     `zones       ${spec.zones === null ? 'none pinned yet: run "sealstream keys create" before "run"' : "pinned"}`,
   ];
@@ -97,6 +99,7 @@ export async function check(
   const warnings: Complaint[] = [];
   if (result.status === "ok" && outcome !== null) {
     complaints.push(...planComplaints(outcome, result.locate));
+    complaints.push(...trainingComplaints(result.spec, result.locate));
     warnings.push(...result.warnings, ...planWarnings(result.spec, outcome, result.locate));
   }
   if (options["json"] === true) {

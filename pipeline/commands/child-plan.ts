@@ -81,6 +81,8 @@ export function planChild(
     arguments: [
       ...permissionArguments([
         ...choice.files,
+        // Aggregate alone begins runs.
+        ...(name === "aggregate" ? [spec.train.warmStart?.file ?? []].flat() : []),
         ...credentialFiles(spec.kafka, name),
         ...keyAccessFiles(context.environment, name),
         join(keysRoot, name),
