@@ -28,7 +28,7 @@ const LATER_KEYS: Readonly<Record<string, readonly string[]>> = {
   "encrypt.packs": ["fill", "consumers", "deadlineMs"],
   train: ["clipping", "augment", "parties", "views", "epochs"],
   "train.network[]": ["batchNorm", "bidirectional", "attention", "dropout"],
-  privacy: ["mechanism", "accountant", "noise", "correlation", "participations"],
+  privacy: ["mechanism", "correlation"],
   predict: ["encryptWeights", "secretModel", "activation"],
   zones: ["parties"],
 };
