@@ -55,7 +55,10 @@ export function createTrainStage(options: TrainStageOptions): Stage<TrainState> 
     name: "train",
     bounds,
     warmUp: () =>
-      backend.load({ network, rows: train.microBatchRecords, l2ClipNorm: train.l2ClipNorm }),
+      backend.load({
+        ...{ network, rows: train.microBatchRecords },
+        ...{ l2ClipNorm: train.l2ClipNorm, clipping: train.clipping },
+      }),
     openLane: (lane) =>
       createLaneProcessor({
         ...options,
