@@ -21,7 +21,10 @@ export interface Item {
 export interface Dataset {
   readonly classes: number;
   /** `features.inputs` of the pipeline file, without the field's name: ranges are public and fixed. */
-  readonly inputs: readonly { readonly length: number; readonly range: readonly [number, number] }[];
+  readonly inputs: readonly {
+    readonly length: number;
+    readonly range: readonly [number, number];
+  }[];
   /** Records of the stream in order of arrival, and those that are only looked at. */
   split(seed: number): { readonly train: readonly Item[]; readonly test: readonly Item[] };
 }
@@ -67,12 +70,48 @@ function digits(): Dataset {
 
 /** Round numbers around what each measurement can be: radius, texture, perimeter, ... as mean, error and worst. */
 const TUMOUR_RANGES: readonly (readonly [number, number])[] = [
-  ...([[6.5, 30], [9.5, 40], [40, 200], [100, 3000], [0.05, 0.2]] as const),
-  ...([[0.015, 0.35], [0, 0.45], [0, 0.25], [0.1, 0.35], [0.045, 0.1]] as const),
-  ...([[0.1, 3], [0.35, 5], [0.75, 25], [6.5, 550], [0.0015, 0.035]] as const),
-  ...([[0.002, 0.15], [0, 0.4], [0, 0.055], [0.0075, 0.08], [0.00085, 0.03]] as const),
-  ...([[7.5, 40], [10, 50], [50, 300], [150, 4500], [0.07, 0.25]] as const),
-  ...([[0.025, 1.5], [0, 1.5], [0, 0.3], [0.15, 0.7], [0.055, 0.25]] as const),
+  ...([
+    [6.5, 30],
+    [9.5, 40],
+    [40, 200],
+    [100, 3000],
+    [0.05, 0.2],
+  ] as const),
+  ...([
+    [0.015, 0.35],
+    [0, 0.45],
+    [0, 0.25],
+    [0.1, 0.35],
+    [0.045, 0.1],
+  ] as const),
+  ...([
+    [0.1, 3],
+    [0.35, 5],
+    [0.75, 25],
+    [6.5, 550],
+    [0.0015, 0.035],
+  ] as const),
+  ...([
+    [0.002, 0.15],
+    [0, 0.4],
+    [0, 0.055],
+    [0.0075, 0.08],
+    [0.00085, 0.03],
+  ] as const),
+  ...([
+    [7.5, 40],
+    [10, 50],
+    [50, 300],
+    [150, 4500],
+    [0.07, 0.25],
+  ] as const),
+  ...([
+    [0.025, 1.5],
+    [0, 1.5],
+    [0, 0.3],
+    [0.15, 0.7],
+    [0.055, 0.25],
+  ] as const),
 ];
 
 function breastCancer(): Dataset {
@@ -130,12 +169,20 @@ async function mnist(
   const inputs = [{ length: SIDE * SIDE, range: [0, 255] as const }];
   if (folder !== null) {
     const [train, test] = [readIdx(folder, "train"), readIdx(folder, "t10k")];
-    return { classes: 10, inputs, split: (seed) => ({ train: shuffled(train, seeded(seed)), test }) };
+    return {
+      classes: 10,
+      inputs,
+      split: (seed: number) => ({ train: shuffled(train, seeded(seed)), test }),
+    };
   }
   const items = await mnistOfNpm(tell);
   if (typeof items === "string") return items;
   const [train, test] = [items.filter(isNotNth(10)), items.filter(isNth(10))];
-  return { classes: 10, inputs, split: (seed) => ({ train: shuffled(train, seeded(seed)), test }) };
+  return {
+    classes: 10,
+    inputs,
+    split: (seed: number) => ({ train: shuffled(train, seeded(seed)), test }),
+  };
 }
 
 /** @param mnistFolder with IDX files; null: npm's. @returns in words why it cannot be had, where it cannot */

@@ -49,7 +49,7 @@ export const SETTINGS: Readonly<Record<DatasetName, readonly Settings[]>> = {
     {
       name: "scattering, Toeplitz noise",
       maps: SCATTERING_28,
-      train: { ...GRADIENT, updateBatchRecords: 64, learningRate: 40 },
+      train: { ...GRADIENT, l2ClipNorm: 0.2, updateBatchRecords: 64, learningRate: 80 },
       correlated: true,
     },
     {

@@ -5,11 +5,11 @@
  * pass; what is scored is the published model. Epsilon is the one that the ledger says. Sends an UtilityResult for each
  * run and ends. The seed decides the split and the order of arrival; the noise is from fresh keys each time.
  */
-import { planMaps } from "../../pipeline/features/maps/plan-maps.ts";
+
 import { createFeatureExtractor } from "../../pipeline/features/extract.ts";
+import { planMaps } from "../../pipeline/features/maps/plan-maps.ts";
 import { argmax, forward } from "../../pipeline/network/forward.ts";
 import type { PipelineSpec } from "../../pipeline/spec/pipeline-spec.ts";
-import { createTrainBackend } from "../../pipeline/stages/train/tfjs-backend.ts";
 import { type Dataset, type DatasetName, type Item, openDataset } from "./datasets.ts";
 import { SETTINGS, type Settings } from "./settings.ts";
 import { type LabelledRow, openTrainingZone, type TrainingZone } from "./training-zone.ts";
@@ -37,9 +37,7 @@ export interface UtilityResult {
   readonly accuracy: number;
 }
 
-export const DELTA = 1e-5;
-/** No noise to speak of: what the way of training is worth without privacy. */
-export const NOT_PRIVATE = 1_000;
+const DELTA = 1e-5;
 
 function fileOf(
   dataset: Dataset,
@@ -51,7 +49,9 @@ function fileOf(
     name: "study",
     kafka: { brokers: "", partitions: 1 },
     record: { schema: "record.schema.json", id: "id", subject: "id" },
-    desensitize: [{ fields: ["id", "y", ...dataset.inputs.map((_, at) => `x${at}`)], action: "keep" }],
+    desensitize: [
+      { fields: ["id", "y", ...dataset.inputs.map((_, at) => `x${at}`)], action: "keep" },
+    ],
     features: {
       inputs: dataset.inputs.map(({ length, range }, at) => ({ field: `x${at}`, length, range })),
       maps,
@@ -64,18 +64,17 @@ function fileOf(
       backend: "wasm",
       ...train,
     },
-    privacy: {
-      epsilon,
-      delta: DELTA,
-      ...(correlated ? { noise: { toeplitz: { updates } } } : {}),
-    },
+    privacy: { epsilon, delta: DELTA, noise: correlated ? { toeplitz: { updates } } : "independent" },
     predict: { encrypted: false },
   });
 }
 
 function schemaOf({ inputs }: Dataset): string {
   const value = { type: "array", items: { type: "number" } };
-  const fields = inputs.map(({ length }, at) => [`x${at}`, length === 1 ? { type: "number" } : value]);
+  const fields = inputs.map(({ length }, at) => [
+    `x${at}`,
+    length === 1 ? { type: "number" } : value,
+  ]);
   return JSON.stringify({
     type: "object",
     properties: { id: { type: "string" }, y: { type: "integer" }, ...Object.fromEntries(fields) },
@@ -129,7 +128,6 @@ async function work(job: UtilityJob, send: (result: UtilityResult) => void): Pro
       const zone = await openTrainingZone({
         file: fileOf(dataset, settings, { epsilon, records: train.length }),
         schema: schemaOf(dataset),
-        backend: createTrainBackend("wasm"),
       });
       // The features are the same whatever the budget.
       read ??= createReader(zone.spec, dataset);
