@@ -6,6 +6,7 @@
  */
 import { z } from "zod";
 import { networkLayer } from "./network-layers.ts";
+import { privacyKeys } from "./privacy-keys.ts";
 import { trainerKeys } from "./trainer-keys.ts";
 
 const integer = (minimum: number, maximum: number) => z.int().min(minimum).max(maximum);
@@ -31,11 +32,19 @@ export const train = z
       .max(2 ** 20)
       .default(1)
       .describe("Largest L2 norm of one record's gradient."),
+    clipping: z
+      .enum(["flat", "per-layer", "automatic"])
+      .default("flat")
+      .describe(
+        "flat: by the norm of a record's whole gradient; per-layer: each layer to its even share; automatic: always scaled to the norm.",
+      ),
     ...trainerKeys,
     backend: z
-      .enum(["auto", "wasm", "cpu"])
+      .enum(["auto", "wasm", "cpu", "tfjs-node", "tfjs-node-gpu", "webgpu"])
       .default("auto")
-      .describe("Compute backend of TensorFlow.js."),
+      .describe(
+        "Compute backend of TensorFlow.js; auto measures those that are installed and takes the fastest.",
+      ),
     protect: z
       .enum(["sealed"])
       .default("sealed")
@@ -61,6 +70,7 @@ export const privacy = z
       .positive()
       .max(0.1)
       .describe("Chance outside the bound; well below one over the records."),
+    ...privacyKeys,
     recordsPerSubject: integer(1, 65_535)
       .nullable()
       .default(null)

@@ -11,6 +11,7 @@ import { checkMaps } from "./feature-maps.ts";
 import { parseIdentity } from "./identity.ts";
 import type { LocatedTree } from "./located-tree.ts";
 import { checkNetwork } from "./network-layers.ts";
+import { checkPrivacy } from "./privacy-keys.ts";
 import { typesOf } from "./read-record-schema.ts";
 import { checkRecordFields } from "./record-fields.ts";
 import { checkRules } from "./rule-checks.ts";
@@ -55,6 +56,7 @@ export function crossCheck(
     ...checkRecordFields(file, rules, schema, tree),
     ...checkTraining(file, tree),
     ...checkTrainer(file, tree),
+    ...checkPrivacy(file, tree),
     ...checkNetwork(file, tree),
     ...checkZones(file, tree),
   ];
