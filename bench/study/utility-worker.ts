@@ -64,7 +64,11 @@ function fileOf(
       backend: "wasm",
       ...train,
     },
-    privacy: { epsilon, delta: DELTA, noise: correlated ? { toeplitz: { updates } } : "independent" },
+    privacy: {
+      epsilon,
+      delta: DELTA,
+      noise: correlated ? { toeplitz: { updates } } : "independent",
+    },
     predict: { encrypted: false },
   });
 }

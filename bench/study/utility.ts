@@ -66,7 +66,10 @@ function jobsOf(quick: boolean, mnistFolder: string | null): UtilityJob[] {
   return names.flatMap((dataset) =>
     SETTINGS[dataset].flatMap((_, settings) => {
       const count = dataset === "breast-cancer" ? SPLITS * (quick ? 1 : SEEDS) : SEEDS;
-      const seeds = Array.from({ length: quick ? Math.ceil(count / SEEDS) : count }, (_, at) => at + 1);
+      const seeds = Array.from(
+        { length: quick ? Math.ceil(count / SEEDS) : count },
+        (_, at) => at + 1,
+      );
       const job = { dataset, mnistFolder, settings, seeds };
       // A process each for what takes minutes.
       if (dataset === "mnist") return epsilons.map((epsilon) => ({ ...job, epsilons: [epsilon] }));
@@ -84,7 +87,9 @@ function runJob(job: UtilityJob, tell: (line: string) => void): Promise<UtilityR
     const result = message as UtilityResult;
     results.push(result);
     const percent = (100 * result.accuracy).toFixed(2);
-    tell(`${job.dataset}, settings ${job.settings}, epsilon ${result.epsilon}, seed ${result.seed}: ${percent} %`);
+    tell(
+      `${job.dataset}, settings ${job.settings}, epsilon ${result.epsilon}, seed ${result.seed}: ${percent} %`,
+    );
   });
   child.on("close", (code) => {
     if (code === 0) ended.resolve(results);
@@ -125,7 +130,11 @@ function pointsOf(rows: readonly UtilityRow[]): ChartPoint[] {
   const ours = rows.map(({ dataset, settings, epsilon, mean }) => ({
     ...{ dataset, series: settings, epsilon, accuracy: mean, isPublished: false },
   }));
-  const others = PUBLISHED.map(({ name, ...rest }) => ({ ...rest, series: name, isPublished: true }));
+  const others = PUBLISHED.map(({ name, ...rest }) => ({
+    ...rest,
+    series: name,
+    isPublished: true,
+  }));
   return [...ours, ...others];
 }
 
@@ -146,7 +155,12 @@ export interface UtilityOptions {
 export async function utility({ quick, mnistFolder }: UtilityOptions): Promise<number> {
   const done = await runAll(jobsOf(quick, mnistFolder), (line) => console.log(line));
   const rows = done.flatMap(({ job, results }) =>
-    job.epsilons.map((epsilon) => rowOf(job, results.filter((one) => one.epsilon === epsilon))),
+    job.epsilons.map((epsilon) =>
+      rowOf(
+        job,
+        results.filter((one) => one.epsilon === epsilon),
+      ),
+    ),
   );
   const fixed = (value: number) => Number(value.toFixed(2));
   console.table(
@@ -156,7 +170,13 @@ export async function utility({ quick, mnistFolder }: UtilityOptions): Promise<n
       met: target === null ? "" : mean >= target,
     })),
   );
-  console.table(PUBLISHED.map(({ name, epsilon, accuracy }) => ({ published: name, epsilon, "test %": accuracy })));
+  console.table(
+    PUBLISHED.map(({ name, epsilon, accuracy }) => ({
+      published: name,
+      epsilon,
+      "test %": accuracy,
+    })),
+  );
   for (const line of ABOUT) console.log(line);
   mkdirSync(BUILD, { recursive: true });
   const at = new Date().toISOString();
