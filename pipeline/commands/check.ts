@@ -18,6 +18,7 @@ import { planComplaints, planWarnings } from "./plan/judge.ts";
 import { amount } from "./plan/units.ts";
 import { privacyComplaints, privacyText } from "./privacy-complaints.ts";
 import { ruleText } from "./rule-text.ts";
+import { trainingComplaints, trainingText } from "./training-judge.ts";
 
 function summary(spec: PipelineSpec, outcome: PlanOutcome | null): string[] {
   const actions = spec.desensitize.map((rule) => `${rule.field}: ${ruleText(rule)}`);
@@ -36,6 +37,7 @@ function summary(spec: PipelineSpec, outcome: PlanOutcome | null): string[] {
     ...recordsText(spec),
     `network     ${[features, ...layers].join(" -> ")}`,
     `privacy     ${privacyText(spec)}`,
+    ...trainingText(spec),
     ...predictionText(outcome),
     `zones       ${spec.zones === null ? 'none pinned yet: run "sealstream keys create" before "run"' : "pinned"}`,
   ];
@@ -96,6 +98,7 @@ export async function check(
   const warnings: Complaint[] = [];
   if (result.status === "ok" && outcome !== null) {
     complaints.push(...planComplaints(outcome, result.locate));
+    complaints.push(...trainingComplaints(result.spec, result.locate));
     complaints.push(...privacyComplaints(result.spec, result.locate));
     warnings.push(...result.warnings, ...planWarnings(result.spec, outcome, result.locate));
   }

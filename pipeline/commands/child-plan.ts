@@ -83,6 +83,8 @@ export function planChild(
       ...permissionArguments(
         [
           ...choice.files,
+          // Aggregate alone begins runs.
+          ...(name === "aggregate" ? [spec.train.warmStart?.file ?? []].flat() : []),
           ...credentialFiles(spec.kafka, name),
           ...keyAccessFiles(context.environment, name),
           join(keysRoot, name),

@@ -1,6 +1,7 @@
 /** Wires `aggregate`: what it restores from is read anew from the topics after its lane was fenced. */
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
+import { featureBounds } from "../../ckks/feature-bounds.ts";
 import { parseParameters } from "../../ckks/parameters.ts";
 import { requirePlan } from "../../ckks/predict-plan.ts";
 import { encryptModelFile } from "../../ckks/slots/encrypted-model-file.ts";
@@ -10,6 +11,7 @@ import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
 import { createNoiseThread } from "../../stages/aggregate/noise-thread.ts";
 import type { ModelEncryption } from "../../stages/aggregate/options.ts";
 import { createAggregateStage } from "../../stages/aggregate/stage.ts";
+import { loadWarmStart } from "../warm-start.ts";
 import { openDirectory, type StageWorld, type WireStage } from "./world.ts";
 
 /** Between looks at a data key that a service unwraps. */
@@ -71,6 +73,7 @@ function modelEncryption({ spec, directory, logger, counter }: StageWorld): Mode
           parameters,
           publicKey: blob.bytes,
           ...goalOf(parameters.id),
+          bounds: featureBounds(spec.features.outputs.range),
         });
         return { file, parameters: parameters.id, consumerKeyId: blob.id };
       } catch (error) {
@@ -96,8 +99,10 @@ export const wire: WireStage = async (world) => {
     kms: world.kms,
     restore: () => restore(world),
     random: randomBytes,
+    warmStart: loadWarmStart(spec)?.weights ?? null,
     ...(spec.predict.model === "encrypted" ? { modelEncryption: modelEncryption(world) } : {}),
     noiseMaker: createNoiseThread(),
+    onEnded: world.halt,
     onUpdate: ({ modelVersion, epsilon }) => {
       counter.note("model", modelVersion);
       counter.note("epsilon", epsilon.toFixed(3));
