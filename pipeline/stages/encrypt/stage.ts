@@ -160,8 +160,8 @@ function availableKeys({ directory, packing: packingNow, spec }: EncryptOptions)
   return {
     missing: [
       ...(examples === null ? ["training-unwrap"] : []),
-      ...(recipient === null ? ["consumer-unwrap"] : []),
-      ...(packing === null ? ["ckks-public"] : []),
+      ...(recipient === null && spec.predict.encrypted ? ["consumer-unwrap"] : []),
+      ...(packing === null && spec.predict.encrypted ? ["ckks-public"] : []),
     ],
     examples,
     consumer: recipient === null || packing === null ? null : { recipient, packing },
@@ -246,8 +246,9 @@ function toResult(
   const last = records[cut.count - 1];
   const outcomes: Outcome[] = [];
   for (const row of rows.slice(0, cut.count)) {
-    if (row.kind !== "refused") continue;
-    outcomes.push({ offset: row.offset, kind: "dead-letter", reason: row.reason });
+    const { kind, offset } = row;
+    if (kind === "refused") outcomes.push({ offset, kind: "dead-letter", reason: row.reason });
+    if (kind === "dropped") outcomes.push({ offset, kind: "drop", reason: "dropped" });
   }
   const wakes = [cut.dueMs, cut.blockedAt === null ? null : nowMs + MISSING_KEY_WAIT_MS];
   const times = wakes.filter((time) => time !== null);
