@@ -150,6 +150,12 @@ const record = z.strictObject({
     .describe(
       "Field that names the person; its rule must be keep or pseudonymize. Without it every record is its own subject.",
     ),
+  partitioner: z
+    .enum(["none", "subject"])
+    .default("none")
+    .describe(
+      "subject: raw is keyed by the subject with Kafka's default partitioner, and a record in another partition is a dead letter.",
+    ),
   // 900 KiB: the largest value Sealstream writes, below Kafka's default limit of 1 MB.
   maxBytes: integer(64, 900 * 1024)
     .default(65_536)

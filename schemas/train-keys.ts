@@ -6,6 +6,7 @@
  */
 import { z } from "zod";
 import { networkLayer } from "./network-layers.ts";
+import { privacyKeys } from "./privacy-keys.ts";
 import { trainerKeys } from "./trainer-keys.ts";
 
 const integer = (minimum: number, maximum: number) => z.int().min(minimum).max(maximum);
@@ -61,5 +62,12 @@ export const privacy = z
       .positive()
       .max(0.1)
       .describe("Chance outside the bound; well below one over the records."),
+    ...privacyKeys,
+    recordsPerSubject: integer(1, 65_535)
+      .nullable()
+      .default(null)
+      .describe(
+        "Records of one subject that may train, in all runs together: epsilon then speaks of people. Needs record.subject and record.partitioner: subject; null: epsilon speaks of records.",
+      ),
   })
   .describe("Differential privacy of the model.");

@@ -159,16 +159,18 @@ function createOwner(
     ...{ pipeline: NAME, lane: 0, signer: keys.encrypt.signing("owner-signing") },
     ...{ recipients: [recipient], rotateAfterRecords: 1e9, rotateAfterMs: 1e12, nowMs: 0 },
     cipher: "aes-256-gcm",
+    recordsPerSubject: null,
   } as const;
   let state: EncryptState = {
     ...{ exampleSequence: 0, packSequence: 0, recordSequence: 0 },
-    ...{ key: null, recordKeys: new Map() },
+    ...{ key: null, recordKeys: new Map(), subjects: null, counted: new Map() },
   };
   let offset = 0;
   return async (rows) => {
     const examples = rows.map(({ x, label }, at) => ({
       ...({ kind: "example", split: "train", offset: offset + at } as const),
       ...{ recordId: Buffer.from(`record-${offset + at}`), x, label },
+      subject: null,
     }));
     offset += rows.length;
     const sealed = await sealExamples(examples, state, options);

@@ -36,7 +36,7 @@ const MOST_STALE = 16;
 /** Of a lane that never sealed anything. */
 const FIRST: EncryptState = {
   ...{ exampleSequence: 0, packSequence: 0, recordSequence: 0 },
-  ...{ key: null, recordKeys: new Map() },
+  ...{ key: null, recordKeys: new Map(), subjects: null, counted: new Map() },
 };
 
 export interface PipelineLab {
@@ -169,6 +169,7 @@ async function fill(
           offset: first + at,
           recordId: Buffer.from(`${lane}-${first + at}`),
           split: "train",
+          subject: null,
           x: inputs.subarray(at * one.inputs, (at + 1) * one.inputs),
           label: labels[at]!,
         }),
@@ -176,6 +177,7 @@ async function fill(
       const sealed = await sealExamples(rows, state, {
         ...{ pipeline, lane, signer: store.signing("owner-signing"), recipients: [recipient] },
         ...{ rotateAfterRecords: 1e9, rotateAfterMs: 1e12, cipher: "aes-256-gcm" },
+        recordsPerSubject: null,
         nowMs: Date.now(),
       });
       state = sealed.state;

@@ -2,20 +2,23 @@
  * Feeds `raw`: the lines of an NDJSON stream become records, in order within a subject.
  *
  * Lines are written as they are; what is not valid is for `desensitize` to refuse, so that nothing is lost unseen.
- * The record key is the subject (else the id) when a line has one, so that a person's records share a lane.
+ * The record key is the subject (else the id) when a line has one, so that a person's records share a lane. Where the
+ * file says `record.partitioner: subject`, the key is the subject or nothing, and its partition is computed here: no
+ * setting of a client library may put it elsewhere.
  */
 import type { Readable } from "node:stream";
 import { topicName } from "../../schemas/topics.ts";
 import { SealstreamError } from "../errors.ts";
 import type { PipelineSpec } from "../spec/pipeline-spec.ts";
 import type { KafkaClient, ProducerRecord } from "../stream/port.ts";
+import { partitionOf } from "../stream/subject-partition.ts";
 
 const BATCH_RECORDS = 1_000;
 const BATCH_BYTES = 1024 * 1024;
 const NEWLINE = 0x0a;
 const CARRIAGE_RETURN = 0x0d;
 
-/** The raw record key of a line: its subject, else its id, else null. */
+/** The raw record key of a line: its subject, else its id (where raw is not partitioned by the subject), else null. */
 function lineKey(line: Uint8Array, spec: PipelineSpec): Uint8Array | null {
   try {
     const value: unknown = JSON.parse(
@@ -25,7 +28,12 @@ function lineKey(line: Uint8Array, spec: PipelineSpec): Uint8Array | null {
       return null;
     }
     const fields = new Map<string, unknown>(Object.entries(value));
-    const key = fields.get(spec.record.subject ?? spec.record.id) ?? fields.get(spec.record.id);
+    const { id, subject, partitioner } = spec.record;
+    if (partitioner === "subject") {
+      const name = subject === null ? null : fields.get(subject);
+      return typeof name === "string" && name !== "" ? Buffer.from(name) : null;
+    }
+    const key = fields.get(subject ?? id) ?? fields.get(id);
     return typeof key === "string" || typeof key === "number" ? Buffer.from(String(key)) : null;
   } catch {
     // Because a line that is no JSON is still produced, and refused downstream with a dead letter.
@@ -100,8 +108,11 @@ export async function produceLines(options: ProduceOptions): Promise<number> {
   try {
     for await (const line of splitLines(input, MAX_LINE_BYTES)) {
       const key = lineKey(line, spec);
+      const { partitions } = spec.kafka;
+      const isPlaced = key !== null && spec.record.partitioner === "subject";
       // Lines without a key take turns.
-      const partition = key === null ? turn++ % spec.kafka.partitions : null;
+      const partition =
+        key === null ? turn++ % partitions : isPlaced ? partitionOf(key, partitions) : null;
       batch.push({ key, value: Uint8Array.from(line), partition });
       bytes += line.byteLength;
       if (batch.length >= BATCH_RECORDS || bytes >= BATCH_BYTES) {

@@ -6,7 +6,6 @@
 import { readFileSync } from "node:fs";
 import { basename } from "node:path";
 import { type PlanOutcome, planPredict } from "../ckks/predict-plan.ts";
-import { analyticGaussianNoiseMultiplier } from "../privacy/gaussian.ts";
 import type { Complaint } from "../spec/complaint.ts";
 import { mapText } from "../spec/feature-maps.ts";
 import { loadPipelineSpec } from "../spec/load.ts";
@@ -18,6 +17,7 @@ import type { Options } from "./options.ts";
 import { planComplaints, planWarnings } from "./plan/judge.ts";
 import { amount } from "./plan/units.ts";
 import { NOT_PREDICTED } from "./predicted.ts";
+import { privacyComplaints, privacyText } from "./privacy-complaints.ts";
 import { ruleText } from "./rule-text.ts";
 
 function summary(spec: PipelineSpec, outcome: PlanOutcome | null): string[] {
@@ -25,7 +25,6 @@ function summary(spec: PipelineSpec, outcome: PlanOutcome | null): string[] {
   const layers = spec.train.network.map(layerText);
   const inputs = spec.features.inputs.reduce((sum, { length }) => sum + length, 0);
   const { length: features } = spec.features.outputs;
-  const noise = analyticGaussianNoiseMultiplier(spec.privacy.epsilon, spec.privacy.delta);
   const plugins = spec.plugins.map(
     ({ module, sha256 }) => `${basename(module)} (sha256 ${sha256.slice(0, 8)}...)`,
   );
@@ -37,7 +36,7 @@ function summary(spec: PipelineSpec, outcome: PlanOutcome | null): string[] {
     ...mapsText(spec),
     ...recordsText(spec),
     `network     ${[features, ...layers].join(" -> ")}`,
-    `privacy     epsilon ${spec.privacy.epsilon} at delta ${spec.privacy.delta} for each record: noise multiplier ${noise.toFixed(3)}`,
+    `privacy     ${privacyText(spec)}`,
     ...predictionText(outcome),
     `zones       ${spec.zones === null ? 'none pinned yet: run "sealstream keys create" before "run"' : "pinned"}`,
   ];
@@ -98,7 +97,10 @@ export async function check(
   const outcome = isPredicted ? planPredict(result.spec) : null;
   const complaints = result.status === "invalid" ? [...result.complaints] : [];
   const warnings: Complaint[] = [];
-  if (result.status === "ok") warnings.push(...result.warnings);
+  if (result.status === "ok") {
+    complaints.push(...privacyComplaints(result.spec, result.locate));
+    warnings.push(...result.warnings);
+  }
   if (result.status === "ok" && outcome !== null) {
     complaints.push(...planComplaints(outcome, result.locate));
     warnings.push(...planWarnings(result.spec, outcome, result.locate));

@@ -7,42 +7,37 @@
  * reveal their difference. This file must not draw randomness of its own, keep a stream open between calls, or be used
  * with two standard deviations in one run (the row would be the same one, scaled).
  *
- *   info = CBOR ["sealstream/noise-row/v1", runId: 16 bytes, step, contributionsHash: 32 bytes]
+ *   info = CBOR ["sealstream/noise-row/v2", runId: 16 bytes, step, contributionsHash: 32 bytes]
  *   key  = HKDF-SHA-256(noise secret, info), 32 bytes
- *   AES-256-CTR(key, counter from 0) gives 16 bytes a pair of values: two uniforms of 53 bits, then Box-Muller:
- *   u = (r1 + 1) / 2^53, v = r2 / 2^53 (r little-endian u64 >> 11); z1, z2 = sqrt(-2 ln u) (cos, sin)(2 pi v)
- *   row = round(z * standardDeviation)
+ *   words = AES-256-CTR(key, counter from 0) of zeros, as little-endian u32, in order
+ *   row  = round(z s 2^fractionBits) / 2^fractionBits, z from exact-gaussian.ts, whose header says which word decides what
+ * Version 1 (Box-Muller in doubles) is not made any more: a run that began under it cannot be continued bit for bit. If it is,
+ * an update that was cut off in the middle and is repeated gets other noise than its first attempt had, so whoever read both
+ * has two independent looks at one sum: at most one update a run, once, at the change of versions. Start a new run instead.
  *
- * Guarantee. Each value is N(0, standardDeviation^2) rounded to the nearest integer, up to the float error of the three
- * elementary functions. The sum it is added to is an integer too, so sum + round(noise) = round(sum + noise): rounding is
- * post-processing of the ideal mechanism and costs no privacy.
+ * Guarantee. Each value is N(0, s^2) exactly rounded to the nearest multiple of 2^-fractionBits: not the float neighbour of one,
+ * and not a discrete Gaussian, which would have an account of its own. The sum it is added to is a multiple too, so
+ * sum + round(noise) = round(sum + noise): rounding is post-processing of the ideal mechanism and costs no privacy. The
+ * floating-point attack (Mironov 2012) has nothing to read: which multiples occur, and how often, does not depend on doubles.
+ * For rows that are mixed (correlation/mixer.ts) the grid is 2^-16, on which C G lies: its header derives the same for them.
+ * What is charged is therefore the Gaussian with s over the sensitivity, nothing else; AES-256-CTR and HKDF are taken for random
+ * functions, and 2^-256 a value for what exact-gaussian.ts leaves out. Not proven: the running time depends on the
+ * noise (rejections), so nobody without the key may time single values; rows are made off the hot path.
  *
- * The floating-point attack (Mironov 2012) reads a secret from the gaps between the doubles that a naive sampler can
- * return. Rounding onto a grid that is fixed beforehand, with standard deviations of 2^20 grid units and more, closes
- * those gaps: every integer in the bulk is returned by very many of the 2^106 inputs. What remains and is not proven
- * here: probabilities of single integers are those of a rounded Gaussian only up to float error, values beyond 8.57
- * standard deviations (sqrt(-2 ln 2^-53); ideal probability 1e-17 each) never occur, and the running time of log and
- * cos may depend on the noise. An exact discrete Gaussian sampler is to replace this one; ledgers name the mechanism.
- *
- * Edge cases: standardDeviation 0 -> all zeros; NaN, negative or Infinity -> throws; length 0 -> empty.
+ * Edge cases: standardDeviation 0 -> all zeros; NaN, negative or above 2^48 units -> throws; length 0 -> empty.
  */
 import { createCipheriv } from "node:crypto";
 import { encodeCbor } from "../crypto/cbor.ts";
 import type { SecretKey } from "../crypto/key-handles.ts";
 import { SealstreamError } from "../errors.ts";
+import { fillWithExactGaussians, MAX_SCALE, type WordSource } from "./exact-gaussian.ts";
 
-const LABEL = "sealstream/noise-row/v1";
+const LABEL = "sealstream/noise-row/v2";
 const KEY_BYTES = 32;
 /** Counter block of AES-CTR; the key is used for one stream only, so it starts from zero. */
 const FIRST_COUNTER = new Uint8Array(16);
-/** Two uint64. */
-const PAIR_BYTES = 16;
-/** Pairs made at a time: 64 KiB of stream, whatever the length of the row. */
-const PAIRS_AT_A_TIME = 4_096;
-const TWO_53 = 2 ** 53;
-const UNUSED_BITS = 11n;
-/** Beyond this, 9 standard deviations might not be a safe integer. */
-const MAX_STANDARD_DEVIATION = 2 ** 49;
+const MAX_FRACTION_BITS = 32;
+const IS_BIG_ENDIAN = new Uint8Array(Uint16Array.of(1).buffer)[0] === 0;
 
 /** What a noise row is keyed by. */
 export interface NoiseRowName {
@@ -57,9 +52,9 @@ export interface NoiseRowName {
 export interface NoiseRowOptions {
   /** Values in the row. */
   readonly length: number;
-  /** In grid units, 0..2^49. */
+  /** In grid units; times 2^fractionBits at most 2^48. */
   readonly standardDeviation: number;
-  /** Values are multiples of 2^-fractionBits grid units: 16 for rows that are mixed (correlation/), 0 unless said. */
+  /** Values are multiples of 2^-fractionBits grid units: 0..32; `rowFractionBits` of correlation/, 0 unless said. */
   readonly fractionBits?: number;
 }
 
@@ -98,35 +93,30 @@ export function noiseRowOf(
   { length, standardDeviation, fractionBits = 0 }: NoiseRowOptions,
 ): Float64Array {
   const unit = 2 ** fractionBits;
-  if (!(standardDeviation >= 0 && standardDeviation * unit <= MAX_STANDARD_DEVIATION)) {
-    throw new SealstreamError("internal", "A noise row needs a standard deviation of 0 to 2^49.");
+  const scale = standardDeviation * unit;
+  const isGrid = Number.isInteger(fractionBits) && fractionBits >= 0;
+  if (!(isGrid && fractionBits <= MAX_FRACTION_BITS && scale >= 0 && scale <= MAX_SCALE)) {
+    throw new SealstreamError(
+      "internal",
+      "A noise row needs a standard deviation of 0 to 2^48 units of its grid.",
+    );
   }
-  const stream = createCipheriv("aes-256-ctr", key, FIRST_COUNTER);
-  key.fill(0);
-  const zeros = new Uint8Array(PAIRS_AT_A_TIME * PAIR_BYTES);
   const row = new Float64Array(length);
-  for (let at = 0; at < length; at += 2 * PAIRS_AT_A_TIME) {
-    const block = stream.update(zeros);
-    fillWithGaussian(row.subarray(at, at + 2 * PAIRS_AT_A_TIME), block, standardDeviation * unit);
-    block.fill(0);
-  }
-  if (unit !== 1) for (const [index, value] of row.entries()) row[index] = value / unit;
+  if (scale > 0) fillWithExactGaussians(row, scale, wordsOf(key));
+  key.fill(0);
+  if (unit !== 1) for (let k = 0; k < length; k += 1) row[k] = (row[k] ?? 0) / unit;
   return row;
 }
 
-/** Fills `target` from 8 bytes a value; an odd last value leaves the second of its pair unused. */
-function fillWithGaussian(target: Float64Array, block: Buffer, standardDeviation: number): void {
-  for (let index = 0; index < target.length; index += 2) {
-    const u = (uniform53(block, index * 8) + 1) / TWO_53;
-    const angle = 2 * Math.PI * (uniform53(block, index * 8 + 8) / TWO_53);
-    const radius = standardDeviation * Math.sqrt(-2 * Math.log(u));
-    // A typed array ignores a write one past its end, which is what the unused half of the last pair is.
-    target[index] = Math.round(radius * Math.cos(angle));
-    target[index + 1] = Math.round(radius * Math.sin(angle));
-  }
-}
-
-/** 0..2^53-1 from the high 53 bits of 8 little-endian bytes. */
-function uniform53(block: Buffer, at: number): number {
-  return Number(block.readBigUInt64LE(at) >> UNUSED_BITS);
+/** The words of a key's stream. */
+function wordsOf(key: Uint8Array): WordSource {
+  const stream = createCipheriv("aes-256-ctr", key, FIRST_COUNTER);
+  let zeros = new Uint8Array(0);
+  return (words) => {
+    if (zeros.length !== words.byteLength) zeros = new Uint8Array(words.byteLength);
+    const block = stream.update(zeros);
+    if (IS_BIG_ENDIAN) block.swap32();
+    new Uint8Array(words.buffer, words.byteOffset, words.byteLength).set(block);
+    block.fill(0);
+  };
 }

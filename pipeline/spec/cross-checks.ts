@@ -11,10 +11,12 @@ import { checkMaps } from "./feature-maps.ts";
 import { parseIdentity } from "./identity.ts";
 import type { LocatedTree } from "./located-tree.ts";
 import { checkNetwork } from "./network-layers.ts";
+import { checkPrivacy } from "./privacy-keys.ts";
 import { typesOf } from "./read-record-schema.ts";
 import { checkRecordFields } from "./record-fields.ts";
 import { checkRules } from "./rule-checks.ts";
 import { notInSchema, type PlacedRule, placeRules } from "./rule-fields.ts";
+import { checkSubjects } from "./subject-checks.ts";
 import { checkTrainer } from "./trainer-keys.ts";
 
 /** Shares of a split are decimal fractions such as 0.1, which binary floating point does not add up exactly. */
@@ -47,12 +49,14 @@ export function crossCheck(
     ...checkSecurity(file, tree),
     ...checkRules(file, rules, schema, tree),
     ...checkNamingFields(file, rules, schema, tree),
+    ...checkSubjects(file, tree),
     ...checkFeatures(file, rules, schema, tree),
     ...checkMaps(file, tree, MAX_INPUTS),
     ...checkSplit(file, tree),
     ...checkRecordFields(file, rules, schema, tree),
     ...checkTraining(file, tree),
     ...checkTrainer(file, tree),
+    ...checkPrivacy(file, tree),
     ...checkNetwork(file, tree),
     ...checkZones(file, tree),
   ];

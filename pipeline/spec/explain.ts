@@ -99,6 +99,17 @@ function explain(issue: Issue, tree: LocatedTree, schema: z.ZodType): Complaint[
       tree.complainAboutKey([...path, key], unknownKey(path, key, known)),
     );
   }
+  if (issue.code === "invalid_union") {
+    // Where the value has the shape of one alternative alone, that one's own faults say more than all alternatives.
+    const meant = issue.errors.filter((errors) => errors.every(isInside));
+    const [only] = meant;
+    if (only !== undefined && meant.length === 1) {
+      return only.flatMap((inner) =>
+        // Because a copy with another path is an issue of the same kind.
+        explain({ ...inner, path: [...issue.path, ...inner.path] } as Issue, tree, schema),
+      );
+    }
+  }
   const value = valueAt(tree.value, path);
   const name = path.at(-1);
   if (value === undefined && typeof name === "string") {
@@ -118,6 +129,11 @@ function explain(issue: Issue, tree: LocatedTree, schema: z.ZodType): Complaint[
       `expected ${expectation(issue)}${found(issue, value, tree.isInterpolated(path))}${meant(issue, value, tree.isInterpolated(path))}`,
     ),
   ];
+}
+
+/** Whether a fault is of a part of the value, not of its kind. */
+function isInside(issue: Issue): boolean {
+  return issue.path.length > 0 || issue.code === "unrecognized_keys";
 }
 
 function unknownKey(path: KeyPath, key: string, known: readonly string[]): string {

@@ -20,7 +20,7 @@ const LATER_VALUES: Readonly<Record<string, readonly string[]>> = {
 const LATER_KEYS: Readonly<Record<string, readonly string[]>> = {
   "": ["observe", "metrics", "client", "kms", "federation", "parties"],
   kafka: ["clientId"],
-  record: ["partitioner", "format", "registry"],
+  record: ["format", "registry"],
   "desensitize[]": ["plugin", "unless"],
   features: ["map", "scattering", "projection", "fourier", "standardize", "categories"],
   "features.inputs[]": ["categories", "map", "standardize", "missing"],
@@ -28,14 +28,7 @@ const LATER_KEYS: Readonly<Record<string, readonly string[]>> = {
   "encrypt.packs": ["fill", "consumers", "deadlineMs"],
   train: ["clipping", "augment", "parties", "views", "epochs"],
   "train.network[]": ["batchNorm", "bidirectional", "attention", "dropout"],
-  privacy: [
-    "recordsPerSubject",
-    "mechanism",
-    "accountant",
-    "noise",
-    "correlation",
-    "participations",
-  ],
+  privacy: ["mechanism", "correlation"],
   predict: ["encryptWeights", "secretModel", "activation"],
   zones: ["parties"],
 };

@@ -151,7 +151,7 @@ function toSpec(
       schema: record.document,
       id: file.record.id,
       subject: file.record.subject ?? null,
-      partitioner: "none",
+      partitioner: file.record.partitioner,
       maxBytes: file.record.maxBytes,
     },
     desensitize: placeRules(file).map(({ field, rule, path: [, index] }) =>

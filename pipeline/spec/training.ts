@@ -3,6 +3,7 @@
  */
 import type { PipelineFile } from "../../schemas/pipeline-file.ts";
 import { toLayers } from "./network-layers.ts";
+import { toNoiseKeys } from "./privacy-keys.ts";
 import { toTrainer } from "./trainer-keys.ts";
 import type { PrivacySpec, TrainSpec } from "./training-spec.ts";
 
@@ -32,6 +33,6 @@ export function toTrain({ train }: PipelineFile, path: string): TrainSpec {
   return { ...TRAIN_DEFAULTS, ...own, ...toTrainer(train, path), network: toLayers(train.network) };
 }
 
-export function toPrivacy({ privacy }: PipelineFile): PrivacySpec {
-  return { ...PRIVACY_DEFAULTS, ...privacy };
+export function toPrivacy(file: PipelineFile): PrivacySpec {
+  return { ...PRIVACY_DEFAULTS, ...file.privacy, ...toNoiseKeys(file) };
 }

@@ -1,7 +1,8 @@
 /**
  * The Kafka side of replaying dead letters: which were replayed already, and replaying some in one transaction.
  *
- * One transaction holds the record in the stage's input topic (same partition), a receipt in the letter's own partition of
+ * One transaction holds the record in the stage's input topic (same partition; where `raw` is partitioned by the subject,
+ * its subject's), a receipt in the letter's own partition of
  * the `.dead` topic, and the offset of the group `<pipeline>.<stage>.replay`. So a crash replays nothing twice and loses
  * nothing, and a receipt never expires before its letter, since it lies behind it in the same log.
  *
@@ -201,6 +202,8 @@ export async function readReplayed(options: {
 
 /** A record to put back, and where it and its letter lie. */
 export interface ReplayItem extends ReceiptEntry {
+  /** Of the stage's input: the letter's own, unless the record lay in the wrong one. */
+  readonly partition: number;
   readonly record: ProducerRecord;
 }
 
@@ -222,11 +225,13 @@ export async function commitReplay(options: {
   const value = guard.protect(encodeReceipt(items), place);
   try {
     await producer.begin();
-    await producer.send(
-      input,
-      partition,
-      items.map(({ record }) => record),
-    );
+    for (const [target, group] of Map.groupBy(items, (item) => item.partition)) {
+      await producer.send(
+        input,
+        target,
+        group.map(({ record }) => record),
+      );
+    }
     const headers = { [RECEIPT_HEADER]: RECEIPT_TYPE };
     await producer.send(dead, partition, [{ key: null, value, headers }]);
     await producer.sendOffset(group, dead, partition, position);

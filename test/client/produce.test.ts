@@ -1,8 +1,11 @@
 /** Lines of a byte stream, however it is cut, and the size limits of what is sent. */
 import { Readable } from "node:stream";
 import { describe, expect, it } from "vitest";
-import { splitLines } from "../../pipeline/client/produce.ts";
+import { produceLines, splitLines } from "../../pipeline/client/produce.ts";
 import { chunkByBytes } from "../../pipeline/stream/kafkajs-producer.ts";
+import { partitionOf } from "../../pipeline/stream/subject-partition.ts";
+import { exampleText, loadGood } from "../spec/fixtures.ts";
+import { fakeClient } from "../stream/fake-client.ts";
 
 async function lines(chunks: readonly Uint8Array[], limit = 1_000): Promise<string[]> {
   const found: string[] = [];
@@ -47,5 +50,56 @@ describe("chunkByBytes", () => {
       chunkByBytes([record(10), record(2_000_000), record(10)]).map((chunk) => chunk.length),
     ).toEqual([1, 1, 1]);
     expect(chunkByBytes([])).toEqual([]);
+  });
+});
+
+describe("where lines go", () => {
+  const lines = [
+    '{"formId":"1","email":"a@b.c"}',
+    '{"formId":"2","email":"jürgen"}',
+    '{"formId":"3"}',
+    '{"formId":"4","email":7}',
+    "no JSON",
+    '{"formId":"5","email":""}',
+  ];
+
+  async function placed(partitioner: "none" | "subject") {
+    const sent: string[] = [];
+    const client = fakeClient({
+      createPlainProducer: () =>
+        Promise.resolve({
+          send: async (_topic, records) =>
+            void sent.push(
+              ...records.map(
+                ({ key, partition }) => `${key === null ? "-" : Buffer.from(key)} ${partition}`,
+              ),
+            ),
+          close: () => Promise.resolve(),
+        }),
+    });
+    const spec = loadGood(exampleText);
+    await produceLines({
+      client,
+      spec: { ...spec, record: { ...spec.record, partitioner } },
+      input: Readable.from([Buffer.from(lines.join("\n"))]),
+      signal: new AbortController().signal,
+      onProgress: () => undefined,
+    });
+    return sent;
+  }
+
+  it("is their subject's partition where raw is partitioned by it, computed here", async () => {
+    const murmur = (name: string) => partitionOf(Buffer.from(name), 4);
+    expect(await placed("subject")).toEqual([
+      `a@b.c ${murmur("a@b.c")}`,
+      `jürgen ${murmur("jürgen")}`,
+      ...["- 0", "- 1", "- 2", "- 3"],
+    ]);
+  });
+
+  it("is the client's choice by subject or id elsewhere, and their turn without either", async () => {
+    expect(await placed("none")).toEqual([
+      ...["a@b.c null", "jürgen null", "3 null", "7 null", "- 0", " null"],
+    ]);
   });
 });

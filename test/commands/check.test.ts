@@ -79,4 +79,27 @@ describe("check", () => {
     expect(invalid).toMatchObject({ valid: false, warnings: [] });
     expect(invalid.complaints).toHaveLength(1);
   });
+
+  it("says what the budget means, and refuses one that cannot be met", async () => {
+    const told = async (keys: string) => {
+      const result = await run((text) => text.replace(/epsilon: 3, delta: 1e-5/, keys));
+      return { ...result, all: [...result.told, ...result.printed].join("\n") };
+    };
+    const plain = await told("epsilon: 3, delta: 1e-5");
+    expect(plain.all).toMatch(
+      /epsilon 3 at delta 0.00001 for each record, accounted one-pass: noise/,
+    );
+    const blt = await told("epsilon: 3, delta: 1e-5, noise: { blt: { updates: 64, buffers: 3 } }");
+    expect(blt.all).toMatch(/accounted correlated: noise multiplier 1\.391, blt over 64 updates/);
+    const absurd = await told("epsilon: 1e-9, delta: 1e-15");
+    expect(absurd.code).toBe(2);
+    expect(absurd.all).toMatch(
+      /pipeline\.yaml:\d+:\d+: privacy\.epsilon: this budget cannot be met/,
+    );
+    const large = await told("epsilon: 3, delta: 1e-5, noise: { toeplitz: { updates: 1048576 } }");
+    expect(large.code).toBe(2);
+    expect(large.all).toMatch(
+      /pipeline\.yaml:\d+:\d+: privacy\.noise: would keep \d+ MiB.*256 MiB/,
+    );
+  });
 });

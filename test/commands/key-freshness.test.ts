@@ -141,7 +141,7 @@ test("train gives up a record of an unknown key, and not those behind it whose k
   };
   const records = [example(unknown, 0), example(good, 1), example(good, 2)];
   const window = createExampleWindow(
-    { pipeline: PIPELINE, lane: 0, directory, inputs: 2, classes: 2 },
+    { pipeline: PIPELINE, lane: 0, directory, inputs: 2, classes: 2, recordsPerSubject: null },
     keysFreshAsOf,
   );
   const state = restoreState(null, 0);

@@ -30,10 +30,15 @@ interface Log {
 
 /** By topic and partition; any other is empty. */
 let logs: Map<string, Log>;
+/** The partition of `raw` that the rules say is a record's, by its id; null: any. */
+let belongsTo: (id: string) => number | null;
 /** Called when a replay begins to look downstream. */
 let whenLookingDownstream = (): void => undefined;
 /** Committed transactions: keys of the records put back, and the group's offset. */
 let committed: { readonly place: string; readonly keys: string[]; readonly offset: number }[];
+
+/** Partitions of the receipts. */
+let receipts: number[];
 
 function stored({ key, value, headers = {} }: ProducerRecord, offset: number): StreamRecord {
   return { offset, timestampMs: 5, key, value, headers };
@@ -91,20 +96,23 @@ const client: KafkaClient = fakeClient({
 /** Keeps what was committed. */
 function recorder(): LaneProducer {
   let keys: string[] = [];
-  let place = "";
+  let places: string[] = [];
   let offset = -1;
   return {
     ...idleProducer,
     async send(topic, partition, records) {
+      if (topic === "p.raw.dead") receipts.push(partition);
       if (topic !== "p.raw") return;
-      place = `${topic}/${partition}`;
-      keys = records.map(({ key }) => Buffer.from(key ?? []).toString());
+      places.push(`${topic}/${partition}`);
+      keys.push(...records.map(({ key }) => Buffer.from(key ?? []).toString()));
     },
     async sendOffset(_group, _topic, _partition, next) {
       offset = next;
     },
     async commit() {
-      committed.push({ place, keys, offset });
+      committed.push({ place: places.join(), keys, offset });
+      keys = [];
+      places = [];
     },
   };
 }
@@ -127,7 +135,10 @@ async function replay(partitions = 1): Promise<string[]> {
     ownerKeys: [ownerKey],
     judge: {
       judge: async (records) =>
-        records.map(({ key }) => ({ status: "passes", id: key ?? bytes("") })),
+        records.map(({ key }) => {
+          const id = key ?? bytes("");
+          return { status: "passes", id, partition: belongsTo(Buffer.from(id).toString()) };
+        }),
       close: async () => undefined,
     },
     replayedIds: new Set(),
@@ -141,7 +152,9 @@ async function replay(partitions = 1): Promise<string[]> {
 beforeEach(() => {
   logs = new Map();
   committed = [];
+  receipts = [];
   whenLookingDownstream = () => undefined;
+  belongsTo = () => null;
   fill(0);
 });
 
@@ -171,4 +184,13 @@ it("goes on with the next partition when all letters of one expired", async () =
     ...["0", "1", "2", "3"].map((offset) => `1/${offset} replayed`),
   ]);
   expect(committed.map(({ place }) => place)).toEqual(["p.raw/1"]);
+});
+
+it("puts a record back into its subject's partition, and the receipt beside its letter", async () => {
+  belongsTo = (id) => (id === "0-1" || id === "0-3" ? 2 : 0);
+  expect(await replay(3)).toEqual(["0", "1", "2", "3"].map((offset) => `0/${offset} replayed`));
+  expect(committed).toEqual([
+    { place: "p.raw/0,p.raw/2", keys: ["0-0", "0-2", "0-1", "0-3"], offset: LETTERS },
+  ]);
+  expect(receipts).toEqual([0]);
 });

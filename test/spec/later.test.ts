@@ -22,11 +22,6 @@ describe("what later versions will have", () => {
     ["compression: zstd", "compression: lz4", /compression 'lz4' is not in this version/],
     ["  backend: auto", "  backend: webgpu", /backend 'webgpu' is not in this version/],
     ["  backend: auto", "  backend: tfjs-node", /backend 'tfjs-node' is not in this version/],
-    [
-      "delta: 1e-5 }",
-      "delta: 1e-5, recordsPerSubject: 1 }",
-      /option 'recordsPerSubject' is not in/,
-    ],
     ["packing: auto", "packing: replicated", /packing 'replicated' is not in this version/],
     [
       "{ dense: 32, activation: square }",

@@ -58,7 +58,9 @@ describe("a replay's transaction", () => {
       producer,
       place: { pipeline: "p", stage: "encrypt", partition: 0 },
       guard,
-      items: [{ letter: 1, source: 2, record: { key: null, value: bytes("a record") } }],
+      items: [
+        { letter: 1, source: 2, partition: 0, record: { key: null, value: bytes("a record") } },
+      ],
       position: 2,
     });
 

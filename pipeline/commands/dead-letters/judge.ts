@@ -13,9 +13,14 @@ import type { CommandContext } from "../context.ts";
 import { openHolderKeys } from "../key-access.ts";
 import { desensitizeOptions } from "../stages/desensitize.ts";
 
-/** The record id after its rule, or why the record is refused. */
+/** The record id after its rule and where the record belongs, or why it is refused. */
 export type Judged =
-  | { readonly status: "passes"; readonly id: Uint8Array }
+  | {
+      readonly status: "passes";
+      readonly id: Uint8Array;
+      /** The partition that the record is to go back to; null: the one it came from. */
+      readonly partition: number | null;
+    }
   | { readonly status: "refused"; readonly reason: Reason };
 
 export interface Judge {
@@ -45,7 +50,7 @@ async function desensitizeJudge(context: CommandContext, spec: PipelineSpec): Pr
         (what): Judged =>
           typeof what === "string"
             ? { status: "refused", reason: what }
-            : { status: "passes", id: what.id },
+            : { status: "passes", ...what },
       );
     },
     close: rules.close,
@@ -67,7 +72,7 @@ async function encryptJudge(
         // Because a row that passes has the record's key as its id.
         return record.key === null
           ? { status: "refused", reason: "record-id" }
-          : { status: "passes", id: record.key };
+          : { status: "passes", id: record.key, partition: null };
       }),
     close: async () => undefined,
   };

@@ -75,6 +75,8 @@ interface Candidate {
   readonly offset: number;
   readonly source: number;
   readonly id: string;
+  /** The partition of the stage's input that it goes back to. */
+  readonly target: number;
   /** When it may have been written at the earliest. */
   readonly sinceMs: number;
 }
@@ -244,14 +246,9 @@ async function judgeLane(options: ReplayStageOptions, lane: Lane, most: number):
   }
 }
 
-function isSelected(
-  { offset, reason }: Selection,
-  letterOffset: number,
-  headers: LetterHeaders | null,
-): boolean {
-  return (
-    (offset === null || offset === letterOffset) && (reason === null || reason === headers?.reason)
-  );
+function isSelected(wanted: Selection, offset: number, headers: LetterHeaders | null): boolean {
+  const { reason } = wanted;
+  return (wanted.offset ?? offset) === offset && (reason === null || reason === headers?.reason);
 }
 
 /** Opens a letter and holds it against its source; null when it stays where it is. */
@@ -305,7 +302,9 @@ async function judgeWaiting(
   for (const [index, { offset, headers, sinceMs }] of waiting.entries()) {
     const verdict = judged[index];
     if (verdict?.status === "passes") {
-      lane.candidates.push({ offset, source: headers.offset, id: idHash(verdict.id), sinceMs });
+      const target = verdict.partition ?? lane.partition;
+      const id = idHash(verdict.id);
+      lane.candidates.push({ offset, source: headers.offset, id, target, sinceMs });
     } else {
       keep(options, lane, { offset, verdict: "still-refused", reason: verdict?.reason ?? null });
     }
@@ -370,6 +369,7 @@ async function writeLane(
       items.push({
         letter: letter.offset,
         source: candidate.source,
+        partition: candidate.target,
         record: replayRecord(opened.record),
       });
       bytes += letter.value?.byteLength ?? 0;

@@ -145,6 +145,8 @@ function rotateSecret(
 ): Promise<number> {
   return withCeremony(context, { file, options }, async (ceremony) => {
     if (purpose === "noise" && (await isRunUnderWay(ceremony))) throw noiseStays();
+    const { recordsPerSubject } = ceremony.spec.privacy;
+    if (purpose === "split" && recordsPerSubject !== null) throw splitStays();
     const generation = nextGeneration(ceremony, purpose);
     await writeSealed(ceremony, [createFreshKey(purpose, generation)], options["seal"]);
     context.print(`${purpose} is of generation ${generation} now`);
@@ -191,6 +193,13 @@ function topicsOption(value: unknown): readonly SealedTopic[] {
   throw new SealstreamError(
     "usage",
     `There is no sealed topic "${String(value)}": there are ${sealedTopics().join(", ")}.`,
+  );
+}
+
+function splitStays(): SealstreamError {
+  return new SealstreamError(
+    "key-forbidden",
+    "split is not rotated while privacy.recordsPerSubject stands in the file: encrypt keeps its counts under it, and would begin to count everybody anew. Give the pipeline a new name for a new generation: there it can be.",
   );
 }
 

@@ -28,7 +28,7 @@ export async function runRules(
   options: DesensitizeOptions,
   lines: readonly Uint8Array[],
 ): Promise<Result[]> {
-  const stage = createDesensitizeStage(options);
+  const stage = createDesensitizeStage({ ...options, anyLane: true });
   try {
     const records = lines.map(
       (value, offset): StreamRecord => ({ offset, timestampMs: 0, key: null, value, headers: {} }),

@@ -23,6 +23,7 @@ export const wire: WireStage = async ({ spec, directory, keys, kms, counter, log
   let packs = 0;
   let waited: string | null = null;
   let missed: string | null = null;
+  const subjects = new Map<number, number>();
   return createEncryptStage({
     spec,
     directory,
@@ -34,6 +35,13 @@ export const wire: WireStage = async ({ spec, directory, keys, kms, counter, log
     onPack: () => {
       packs += 1;
       counter.note("packs", packs);
+    },
+    onSubjects(counts) {
+      subjects.set(counts.lane, counts.subjects);
+      counter.note(
+        "subjects",
+        [...subjects.values()].reduce((sum, count) => sum + count, 0),
+      );
     },
     onMissingKeys(purposes) {
       const waits = purposes.length === 0 ? null : purposes.join(", ");

@@ -34,7 +34,7 @@ export interface RunSettings {
 }
 
 /** What the mixer of correlated noise may hold: the stage has 400 MB in all. */
-const MAX_MIXER_BYTES = 256 * 1024 * 1024;
+export const MAX_MIXER_BYTES = 256 * 1024 * 1024;
 
 /**
  * @throws limit-exceeded when an update has more contributions than a ledger entry can list, or clip and micro-batch

@@ -31,6 +31,8 @@ export interface WindowReport {
 }
 
 export interface ClusterLaneOptions extends RowJudge {
+  /** The lane's number, for reports. */
+  readonly number: number;
   readonly options: ClusterOptions;
   readonly bounds: LaneBounds;
   readonly grouper: WindowGrouper;
@@ -69,12 +71,12 @@ export function createClusterLane(lane: ClusterLaneOptions): LaneProcessor<Desen
     const grouped = grouper.group(window);
     const [first] = window;
     lane.onWindow?.({
-      lane: lane.lane,
+      lane: lane.number,
       quality: grouped.quality,
       delayMs: first === undefined ? 0 : Math.max(0, nowMs - first.seenMs),
     });
     return {
-      ...settle(window, grouped.records),
+      ...settle(window, grouped.records, lane.subjects?.headers),
       state: NO_CUT,
       consumedTo: (window.at(-1)?.offset ?? 0) + 1,
       wakeAtMs: items.length > end ? nowMs : null,

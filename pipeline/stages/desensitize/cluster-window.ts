@@ -11,9 +11,8 @@ import type { Reason } from "../../stream/contract.ts";
 import { createDomain, type Domain } from "./cluster/domain.ts";
 import { type ClusterWindow, type Group, groupWindow } from "./cluster/group.ts";
 import { measureWindow, type WindowQuality } from "./cluster/quality.ts";
-import { listFields } from "./field-tree.ts";
 import { isRefusal, type Judged, type Passed } from "./judge-rows.ts";
-import { clusterOptions, clusterRules, type Note, observedFields, readNotes } from "./observed.ts";
+import { clusterOptions, clusterRules, type Note, observedSlots, readNotes } from "./observed.ts";
 import { type RecordSchema, TYPE_BITS } from "./record-schema.ts";
 
 /** Rank of what is no value. */
@@ -156,11 +155,7 @@ export function createWindowGrouper(
 ): WindowGrouper | null {
   const options = clusterOptions(spec.desensitize);
   if (options === null) return null;
-  const observed = observedFields(spec);
-  // The plugin numbers observed fields in the order of its configuration.
-  const slots = listFields(spec.desensitize, schema)
-    .map(({ path }) => path)
-    .filter((path) => observed.has(path));
+  const slots = observedSlots(spec, schema);
   const rules = clusterRules(spec.desensitize);
   const fields = rules.map(
     ({ field, domain }): ClusteredField => ({

@@ -6,12 +6,19 @@
  */
 import { MAX_VALUE_BYTES } from "../../../schemas/topics.ts";
 import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
-import type { Outcome, OutputRecord, Reason, StreamRecord } from "../../stream/contract.ts";
+import type {
+  Headers,
+  Outcome,
+  OutputRecord,
+  Reason,
+  StreamRecord,
+} from "../../stream/contract.ts";
 import { type PluginResult, valueAt } from "../../wasm/columns.ts";
 import type { PluginHost } from "../../wasm/host.ts";
 import { type PluginChain, reasonOf } from "./plugin-chain.ts";
 import { encodePosition, needsPositions } from "./positions.ts";
 import type { RecordSchema } from "./record-schema.ts";
+import type { SubjectLanes } from "./subject-lanes.ts";
 
 const utf8 = new TextDecoder();
 
@@ -30,16 +37,18 @@ export function isRefusal<T extends object>(what: Reason | T): what is Reason {
   return typeof what === "string";
 }
 
-/** The headers that leave. */
+/** The headers that leave where nothing is to be said of a record. */
 const NONE = {};
 
 /**
- * What a step does with the first of the records that were judged: they leave with the plugin's key and value alone, or
- * have an outcome.
+ * What a step does with the first of the records that were judged: they leave with the plugin's key and value, or have
+ * an outcome.
+ * @param headers of every record that leaves: none of its own
  */
 export function settle(
   records: readonly { readonly offset: number }[],
   judged: readonly (Reason | { readonly key: Uint8Array; readonly value: Uint8Array })[],
+  headers: Headers = NONE,
 ): { outputs: OutputRecord[]; outcomes: Outcome[] } {
   const outputs: OutputRecord[] = [];
   const outcomes: Outcome[] = [];
@@ -47,7 +56,7 @@ export function settle(
   for (let i = 0; i < judged.length; i++) {
     const what = judged[i] ?? "plugin-failed";
     if (!isRefusal(what)) {
-      outputs.push({ role: "desensitized", key: what.key, value: what.value, headers: NONE });
+      outputs.push({ role: "desensitized", key: what.key, value: what.value, headers });
       continue;
     }
     const kind = what === "dropped" ? "drop" : "dead-letter";
@@ -62,7 +71,10 @@ export interface RowJudge {
   readonly host: PluginHost;
   readonly schema: RecordSchema;
   readonly spec: PipelineSpec;
-  readonly lane: number;
+  /** Null where `raw` is not partitioned by the subject. */
+  readonly subjects: SubjectLanes | null;
+  /** Null: records of no lane in particular, which are refused by nobody for where they lie. */
+  readonly lane: number | null;
 }
 
 /** Why a record does not even reach the plugin; `null`: it does. */
@@ -105,11 +117,27 @@ function pairRows(
   return judged;
 }
 
+/** Refuses what passed and has no subject, or lies in another lane than its subject's. */
+function placeRows(rows: Judged[], { subjects, lane }: RowJudge): Judged[] {
+  if (subjects === null) return rows;
+  return rows.map((what) => {
+    if (isRefusal(what)) return what;
+    const own = subjects.laneOf(what.notes);
+    if (isReason(own)) return own;
+    return lane === null || own === lane ? what : "wrong-partition";
+  });
+}
+
+function isReason(lane: number | Reason): lane is Reason {
+  return typeof lane === "string";
+}
+
 /** What became of each record, in order. */
 export async function judgeRecords(
   records: readonly StreamRecord[],
-  { plugins, host, schema, spec, lane }: RowJudge,
+  judge: RowJudge,
 ): Promise<Judged[]> {
+  const { plugins, host, schema, spec, lane } = judge;
   const { maxBytes } = spec.record;
   const judged = new Array<Judged>(records.length).fill("plugin-failed");
   const given = await plugins.run(
@@ -133,11 +161,12 @@ export async function judgeRecords(
     }
     values.push(value);
     places.push(i);
-    if (withPositions) positions.push(encodePosition(lane, records[i]?.offset ?? 0));
+    if (withPositions) positions.push(encodePosition(lane ?? 0, records[i]?.offset ?? 0));
   }
   if (values.length === 0) return judged;
   const columns = withPositions ? [values, positions] : [values];
-  const rows = pairRows(values, await host.transform(columns, values.length), schema);
+  const paired = pairRows(values, await host.transform(columns, values.length), schema);
+  const rows = placeRows(paired, judge);
   if (rows.length === records.length) return rows;
   for (let row = 0; row < places.length; row++) {
     judged[places[row] ?? 0] = rows[row] ?? "plugin-failed";

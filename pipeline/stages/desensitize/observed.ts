@@ -1,9 +1,11 @@
 /**
- * Fields whose values the stage must see to group records: those that are clustered, whom a record is about, and what
- * must differ within a group. The plugin hands them over in a column of notes; grammar: plugins/desensitize/README.md.
+ * Fields whose values the stage must see: to group records those that are clustered, whom a record is about, and what
+ * must differ within a group; to know a record's lane, whom it is about. The plugin hands them over in a column of notes; grammar: plugins/desensitize/README.md.
  */
 import { SealstreamError } from "../../errors.ts";
 import type { ClusterOptions, DesensitizeRule, PipelineSpec } from "../../spec/pipeline-spec.ts";
+import { listFields } from "./field-tree.ts";
+import type { RecordSchema } from "./record-schema.ts";
 
 /** place, type and bytes of a note. */
 const HEAD_BYTES = 12;
@@ -20,16 +22,27 @@ export function clusterOptions(rules: readonly DesensitizeRule[]): ClusterOption
   return clusterRules(rules)[0]?.cluster ?? null;
 }
 
-/** Paths of the fields that are observed; none when nothing is clustered. */
+/** Paths of the fields that are observed; none when nothing is clustered and `raw` is not partitioned by the subject. */
 export function observedFields({ desensitize, record }: Rules): ReadonlySet<string> {
   const clustered = clusterRules(desensitize);
   const options = clusterOptions(desensitize);
-  if (options === null) return new Set();
+  if (options === null) {
+    const { partitioner, subject } = record;
+    return new Set(partitioner === "subject" && subject !== null ? [subject] : []);
+  }
   const beside = [record.subject, options.sensitive?.field ?? null];
   return new Set([
     ...clustered.map(({ field }) => field),
     ...beside.filter((field) => field !== null),
   ]);
+}
+
+/** Paths of the observed fields in the order of their notes: the plugin numbers them as its configuration does. */
+export function observedSlots(spec: Rules, schema: RecordSchema): string[] {
+  const observed = observedFields(spec);
+  return listFields(spec.desensitize, schema)
+    .map(({ path }) => path)
+    .filter((path) => observed.has(path));
 }
 
 /** What the plugin says of an observed field of a record. */

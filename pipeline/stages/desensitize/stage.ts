@@ -7,7 +7,14 @@
  */
 import { SealstreamError } from "../../errors.ts";
 import type { ClusterOptions, PipelineSpec } from "../../spec/pipeline-spec.ts";
-import type { LaneBounds, Reason, Stage, StepResult, StreamRecord } from "../../stream/contract.ts";
+import type {
+  Headers,
+  LaneBounds,
+  Reason,
+  Stage,
+  StepResult,
+  StreamRecord,
+} from "../../stream/contract.ts";
 import { createPluginHost, type PluginHost, type PluginLimits } from "../../wasm/host.ts";
 import { createClusterLane, type WindowReport } from "./cluster-lane.ts";
 import { type DesensitizeState, NO_CUT } from "./cluster-state.ts";
@@ -24,6 +31,7 @@ import {
 import { encodePluginConfig, type SecretLookup } from "./plugin-config.ts";
 import { encodePosition, needsPositions } from "./positions.ts";
 import { readRecordSchema } from "./record-schema.ts";
+import { createSubjectLanes } from "./subject-lanes.ts";
 import { syntheticRecord } from "./synthetic-record.ts";
 
 /** So much that the plugin always has something to do while the lane writes, and that a transaction is worth its requests. */
@@ -57,6 +65,8 @@ export interface DesensitizeOptions {
   /** What raw values pass before the rules, in order. */
   readonly plugins?: readonly ChainedPlugin[] | undefined;
   readonly limits?: Partial<PluginLimits> | undefined;
+  /** Records come from no partition in particular: none is refused for where it lies. */
+  readonly anyLane?: boolean | undefined;
   /** A window of records was grouped; its transaction may still be thrown away. */
   readonly onWindow?: ((report: WindowReport) => void) | undefined;
 }
@@ -71,11 +81,12 @@ interface Running {
 async function processBatch(
   records: readonly StreamRecord[],
   ahead: JudgeAhead,
+  headers: Headers | undefined,
 ): Promise<StepResult<DesensitizeState>> {
   const judged = await ahead.take(records);
   const last = records[judged.length - 1];
   return {
-    ...settle(records, judged),
+    ...settle(records, judged, headers),
     state: NO_CUT,
     consumedTo: last === undefined ? null : last.offset + 1,
     wakeAtMs: null,
@@ -86,6 +97,7 @@ async function processBatch(
 function createPlugin(options: DesensitizeOptions) {
   const { spec, wasm } = options;
   const schema = readRecordSchema(spec.record.schema);
+  const subjects = createSubjectLanes(spec, schema, options.secrets);
   const config = encodePluginConfig(spec, schema, options.secrets);
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   let starting: Promise<Running> | null = null;
@@ -115,6 +127,7 @@ function createPlugin(options: DesensitizeOptions) {
   return {
     spec,
     schema,
+    subjects,
     start,
     async close(): Promise<void> {
       closed = true;
@@ -138,7 +151,7 @@ function boundsOf(cluster: ClusterOptions | null): LaneBounds {
  */
 export function createDesensitizeStage(options: DesensitizeOptions): Stage<DesensitizeState> {
   const plugin = createPlugin(options);
-  const { spec, schema } = plugin;
+  const { spec, schema, subjects } = plugin;
   const grouper = createWindowGrouper(spec, schema);
   const cluster = clusterOptions(spec.desensitize);
   const bounds = boundsOf(cluster);
@@ -146,16 +159,27 @@ export function createDesensitizeStage(options: DesensitizeOptions): Stage<Desen
     name: "desensitize",
     bounds,
     async openLane(lane) {
-      const judge: RowJudge = { ...(await plugin.start()), schema, spec, lane };
+      const running = await plugin.start();
+      const judge: RowJudge = {
+        ...{ ...running, schema, spec, subjects },
+        lane: options.anyLane === true ? null : lane,
+      };
       if (grouper !== null && cluster !== null) {
         const { onWindow } = options;
-        return createClusterLane({ ...judge, options: cluster, bounds, grouper, onWindow });
+        return createClusterLane({
+          ...judge,
+          number: lane,
+          options: cluster,
+          bounds,
+          grouper,
+          onWindow,
+        });
       }
       const ahead = createJudgeAhead(judge);
       return {
         restore: () => NO_CUT,
         prepare: ahead.prepare,
-        process: (records) => processBatch(records, ahead),
+        process: (records) => processBatch(records, ahead, subjects?.headers),
       };
     },
     async warmUp() {
@@ -169,10 +193,17 @@ export function createDesensitizeStage(options: DesensitizeOptions): Stage<Desen
   };
 }
 
+export interface JudgedRecord {
+  /** The record id after its rule. */
+  readonly id: Uint8Array;
+  /** The partition of `raw` that is its subject's; null: any. */
+  readonly partition: number | null;
+}
+
 /** What the rules make of single records: whether each would pass, and under which id; nothing that may leave. */
 export interface RuleJudge {
-  /** The record id after its rule, or why the record is refused; one answer a record, in order. */
-  judge(records: readonly StreamRecord[]): Promise<(Reason | { readonly id: Uint8Array })[]>;
+  /** What the rules let pass, or why the record is refused; one answer a record, in order. */
+  judge(records: readonly StreamRecord[]): Promise<(Reason | JudgedRecord)[]>;
   close(): Promise<void>;
 }
 
@@ -182,15 +213,18 @@ export interface RuleJudge {
  */
 export function createRuleJudge(options: DesensitizeOptions): RuleJudge {
   const plugin = createPlugin(options);
-  const { spec, schema } = plugin;
+  const { spec, schema, subjects } = plugin;
   const grouper = createWindowGrouper(spec, schema);
   return {
     async judge(records) {
       const running = await plugin.start();
-      const judged = await judgeRecords(records, { ...running, schema, spec, lane: 0 });
+      const judge: RowJudge = { ...running, schema, spec, subjects, lane: null };
+      const judged = await judgeRecords(records, judge);
       return judged.map((what) => {
         const found = grouper === null ? what : grouper.waitingOf(what);
-        return isRefusal(found) ? found : { id: found.key };
+        if (isRefusal(found)) return found;
+        const lane = subjects?.laneOf(found.notes) ?? null;
+        return { id: found.key, partition: typeof lane === "number" ? lane : null };
       });
     },
     close: plugin.close,

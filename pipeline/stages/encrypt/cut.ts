@@ -61,7 +61,7 @@ export function decideCut(rows: readonly Row[], options: CutOptions): Cut {
 }
 
 function isBlocked(row: Row, { canSeal, canPack, canRecord }: CutOptions): boolean {
-  if (row.kind === "refused") return false;
+  if (row.kind === "refused" || row.kind === "above-limit") return false;
   const canGo = { example: canSeal, predict: canPack, dropped: true }[row.kind];
   return !canRecord || !canGo;
 }

@@ -2,7 +2,8 @@
  * Seals labelled rows into `examples`, under a data key that only the training zone can unwrap.
  *
  * Plaintext, version 1: CBOR {v: 1, x: bytes of float32 little-endian features, y: label}. The split stands in a header
- * and in the authenticated context, so that it can be read without a key and not be changed.
+ * and in the authenticated context, so that it can be read without a key and not be changed; so does, of an example
+ * that may train, the bound on the records of its subject under which it was sealed, where there is one.
  * Must not decide what is sealed, nor reuse a data key of another lane or start.
  */
 import type { CipherName } from "../../crypto/aead.ts";
@@ -14,6 +15,7 @@ import type { Kms } from "../../crypto/kms/kms.ts";
 import { partiesOf } from "../../crypto/wrap/key-wrap.ts";
 import type { Recipient } from "../../crypto/wrap/types.ts";
 import type { OutputRecord } from "../../stream/contract.ts";
+import { BOUND_HEADER } from "../../stream/subject-partition.ts";
 import type { Row } from "./row.ts";
 import type { EncryptState, ExampleKey } from "./state.ts";
 
@@ -21,6 +23,7 @@ import type { EncryptState, ExampleKey } from "./state.ts";
 export const EXAMPLE_VERSION = 1;
 export const SPLIT_HEADER = "sealstream-split";
 const FLOAT_BYTES = 4;
+const utf8 = new TextEncoder();
 
 export type ExampleRow = Extract<Row, { kind: "example" }>;
 
@@ -30,6 +33,8 @@ export interface SealOptions {
   readonly signer: SigningKey;
   /** The training zone's unwrapping key, the owner's recovery key, and those of third parties. */
   readonly recipients: readonly Recipient[];
+  /** `privacy.recordsPerSubject`; null: the records of a subject are not counted. */
+  readonly recordsPerSubject: number | null;
   readonly rotateAfterRecords: number;
   readonly rotateAfterMs: number;
   readonly cipher: CipherName;
@@ -102,8 +107,9 @@ function sealRow(
   row: ExampleRow,
   sequence: number,
   key: ExampleKey,
-  { pipeline, lane }: SealOptions,
+  { pipeline, lane, recordsPerSubject }: SealOptions,
 ): OutputRecord {
+  const bound = row.split === "train" && recordsPerSubject !== null ? `${recordsPerSubject}` : null;
   const value = sealEnvelope({
     dataKey: key.dataKey,
     plaintext: encodeCbor({ v: EXAMPLE_VERSION, x: floatBytes(row.x), y: row.label }),
@@ -113,11 +119,17 @@ function sealRow(
       lane,
       recordId: row.recordId,
       schemaVersion: EXAMPLE_VERSION,
-      attributes: { split: row.split },
+      attributes: {
+        split: row.split,
+        ...(bound === null ? {} : { recordsPerSubject: bound }),
+      },
     },
     sequence,
   });
-  const headers = { [SPLIT_HEADER]: new TextEncoder().encode(row.split) };
+  const headers = {
+    [SPLIT_HEADER]: utf8.encode(row.split),
+    ...(bound === null ? {} : { [BOUND_HEADER]: utf8.encode(bound) }),
+  };
   return { role: "examples", key: row.recordId, value, headers };
 }
 

@@ -10,10 +10,20 @@ import { planMaps } from "../../features/maps/plan-maps.ts";
 import { type Split, splitOf } from "../../features/split.ts";
 import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
 import type { Reason, StreamRecord } from "../../stream/contract.ts";
+import { SUBJECT_HEADER } from "../../stream/subject-partition.ts";
 import { fitsRecord } from "./record-projection.ts";
+import { NAMING_BYTES } from "./state.ts";
+import { subjectHash } from "./subject-limit.ts";
 
 /** The ids of a full pack (4,096 records) stand in one message of at most 900 KiB: 4,096 * (192 + 2) is 776 KiB. */
 export const MAX_RECORD_ID_BYTES = 192;
+
+export interface CountedSubject {
+  /** subjectHash (subject-limit.ts). */
+  readonly hash: Uint8Array;
+  /** How the desensitized record says that its subject is named. */
+  readonly naming: Uint8Array;
+}
 
 export type Row =
   | {
@@ -24,6 +34,8 @@ export type Row =
       readonly x: Float32Array;
       readonly label: number;
       readonly split: Split;
+      /** Whose record it is, where that is counted: `privacy.recordsPerSubject`, of records that are to train. */
+      readonly subject: CountedSubject | null;
     }
   | {
       readonly kind: "predict";
@@ -35,6 +47,8 @@ export type Row =
     }
   /** Unlabelled, and the file predicts nothing (`predict.encrypted` false). */
   | { readonly kind: "dropped"; readonly offset: number }
+  /** An example whose subject has had all the records that may train. */
+  | { readonly kind: "above-limit"; readonly offset: number }
   | { readonly kind: "refused"; readonly offset: number; readonly reason: Reason };
 
 export interface RowReader {
@@ -45,7 +59,7 @@ export interface RowReader {
   read(record: StreamRecord, nowMs: number): Row;
 }
 
-/** @param hmac keyed hash of the owner's zone, for the split */
+/** @param hmac keyed hash of the owner's zone, for the split and for counts of subjects */
 export function createRowReader(
   spec: PipelineSpec,
   hmac: (message: Uint8Array) => Uint8Array,
@@ -54,6 +68,7 @@ export function createRowReader(
   const extractor = createFeatureExtractor(features);
   const maps = planMaps(features.maps, extractor.length, features.outputs.range);
   const { records } = spec.encrypt;
+  const isBounded = spec.privacy.recordsPerSubject !== null;
   const tree = records === null ? null : createFieldTree(records);
   const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
@@ -103,7 +118,12 @@ export function createRowReader(
       const subject = subjectOf(extracted.record, recordId);
       if (subject === null) return refused("missing-field");
       const split = splitOf({ subject, hmac, split: spec.features.split });
-      return { kind: "example", offset, recordId, x, label: extracted.label, split };
+      const example = { kind: "example", offset, recordId, x, label: extracted.label } as const;
+      if (!isBounded || split !== "train") return { ...example, split, subject: null };
+      const naming = record.headers[SUBJECT_HEADER];
+      if (naming?.length !== NAMING_BYTES) return refused("subject-unproven");
+      const hash = subjectHash(subject, hmac);
+      return { ...example, split, subject: { hash, naming: Uint8Array.from(naming) } };
     },
   };
 }

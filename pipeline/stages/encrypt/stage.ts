@@ -12,6 +12,7 @@ import type { Kms } from "../../crypto/kms/kms.ts";
 import type { Recipient } from "../../crypto/wrap/types.ts";
 import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
 import type {
+  ChangelogEntry,
   LaneBounds,
   LaneProcessor,
   Outcome,
@@ -28,6 +29,7 @@ import { audiencesOf, type GrantView, type RecordAudiences } from "./record-audi
 import { sealRecords } from "./record-sealer.ts";
 import { createRowReader, type Row, type RowReader } from "./row.ts";
 import { type EncryptState, encodeState, restoreState } from "./state.ts";
+import { createSubjectLimit } from "./subject-limit.ts";
 
 export interface EncryptOptions {
   readonly spec: PipelineSpec;
@@ -35,7 +37,7 @@ export interface EncryptOptions {
   readonly directory: Pick<KeyDirectory, "recipient" | "recipientsFor"> & GrantView;
   /** Key `owner-signing`. */
   readonly signer: SigningKey;
-  /** Key `split`. */
+  /** Key `split`: also of the counts of subjects. */
   readonly splitSecret: Pick<SecretKey, "hmac">;
   /** How packs are made under the consumer's keys as they are now; null: they are not known yet. */
   readonly packing: () => OwnerPacking | null;
@@ -47,6 +49,8 @@ export interface EncryptOptions {
   readonly random: (bytes: number) => Uint8Array;
   /** A pack was made; its transaction may still be thrown away. `bytes`: of its ciphertexts. */
   readonly onPack?: (pack: { lane: number; rows: number; bytes: number }) => void;
+  /** Subjects that a lane counts, and the memory of it; after each step where they are counted. */
+  readonly onSubjects?: (counts: { lane: number; subjects: number; memoryBytes: number }) => void;
   /** Names for which fields are to be sealed but of which nothing is known; records wait while there is one. */
   readonly onMissingGrants?: (names: readonly string[]) => void;
   /** Other zones' keys that are not published or no longer believed: what is for them waits while there is one. */
@@ -89,6 +93,8 @@ function openLane(
   bounds: LaneBounds,
   options: EncryptOptions,
 ): LaneProcessor<EncryptState> {
+  const most = options.spec.privacy.recordsPerSubject;
+  const limit = most === null ? null : createSubjectLimit(most);
   // Rows of records that are not final: each is read once, and remembers when it was first seen.
   let seen = new Map<number, Row>();
 
@@ -109,7 +115,12 @@ function openLane(
   }
 
   return {
-    restore: (changelog) => restoreState(changelog),
+    ...(limit === null ? {} : { restoreEntry: limit.restoreEntry }),
+    restore(changelog) {
+      const state = restoreState(changelog);
+      limit?.check(state);
+      return state;
+    },
     encode: encodeState,
     async process(records, state, nowMs) {
       const rows = await readRows(records, nowMs);
@@ -125,14 +136,18 @@ function openLane(
         canPack: keys.consumer !== null,
         canRecord: keys.records === null || keys.records.missing.length === 0,
       });
-      const done = rows.slice(0, cut.count);
-      const made = await encryptRows(done, state, { lane, keys, reader, options, nowMs });
+      const final = rows.slice(0, cut.count);
+      const limited = limit?.limit(final, state) ?? { rows: final, entries: [], state };
+      if (limit !== null) options.onSubjects?.({ lane, ...limit.counts });
+      const done = limited.rows;
+      const made = await encryptRows(done, limited.state, { lane, keys, reader, options, nowMs });
       const good = records.filter(
         (_record, index) => (done[index]?.kind ?? "refused") !== "refused",
       );
       const shared = await shareRecords(good, made.state, { lane, keys, options, nowMs });
       const outputs = [...made.outputs, ...shared.outputs];
-      return toResult(records, rows, cut, { outputs, state: shared.state, nowMs });
+      const { entries } = limited;
+      return toResult(records, done, cut, { outputs, entries, state: shared.state, nowMs });
     },
   };
 }
@@ -213,6 +228,7 @@ async function encryptRows(
     lane,
     signer,
     recipients: keys.examples,
+    recordsPerSubject: spec.privacy.recordsPerSubject,
     ...spec.encrypt.examples,
     nowMs,
     kms,
@@ -239,16 +255,22 @@ async function shareRecords(
 
 function toResult(
   records: readonly StreamRecord[],
-  rows: readonly Row[],
+  done: readonly Row[],
   cut: Cut,
-  { outputs, state, nowMs }: Made & { readonly nowMs: number },
+  {
+    outputs,
+    entries,
+    state,
+    nowMs,
+  }: Made & { readonly entries: readonly ChangelogEntry[]; readonly nowMs: number },
 ): StepResult<EncryptState> {
   const last = records[cut.count - 1];
   const outcomes: Outcome[] = [];
-  for (const row of rows.slice(0, cut.count)) {
-    const { kind, offset } = row;
-    if (kind === "refused") outcomes.push({ offset, kind: "dead-letter", reason: row.reason });
-    if (kind === "dropped") outcomes.push({ offset, kind: "drop", reason: "dropped" });
+  for (const { offset, ...row } of done) {
+    if (row.kind === "refused") outcomes.push({ offset, kind: "dead-letter", reason: row.reason });
+    if (row.kind === "dropped") outcomes.push({ offset, kind: "drop", reason: "dropped" });
+    if (row.kind === "above-limit")
+      outcomes.push({ offset, kind: "drop", reason: "subject-limit" });
   }
   const wakes = [cut.dueMs, cut.blockedAt === null ? null : nowMs + MISSING_KEY_WAIT_MS];
   const times = wakes.filter((time) => time !== null);
@@ -256,6 +278,7 @@ function toResult(
     outputs,
     outcomes,
     state,
+    entries,
     consumedTo: last === undefined ? null : last.offset + 1,
     wakeAtMs: times.length === 0 ? null : Math.min(...times),
   };

@@ -4,7 +4,9 @@
  * A place of a micro-batch is decided by the `sealstream-split` header alone, which everybody sees in the committed log:
  * whether a record can be opened decides only whether its place holds an example or nothing. A record without a valid
  * split header counts as a place too, so that nothing but the log decides the cut. The header is part of the envelope's
- * AAD: a record whose split was changed does not open. Must not keep a view of the record, nor its id.
+ * AAD: a record whose split was changed does not open. So is the bound on its subject's records under which it was sealed:
+ * where this run has such a bound, an example that was sealed under none or a wider one is refused, whoever it is about.
+ * Must not keep a view of the record, nor its id.
  *
  * Plaintext, version 1: CBOR {v: 1, x: bytes of float32 little-endian features, y: label}.
  */
@@ -12,6 +14,7 @@ import { decodeCbor, isBytes, isTextMap, isUnsigned } from "../../crypto/cbor.ts
 import type { KeyDirectory } from "../../crypto/directory.ts";
 import { openEnvelope } from "../../crypto/envelope.ts";
 import type { Reason, StreamRecord } from "../../stream/contract.ts";
+import { BOUND_HEADER } from "../../stream/subject-partition.ts";
 
 export const SPLIT_HEADER = "sealstream-split";
 export type Split = "train" | "validate" | "test";
@@ -45,6 +48,8 @@ export interface ExampleOpener {
   readonly directory: KeyDirectory;
   readonly inputs: number;
   readonly classes: number;
+  /** `privacy.recordsPerSubject` of this run. */
+  readonly recordsPerSubject: number | null;
 }
 
 /** Whether a record takes a place of a micro-batch. */
@@ -58,6 +63,14 @@ function splitOf(record: StreamRecord): Split | null {
   if (header === undefined) return null;
   const text = Buffer.from(header).toString("latin1");
   return text === "train" || text === "validate" || text === "test" ? text : null;
+}
+
+/** The bound that a record says it was sealed under; authentic only once it has opened. */
+function boundOf(record: StreamRecord): number | null | "malformed" {
+  const header = record.headers[BOUND_HEADER];
+  if (header === undefined) return null;
+  const text = header.length > 5 ? "" : Buffer.from(header).toString("latin1");
+  return /^[1-9][0-9]*$/.test(text) ? Number(text) : "malformed";
 }
 
 /**
@@ -74,6 +87,8 @@ export function openExample(
   if (record.key === null) return refused("record-id");
   const split = splitOf(record);
   if (split === null) return refused("envelope-refused");
+  const bound = split === "train" ? boundOf(record) : null;
+  if (bound === "malformed") return refused("envelope-refused");
   const opened = openEnvelope({
     envelope: record.value,
     context: {
@@ -82,7 +97,7 @@ export function openExample(
       lane: opener.lane,
       recordId: record.key,
       schemaVersion: EXAMPLE_VERSION,
-      attributes: { split },
+      attributes: { split, ...(bound === null ? {} : { recordsPerSubject: `${bound}` }) },
     },
     findKey: (kid) => opener.directory.findDataKey(kid, "examples"),
   });
@@ -90,6 +105,10 @@ export function openExample(
   if (opened.status === "refused") return refused("envelope-refused");
   if (lastSequence !== null && opened.sequence <= lastSequence) {
     return refused("sequence-not-rising");
+  }
+  const { recordsPerSubject: most } = opener;
+  if (split === "train" && most !== null && (bound === null || bound > most)) {
+    return refused("subject-unproven");
   }
   const example = decodeExample(opened.plaintext, opener);
   if (typeof example === "string") return refused(example);

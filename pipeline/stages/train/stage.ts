@@ -71,6 +71,7 @@ export function createTrainStage(options: TrainStageOptions): Stage<TrainState> 
             directory: options.directory,
             inputs: network.inputs,
             classes: spec.features.label.classes,
+            recordsPerSubject: spec.privacy.recordsPerSubject,
           },
           options.keysFreshAsOf,
         ),

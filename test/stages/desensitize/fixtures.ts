@@ -37,6 +37,8 @@ export interface SpecParts {
   readonly id?: string;
   readonly maxBytes?: number;
   readonly subject?: string | null;
+  /** Partitions of `raw` where it is partitioned by the subject; 0: it is not. */
+  readonly partitions?: number;
 }
 
 /** A pipeline with what this stage reads. */
@@ -46,8 +48,14 @@ export function specWith({
   id = "formId",
   maxBytes = 1000,
   subject = null,
+  partitions = 0,
 }: SpecParts = {}): PipelineSpec {
-  const parts = { record: { schema, id, subject, maxBytes }, desensitize: rules };
+  const partitioner = partitions === 0 ? "none" : "subject";
+  const parts = {
+    kafka: { partitions },
+    record: { schema, id, subject, partitioner, maxBytes },
+    desensitize: rules,
+  };
   // Because the stage reads no other part of the spec.
   return parts as unknown as PipelineSpec;
 }

@@ -32,6 +32,7 @@ function slowPlugin(parts: SpecParts = {}) {
     // Without a rest that only a validator could judge.
     schema: { ...readRecordSchema(SCHEMA), validate: null },
     spec: specWith(parts),
+    subjects: null,
     lane: 0,
   };
   return { asked, ahead: createJudgeAhead(judge) };

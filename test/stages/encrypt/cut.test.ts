@@ -23,7 +23,8 @@ function rows(text: string): Row[] {
     if (letter === "x") return { kind: "refused", offset, reason: "not-json" };
     const x = Float32Array.of(0);
     if (letter === "e") {
-      return { kind: "example", offset, recordId: new Uint8Array(1), x, label: 0, split: "train" };
+      const recordId = new Uint8Array(1);
+      return { kind: "example", offset, recordId, x, label: 0, split: "train", subject: null };
     }
     return { kind: "predict", offset, recordId: "r", x, seenMs: letter === "o" ? NOW - 100 : NOW };
   });

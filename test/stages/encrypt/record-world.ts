@@ -38,7 +38,7 @@ export const readers = {
 
 export const START: EncryptState = {
   ...{ exampleSequence: 0, packSequence: 0, recordSequence: 0 },
-  ...{ key: null, recordKeys: new Map() },
+  ...{ key: null, recordKeys: new Map(), subjects: null, counted: new Map() },
 };
 
 /** The owner grants a name the topic `records`. */

@@ -23,7 +23,7 @@ const SLOTS = 4;
 const zones = await makeZones("digits");
 const START: EncryptState = {
   ...{ exampleSequence: 0, packSequence: 0, recordSequence: 0 },
-  ...{ key: null, recordKeys: new Map() },
+  ...{ key: null, recordKeys: new Map(), subjects: null, counted: new Map() },
 };
 
 async function openLane(

@@ -159,6 +159,9 @@ export interface ExampleFields {
   readonly plaintext?: Uint8Array;
   /** Split in the AAD when it differs from the header. */
   readonly sealedSplit?: string;
+  /** Bound per subject in the AAD, and in the header unless that says otherwise. */
+  readonly sealedBound?: string;
+  readonly bound?: string | undefined;
 }
 
 /** The owner's side of one lane: seals examples, gives them rising offsets and sequences. */
@@ -205,14 +208,20 @@ export async function createOwner(zones: Zones, lane: number) {
           lane: fields.foreign === true ? lane + 1 : lane,
           recordId: key,
           schemaVersion: 1,
-          attributes: { split: fields.sealedSplit ?? split ?? "train" },
+          attributes: {
+            split: fields.sealedSplit ?? split ?? "train",
+            ...(fields.sealedBound === undefined ? {} : { recordsPerSubject: fields.sealedBound }),
+          },
         },
         sequence: fields.sequence ?? sequence,
       });
       sequence += 1;
       offset += 1;
-      const headers: Record<string, Uint8Array> =
-        split === undefined ? {} : { "sealstream-split": Buffer.from(split) };
+      const bound = "bound" in fields ? fields.bound : fields.sealedBound;
+      const headers: Record<string, Uint8Array> = {
+        ...(split === undefined ? {} : { "sealstream-split": Buffer.from(split) }),
+        ...(bound === undefined ? {} : { "sealstream-records-per-subject": Buffer.from(bound) }),
+      };
       return { offset: offset - 1, timestampMs: 0, key, value, headers };
     },
   };

@@ -1,0 +1,69 @@
+/**
+ * What a pipeline file alone says about its privacy budget and noise: whether they can be met at all.
+ *
+ * Aggregate refuses the same when it starts; here it has a line and a path. Must not read a ledger.
+ */
+import { isSealstreamError } from "../errors.ts";
+import { parameterCount } from "../network/definition.ts";
+import { networkFromSpec } from "../network/from-spec.ts";
+import { MAX_NOISE_MULTIPLIER } from "../privacy/budget.ts";
+import { mixerMemoryBytes } from "../privacy/correlation/mixer.ts";
+import { analyticGaussianNoiseMultiplier } from "../privacy/gaussian.ts";
+import { contributionCoordinates } from "../privacy/ledger-rules.ts";
+import type { Complaint } from "../spec/complaint.ts";
+import type { Locate } from "../spec/load.ts";
+import type { PipelineSpec } from "../spec/pipeline-spec.ts";
+import { accountantOf } from "../spec/privacy-keys.ts";
+import { MAX_MIXER_BYTES, mixerLimitText } from "../stages/aggregate/run-settings.ts";
+
+/** The noise multiplier of a first run. */
+export function firstNoiseMultiplier({ privacy }: PipelineSpec): number {
+  const { epsilon, delta, recordsPerSubject } = privacy;
+  return analyticGaussianNoiseMultiplier(epsilon, delta) * (recordsPerSubject ?? 1);
+}
+
+export function privacyComplaints(spec: PipelineSpec, locate: Locate): Complaint[] {
+  const { privacy } = spec;
+  const complaints: Complaint[] = [];
+  const noiseMultiplier = firstNoiseMultiplier(spec);
+  if (!(noiseMultiplier <= MAX_NOISE_MULTIPLIER)) {
+    const people =
+      privacy.recordsPerSubject === null
+        ? ""
+        : ` for ${privacy.recordsPerSubject} records of a subject`;
+    const message = `this budget cannot be met: epsilon ${privacy.epsilon} at delta ${privacy.delta}${people} needs noise of ${noiseMultiplier.toPrecision(3)} times the sensitivity, and beyond ${MAX_NOISE_MULTIPLIER} nothing is learnt; expected a larger epsilon`;
+    complaints.push(locate(["privacy", "epsilon"], message));
+  }
+  const bytes = mixerMemoryBytes(privacy.noise, coordinatesOf(spec) ?? 0);
+  if (bytes > MAX_MIXER_BYTES) {
+    complaints.push(locate(["privacy", "noise"], mixerLimitText(bytes)));
+  }
+  return complaints;
+}
+
+/** Numbers of a contribution; null when the network is none, which somebody else says. */
+function coordinatesOf({ features, train }: PipelineSpec): number | null {
+  try {
+    const network = networkFromSpec(features, train);
+    return train.method === "gradient"
+      ? parameterCount(network)
+      : contributionCoordinates(network, train.method);
+  } catch (error) {
+    if (!isSealstreamError(error)) throw error;
+    return null;
+  }
+}
+
+/** What the privacy of a file means, for `check`. */
+export function privacyText(spec: PipelineSpec): string {
+  const { epsilon, delta, noise, recordsPerSubject } = spec.privacy;
+  const whom =
+    recordsPerSubject === null
+      ? "for each record"
+      : `for each subject of at most ${recordsPerSubject} records`;
+  const made =
+    noise.kind === "independent"
+      ? ""
+      : `, ${noise.kind === "toeplitz" ? "square-root Toeplitz" : noise.kind} over ${noise.updates} updates`;
+  return `epsilon ${epsilon} at delta ${delta} ${whom}, accounted ${accountantOf(spec)}: noise multiplier ${firstNoiseMultiplier(spec).toFixed(3)}${made}`;
+}
