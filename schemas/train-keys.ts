@@ -32,11 +32,19 @@ export const train = z
       .max(2 ** 20)
       .default(1)
       .describe("Largest L2 norm of one record's gradient."),
+    clipping: z
+      .enum(["flat", "per-layer", "automatic"])
+      .default("flat")
+      .describe(
+        "flat: by the norm of a record's whole gradient; per-layer: each layer to its even share; automatic: always scaled to the norm.",
+      ),
     ...trainerKeys,
     backend: z
-      .enum(["auto", "wasm", "cpu"])
+      .enum(["auto", "wasm", "cpu", "tfjs-node", "tfjs-node-gpu", "webgpu"])
       .default("auto")
-      .describe("Compute backend of TensorFlow.js."),
+      .describe(
+        "Compute backend of TensorFlow.js; auto measures those that are installed and takes the fastest.",
+      ),
     protect: z
       .enum(["sealed"])
       .default("sealed")

@@ -4,8 +4,8 @@
  * `desensitize` has no signing key and no state: its changelog holds a position only, and a forged one can only make
  * the stage stop, because it must equal the group's offset.
  *
- * Entries beside the state are thousands a transaction: a MAC under a secret of the stage, 2 microseconds each, in place
- * of a signature's 50. It binds a value to its stage, lane and key. A reader who holds the secret could have made it,
+ * Entries beside the state are thousands a transaction: a MAC under a secret of the stage, a tenth of what a signature
+ * takes. It binds a value to its stage, lane and key. A reader who holds the secret could have made it,
  * which is the stage alone.
  *
  *   entry value = value, mac

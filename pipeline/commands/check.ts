@@ -19,6 +19,7 @@ import { amount } from "./plan/units.ts";
 import { NOT_PREDICTED } from "./predicted.ts";
 import { privacyComplaints, privacyText } from "./privacy-complaints.ts";
 import { ruleText } from "./rule-text.ts";
+import { trainingComplaints, trainingText } from "./training-judge.ts";
 
 function summary(spec: PipelineSpec, outcome: PlanOutcome | null): string[] {
   const actions = spec.desensitize.map((rule) => `${rule.field}: ${ruleText(rule)}`);
@@ -37,6 +38,7 @@ function summary(spec: PipelineSpec, outcome: PlanOutcome | null): string[] {
     ...recordsText(spec),
     `network     ${[features, ...layers].join(" -> ")}`,
     `privacy     ${privacyText(spec)}`,
+    ...trainingText(spec),
     ...predictionText(outcome),
     `zones       ${spec.zones === null ? 'none pinned yet: run "sealstream keys create" before "run"' : "pinned"}`,
   ];
@@ -98,6 +100,7 @@ export async function check(
   const complaints = result.status === "invalid" ? [...result.complaints] : [];
   const warnings: Complaint[] = [];
   if (result.status === "ok") {
+    complaints.push(...trainingComplaints(result.spec, result.locate));
     complaints.push(...privacyComplaints(result.spec, result.locate));
     warnings.push(...result.warnings);
   }

@@ -35,8 +35,12 @@ function moduleFolders(root: string): string[] {
   }
 }
 
-/** Arguments for the Node process of a stage. @param readable files and folders beside the program */
-export function permissionArguments(readable: readonly string[]): string[] {
+/**
+ * Arguments for the Node process of a stage.
+ * @param readable files and folders beside the program
+ * @param addons whether it may load native code, which these permissions do not hold: only what lies in a readable folder
+ */
+export function permissionArguments(readable: readonly string[], addons: boolean): string[] {
   const root = packageRoot();
   const paths = [
     ...PROGRAM.map((name) => join(root, name)),
@@ -48,6 +52,7 @@ export function permissionArguments(readable: readonly string[]): string[] {
     "--permission",
     "--allow-worker",
     "--disable-warning=PERM0006",
+    ...(addons ? ["--allow-addons"] : []),
     ...paths.map((path) => `--allow-fs-read=${path}`),
   ];
 }

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { StageName } from "../../schemas/topics.ts";
 import type { PipelineSpec } from "../spec/pipeline-spec.ts";
 import { secretsOf } from "../stages/desensitize/config-keys.ts";
+import { loadsAddon } from "../stages/train/optional-packages.ts";
 import { MEMORY_ENVIRONMENT, memoryArguments } from "./child-memory.ts";
 import { permissionArguments, programPath } from "./child-permissions.ts";
 import type { CommandContext } from "./context.ts";
@@ -79,12 +80,18 @@ export function planChild(
     instance,
     command: process.execPath,
     arguments: [
-      ...permissionArguments([
-        ...choice.files,
-        ...credentialFiles(spec.kafka, name),
-        ...keyAccessFiles(context.environment, name),
-        join(keysRoot, name),
-      ]),
+      ...permissionArguments(
+        [
+          ...choice.files,
+          // Aggregate alone begins runs.
+          ...(name === "aggregate" ? [spec.train.warmStart?.file ?? []].flat() : []),
+          ...credentialFiles(spec.kafka, name),
+          ...keyAccessFiles(context.environment, name),
+          join(keysRoot, name),
+        ],
+        // Only where the file asks for such a backend, or one is installed for `auto` to try.
+        name === "train" && loadsAddon(spec.train.backend),
+      ),
       ...memoryArguments(name, spec.kafka.partitions),
       programPath(),
       ...["run", spec.file, "--stage", name, "--in-process", "--json", "--supervised"],

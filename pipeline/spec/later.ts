@@ -10,7 +10,7 @@ import type { KeyPath } from "./complaint.ts";
 const LATER_VALUES: Readonly<Record<string, readonly string[]>> = {
   "desensitize[].action": ["encrypt", "tokenize", "plugin"],
   "kafka.compression": ["snappy", "lz4"],
-  "train.backend": ["tfjs-node", "tfjs-node-gpu", "webgpu", "gpu", "cuda"],
+  "train.backend": ["gpu", "cuda"],
   "train.protect": ["masked", "shares", "secagg", "secure-aggregation", "ckks", "local", "none"],
   "train.network[].activation": ["softmax", "elu", "gelu", "swish"],
   "predict.packing": ["replicated", "diagonal", "bsgs", "latency"],
@@ -26,7 +26,7 @@ const LATER_KEYS: Readonly<Record<string, readonly string[]>> = {
   "features.inputs[]": ["categories", "map", "standardize", "missing"],
   "features.label": ["range", "values"],
   "encrypt.packs": ["fill", "consumers", "deadlineMs"],
-  train: ["clipping", "augment", "parties", "views", "epochs"],
+  train: ["augment", "parties", "views", "epochs"],
   "train.network[]": ["batchNorm", "bidirectional", "attention", "dropout"],
   privacy: ["mechanism", "correlation"],
   predict: ["encryptWeights", "secretModel", "activation"],

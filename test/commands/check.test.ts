@@ -1,10 +1,14 @@
 /** What `check` prints and ends with for warnings, with and without --strict and --json. */
+import { createHash, randomBytes } from "node:crypto";
 import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { check } from "../../pipeline/commands/check.ts";
 import type { Options } from "../../pipeline/commands/options.ts";
+import type { Network } from "../../pipeline/network/definition.ts";
+import { initialWeights } from "../../pipeline/network/initial-weights.ts";
+import { encodeCheckpoint } from "../../pipeline/network/safetensors.ts";
 import { recordingContext } from "./recording-context.ts";
 
 const DIGITS = join(import.meta.dirname, "../../examples/digits");
@@ -78,6 +82,37 @@ describe("check", () => {
     const invalid = JSON.parse((await run(wrong, { json: true })).printed.join(""));
     expect(invalid).toMatchObject({ valid: false, warnings: [] });
     expect(invalid.complaints).toHaveLength(1);
+  });
+
+  it("looks at what a run begins with", async () => {
+    const network: Network = {
+      inputs: 64,
+      layers: [
+        { outputs: 32, activation: "square" },
+        { outputs: 10, activation: "none" },
+      ],
+    };
+    const weights = initialWeights(network, randomBytes);
+    const bytes = encodeCheckpoint({ network, weights, metadata: {} });
+    writeFileSync(join(folder, "public.safetensors"), bytes);
+    const starting =
+      (sha256: string, file = "public.safetensors") =>
+      (text: string) =>
+        text.replace("  backend: auto", `  warmStart: { file: ${file}, sha256: ${sha256} }`);
+    const pin = createHash("sha256").update(bytes).digest("hex");
+    const { code, printed } = await run(starting(pin));
+    expect(code).toBe(0);
+    expect(printed.join("\n")).toMatch(/warm start {2}the first 2 of 2 layers/);
+    const other = await run(starting("a".repeat(64)));
+    expect(other.code).toBe(2);
+    expect(other.told.join("\n")).toMatch(
+      new RegExp(`train.warmStart: .* has sha256 ${pin}, not the pinned one`),
+    );
+    expect((await run(starting(pin, "none"))).told.join("\n")).toMatch(/cannot be read/);
+    const narrow = (text: string) => starting(pin)(text).replace("dense: 32", "dense: 16");
+    expect((await run(narrow)).told.join("\n")).toMatch(
+      /layers\.0\.bias must have the shape \[16\]/,
+    );
   });
 
   it("says what the budget means, and refuses one that cannot be met", async () => {

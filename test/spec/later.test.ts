@@ -20,8 +20,7 @@ describe("what later versions will have", () => {
       /option 'clientId' is not in this version/,
     ],
     ["compression: zstd", "compression: lz4", /compression 'lz4' is not in this version/],
-    ["  backend: auto", "  backend: webgpu", /backend 'webgpu' is not in this version/],
-    ["  backend: auto", "  backend: tfjs-node", /backend 'tfjs-node' is not in this version/],
+    ["  backend: auto", "  backend: cuda", /backend 'cuda' is not in this version/],
     ["packing: auto", "packing: replicated", /packing 'replicated' is not in this version/],
     [
       "{ dense: 32, activation: square }",

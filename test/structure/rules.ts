@@ -202,6 +202,9 @@ export interface Manifest {
 
 /** Used by the scripts or the test runner, not by an import. */
 const TOOLS = [
+  // Loaded by name, because users may do without (pipeline/stages/train/optional-packages.ts).
+  "webgpu",
+  "@tensorflow/tfjs-backend-webgpu",
   "typescript",
   "@biomejs/biome",
   "vitest",

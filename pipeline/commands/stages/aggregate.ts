@@ -10,6 +10,7 @@ import type { PipelineSpec } from "../../spec/pipeline-spec.ts";
 import { createNoiseThread } from "../../stages/aggregate/noise-thread.ts";
 import type { ModelEncryption } from "../../stages/aggregate/options.ts";
 import { createAggregateStage } from "../../stages/aggregate/stage.ts";
+import { loadWarmStart } from "../warm-start.ts";
 import { openDirectory, type StageWorld, type WireStage } from "./world.ts";
 
 /** Between looks at a data key that a service unwraps. */
@@ -96,6 +97,7 @@ export const wire: WireStage = async (world) => {
     kms: world.kms,
     restore: () => restore(world),
     random: randomBytes,
+    warmStart: loadWarmStart(spec)?.weights ?? null,
     ...(spec.predict.model === "encrypted" ? { modelEncryption: modelEncryption(world) } : {}),
     noiseMaker: createNoiseThread(),
     onUpdate: ({ modelVersion, epsilon }) => {

@@ -21,12 +21,17 @@ function createRunWatch({ spec, logger }: StageWorld): (model: DecodedModel) => 
 }
 
 export const wire: WireStage = async (world) => {
-  const { spec, directory, keys, counter } = world;
+  const { spec, directory, keys, counter, logger } = world;
   const models = await openModelView(world);
   const watch = createRunWatch(world);
+  const backend =
+    spec.train.method === "statistics"
+      ? createStatisticsBackend()
+      : createTrainBackend(spec.train.backend);
   let validated = 0;
   let correct = 0;
-  return createTrainStage({
+  let unusable = 0;
+  const stage = createTrainStage({
     spec,
     directory,
     keysFreshAsOf: world.keysFreshAsOf,
@@ -40,16 +45,25 @@ export const wire: WireStage = async (world) => {
       const { network, weights, iterate } = model;
       return { runId, modelVersion, configHash, laneNext, network, weights, iterate };
     },
-    backend:
-      spec.train.method === "statistics"
-        ? createStatisticsBackend()
-        : createTrainBackend(spec.train.backend),
+    backend,
     random: randomBytes,
-    onContribution: () => undefined,
+    onContribution: (result) => {
+      unusable += result.unusableRows;
+      if (unusable > 0) counter.note("unusable examples", unusable);
+    },
     onValidation: (result) => {
       validated += result.records;
       correct += result.correct;
       counter.note("validation", `${((100 * correct) / validated).toFixed(1)} %`);
     },
   });
+  return {
+    ...stage,
+    warmUp: async () => {
+      await stage.warmUp?.();
+      // With `auto` it has a name only now.
+      counter.note("backend", backend.name);
+      logger.info({ backend: backend.name }, "train has its backend");
+    },
+  };
 };

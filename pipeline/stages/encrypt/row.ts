@@ -92,6 +92,13 @@ export function createRowReader(
     return typeof value === "string" && value !== "" ? Buffer.from(value) : null;
   }
 
+  function countedOf({ headers }: StreamRecord, subject: Uint8Array): CountedSubject | "unproven" {
+    const naming = headers[SUBJECT_HEADER];
+    return naming?.length === NAMING_BYTES
+      ? { hash: subjectHash(subject, hmac), naming: Uint8Array.from(naming) }
+      : "unproven";
+  }
+
   return {
     features: maps.outputs,
     isSlow: features.maps.length > 0,
@@ -118,12 +125,10 @@ export function createRowReader(
       const subject = subjectOf(extracted.record, recordId);
       if (subject === null) return refused("missing-field");
       const split = splitOf({ subject, hmac, split: spec.features.split });
-      const example = { kind: "example", offset, recordId, x, label: extracted.label } as const;
-      if (!isBounded || split !== "train") return { ...example, split, subject: null };
-      const naming = record.headers[SUBJECT_HEADER];
-      if (naming?.length !== NAMING_BYTES) return refused("subject-unproven");
-      const hash = subjectHash(subject, hmac);
-      return { ...example, split, subject: { hash, naming: Uint8Array.from(naming) } };
+      const counted = isBounded && split === "train" ? countedOf(record, subject) : null;
+      if (counted === "unproven") return refused("subject-unproven");
+      const { label } = extracted;
+      return { kind: "example", offset, recordId, x, label, split, subject: counted };
     },
   };
 }

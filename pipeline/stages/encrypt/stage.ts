@@ -49,7 +49,7 @@ export interface EncryptOptions {
   readonly random: (bytes: number) => Uint8Array;
   /** A pack was made; its transaction may still be thrown away. `bytes`: of its ciphertexts. */
   readonly onPack?: (pack: { lane: number; rows: number; bytes: number }) => void;
-  /** Subjects that a lane counts, and the memory of it; after each step where they are counted. */
+  /** Subjects that a lane counts, and the memory of it; with each step, whose transaction may still be thrown away. */
   readonly onSubjects?: (counts: { lane: number; subjects: number; memoryBytes: number }) => void;
   /** Names for which fields are to be sealed but of which nothing is known; records wait while there is one. */
   readonly onMissingGrants?: (names: readonly string[]) => void;
@@ -138,7 +138,10 @@ function openLane(
       });
       const final = rows.slice(0, cut.count);
       const limited = limit?.limit(final, state) ?? { rows: final, entries: [], state };
-      if (limit !== null) options.onSubjects?.({ lane, ...limit.counts });
+      if (limit !== null) {
+        const subjects = limited.state.subjects?.subjects ?? 0;
+        options.onSubjects?.({ lane, subjects, memoryBytes: limit.memoryBytes });
+      }
       const done = limited.rows;
       const made = await encryptRows(done, limited.state, { lane, keys, reader, options, nowMs });
       const good = records.filter(

@@ -54,7 +54,7 @@ export interface SubjectLimit {
    * @param state the lane's; what its last step counted is taken over now, since it was committed
    */
   limit(rows: readonly Row[], state: EncryptState): Limited;
-  readonly counts: Pick<SubjectCounts, "subjects" | "memoryBytes">;
+  readonly memoryBytes: number;
 }
 
 /** @param most records of a subject that may train */
@@ -66,7 +66,9 @@ export function createSubjectLimit(most: number): SubjectLimit {
   }
 
   return {
-    counts,
+    get memoryBytes() {
+      return counts.memoryBytes;
+    },
     restoreEntry({ key, value }) {
       if (key.length !== SUBJECT_BYTES || value.length !== VALUE_BYTES) return;
       const count = ((value[1] ?? 0) << 8) | (value[2] ?? 0);

@@ -2,17 +2,21 @@
  * `backend: auto`: measures the candidates on the work that is coming, and takes the fastest.
  *
  * Which backend is fastest depends on the machine and on the network: for small layers the calls cost more than the
- * arithmetic. Only made-up numbers are measured with. Must not know what a candidate is made of.
+ * arithmetic. Only made-up numbers are measured with, and not for long. Must not know what a candidate is made of.
  */
 import { isSealstreamError, SealstreamError } from "../../errors.ts";
 import { classCount, parameterCount } from "../../network/definition.ts";
 import { unflatten } from "../../network/weights.ts";
 import type { GradientRequest, MicroBatchShape, TrainBackend } from "./backend.ts";
 
-/** Calls before measuring: the first compiles kernels, the second lets the JIT settle. */
-const WARM_UP_CALLS = 3;
-/** Rounds in which every candidate is timed once, so that a slow moment of the machine hits all of them. */
-const MEASURED_ROUNDS = 5;
+/** Rounds, in each of which every candidate is called once, so that a slow moment of the machine hits all of them. */
+const ROUNDS = 8;
+/** Rounds that do not count: the first compiles kernels, the next let the JIT settle. */
+const WARM_UP_ROUNDS = 3;
+/** From the second round on, a candidate so many times slower than the fastest is out: a GPU that is emulated. */
+const HOPELESS = 8;
+/** No round begins after this long; the rounds until then decide. */
+const BUDGET_MS = 10_000;
 
 /**
  * A backend that becomes one of its candidates at `load`.
@@ -60,16 +64,24 @@ async function choose(
   }
   if (shape === null || loaded.length === 1) return preferred;
   const request = madeUpRequest(shape);
-  const times = loaded.map(() => [] as number[]);
-  for (let round = 0; round < WARM_UP_CALLS + MEASURED_ROUNDS; round += 1) {
-    for (const [index, candidate] of loaded.entries()) {
+  let racing = loaded.map((backend) => ({ backend, times: [] as number[] }));
+  const endMs = clock() + BUDGET_MS;
+  for (let round = 0; round < ROUNDS && (round === 0 || clock() < endMs); round += 1) {
+    for (const { backend, times } of racing) {
       const startedMs = clock();
-      await candidate.clippedGradientSum(request);
-      if (round >= WARM_UP_CALLS) times[index]?.push(clock() - startedMs);
+      await backend.clippedGradientSum(request);
+      times.push(clock() - startedMs);
     }
+    if (round === 0) continue;
+    const last = (times: readonly number[]): number => times.at(-1) ?? Number.POSITIVE_INFINITY;
+    const fastest = Math.min(...racing.map(({ times }) => last(times)));
+    racing = racing.filter(({ times }) => last(times) <= HOPELESS * fastest);
+    if (racing.length === 1) break;
   }
-  const medians = times.map(median);
-  return loaded[medians.indexOf(Math.min(...medians))] ?? preferred;
+  const medians = racing.map(({ times }) =>
+    median(times.slice(Math.min(WARM_UP_ROUNDS, times.length - 1))),
+  );
+  return racing[medians.indexOf(Math.min(...medians))]?.backend ?? preferred;
 }
 
 async function loads(candidate: TrainBackend): Promise<boolean> {

@@ -205,7 +205,7 @@ async function gradientSum(
   model: CurrentModel,
   items: readonly WindowItem[],
 ): Promise<{ readonly sum: ClippedSum; readonly examples: number }> {
-  const { microBatchRecords: rows, l2ClipNorm } = options.spec.train;
+  const { microBatchRecords: rows, l2ClipNorm, clipping } = options.spec.train;
   const { network, iterate: weights } = model;
   const inputs = new Float32Array(rows * network.inputs);
   const labels = new Int32Array(rows).fill(EMPTY_PLACE);
@@ -221,7 +221,7 @@ async function gradientSum(
     const sum = new Float32Array(contributionLength(network, options.spec.train.method));
     return { sum: { sum, clippedRows: 0, unusableRows: 0, lossSum: 0 }, examples };
   }
-  const request = { network, weights, inputs, labels, rows, l2ClipNorm };
+  const request = { network, weights, inputs, labels, rows, l2ClipNorm, clipping };
   return { sum: await options.backend.clippedGradientSum(request), examples };
 }
 

@@ -29,7 +29,7 @@ import { statisticsTarget } from "./statistics-backend.ts";
 /** A key of 2^32 uses could stay for ever; a new one now and then keeps what one leaked key opens small. */
 const ROTATE_AFTER_CONTRIBUTIONS = 10_000;
 /** Room for COSE and AES-GCM around a contribution: under 200 bytes, see crypto/envelope.ts. */
-const ENVELOPE_OVERHEAD_BYTES = 1024;
+export const ENVELOPE_OVERHEAD_BYTES = 1024;
 /** Envelope, headers and id around the features of one example. */
 const EXAMPLE_OVERHEAD_BYTES = 1024;
 const MIN_WINDOW_RECORDS = 4096;
@@ -55,7 +55,10 @@ export function createTrainStage(options: TrainStageOptions): Stage<TrainState> 
     name: "train",
     bounds,
     warmUp: () =>
-      backend.load({ network, rows: train.microBatchRecords, l2ClipNorm: train.l2ClipNorm }),
+      backend.load({
+        ...{ network, rows: train.microBatchRecords },
+        ...{ l2ClipNorm: train.l2ClipNorm, clipping: train.clipping },
+      }),
     openLane: (lane) =>
       createLaneProcessor({
         ...options,

@@ -14,7 +14,8 @@ import type { BackendName, ClippedSum, GradientRequest, TrainBackend } from "./b
 import type { ClipFactors } from "./clip-factors.ts";
 import { clipTarget, rowsOfBlock } from "./clip-margin.ts";
 import { addHostBlock, type HostBlock, type HostRequest, isHostChain } from "./host-chain.ts";
-import { loadTfjs, type PackageFolders, runOn, tf } from "./tfjs.ts";
+import type { PackageFolders } from "./optional-packages.ts";
+import { loadTfjs, runOn, tf } from "./tfjs.ts";
 import { tfjsMatrices } from "./tfjs-matrices.ts";
 import { addTapedBlock } from "./tfjs-tape.ts";
 

@@ -15,14 +15,9 @@ import * as tf from "@tensorflow/tfjs";
 import { setWasmPaths } from "@tensorflow/tfjs-backend-wasm";
 import { SealstreamError } from "../../errors.ts";
 import type { BackendName } from "./backend.ts";
+import { findPackage, type PackageFolders } from "./optional-packages.ts";
 
 export { tf };
-
-/** Where optional peers may lie beside the program's own `node_modules`. */
-export interface PackageFolders {
-  /** Folders with a `node_modules`. */
-  readonly packages?: readonly string[] | undefined;
-}
 
 /** How TensorFlow.js itself calls a backend. tfjs-node and tfjs-node-gpu both register `tensorflow`. */
 const REGISTERED: Readonly<Record<BackendName, string>> = {
@@ -114,19 +109,6 @@ interface DawnModule {
   /** A `navigator.gpu`. @param options Dawn's own switches */
   create(options: readonly string[]): object;
   readonly globals: object;
-}
-
-/** The main file of a package; null when it is not installed. */
-function findPackage(name: string, { packages = [] }: PackageFolders): string | null {
-  const from = [import.meta.url, ...packages.map((folder) => path.join(path.resolve(folder), "x"))];
-  for (const place of from) {
-    try {
-      return createRequire(place).resolve(name);
-    } catch {
-      // Not here: perhaps in the next folder.
-    }
-  }
-  return null;
 }
 
 /**

@@ -18,6 +18,8 @@ const zones = await makeZones("digits");
 const spec = smallSpec();
 const NAMING = Buffer.alloc(16, 7);
 
+let told: unknown[] = [];
+
 function openLane(k: number | null, change: { split?: number; secret?: Buffer } = {}) {
   const train = change.split ?? 1;
   const secret = change.secret;
@@ -36,6 +38,7 @@ function openLane(k: number | null, change: { split?: number; secret?: Buffer } 
     packing: packingOf(async () => []),
     mostPackRecords: 4,
     random: randomBytes,
+    onSubjects: (counts) => void told.push(counts),
   });
   return stage.openLane(LANE) as LaneProcessor<EncryptState>;
 }
@@ -79,6 +82,18 @@ describe("a subject's records", () => {
     expect(step.entries?.map(({ key, value }) => [key.length, ...value])).toEqual([
       [12, 1, 0, 2],
       [12, 1, 0, 2],
+    ]);
+  });
+
+  it("are told of with each step: how many subjects, and the memory", async () => {
+    told = [];
+    const { lane, state } = await new Changelog().start(2);
+    await lane.process([], state, 0);
+    await lane.process(log("abaaba"), state, 0);
+    const memoryBytes = 14 * 1024;
+    expect(told).toEqual([
+      { lane: LANE, subjects: 0, memoryBytes },
+      { lane: LANE, subjects: 2, memoryBytes },
     ]);
   });
 

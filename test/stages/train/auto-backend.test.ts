@@ -7,6 +7,7 @@ import type {
   ClippedSum,
   TrainBackend,
 } from "../../../pipeline/stages/train/backend.ts";
+import { findPackage, loadsAddon } from "../../../pipeline/stages/train/optional-packages.ts";
 import { createTrainBackend } from "../../../pipeline/stages/train/tfjs-backend.ts";
 
 const shape = {
@@ -77,5 +78,47 @@ test("says so when there is none, and does not hide another failure", async () =
 test("chooses among the real ones", async () => {
   const auto = createTrainBackend("auto");
   await auto.load(shape);
-  expect(["wasm", "cpu"]).toContain(auto.name);
+  expect(["webgpu", "wasm", "cpu"]).toContain(auto.name);
 });
+
+test("stops calling a candidate that is hopeless, and all of them when time is up", async () => {
+  const time = { now: 0 };
+  let calls = 0;
+  const counting = (name: BackendName, takesMs: number): TrainBackend => {
+    const own = candidate(name, takesMs, time);
+    return {
+      ...own,
+      clippedGradientSum: (request) => {
+        calls += 1;
+        return own.clippedGradientSum(request);
+      },
+    };
+  };
+  const emulated = createAutoBackend(
+    [counting("webgpu", 900), counting("wasm", 100), counting("cpu", 101)],
+    () => time.now,
+  );
+  await emulated.load(shape);
+  expect(emulated.name).toBe("wasm");
+  // Two of the first, eight of each of the others.
+  expect(calls).toBe(2 + 8 + 8);
+  calls = 0;
+  const slow = createAutoBackend([counting("wasm", 4_000), counting("cpu", 3_000)], () => time.now);
+  await slow.load(shape);
+  expect(slow.name).toBe("cpu");
+  expect(calls).toBe(4);
+});
+
+test.skipIf(findPackage("@tensorflow/tfjs-node") !== null)(
+  "says of an addon's package that it is not installed",
+  async () => {
+    await expect(createTrainBackend("tfjs-node").load()).rejects.toThrow(
+      expect.objectContaining({
+        code: "backend-unavailable",
+        message: expect.stringContaining("@tensorflow/tfjs-node is not installed"),
+      }),
+    );
+    expect(loadsAddon("tfjs-node")).toBe(false);
+    expect(loadsAddon("wasm")).toBe(false);
+  },
+);
