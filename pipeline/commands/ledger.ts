@@ -1,6 +1,7 @@
 /** `sealstream ledger FILE [--verify]`: what the training has cost in privacy, recomputed from the topics alone. */
 import { readLedger } from "../client/ledger.ts";
-import type { LedgerEntry } from "../privacy/ledger-entry.ts";
+import type { LedgerVerification } from "../privacy/ledger.ts";
+import { methodOf } from "../privacy/ledger-entry.ts";
 import {
   type CommandContext,
   EXIT,
@@ -9,20 +10,22 @@ import {
   openLogger,
   trustRoot,
 } from "./context.ts";
+import { epsilonCurve } from "./ledger/curve.ts";
+import { ledgerTable, runLines } from "./ledger/table.ts";
 import type { Options } from "./options.ts";
 
-function row(entry: LedgerEntry): string {
-  const places = entry.ranges.reduce((sum, range) => sum + range.places, 0);
-  return [
-    String(entry.sequence).padStart(6),
-    entry.kind.padEnd(8),
-    entry.runId.slice(0, 8),
-    `model ${entry.modelVersion}`.padEnd(12),
-    `${places} places`.padStart(12),
-    `noise ${entry.noiseMultiplier.toFixed(3)}`.padStart(13),
-    `epsilon ${entry.epsilon.toFixed(4)}`.padStart(16),
-    entry.at,
-  ].join("  ");
+/** What a person sees: every entry, what each run is, and the way that epsilon went. */
+export function ledgerReport(
+  { entries, summary }: Pick<LedgerVerification, "entries" | "summary">,
+  options: { readonly budget: number; readonly columns?: number | undefined },
+): string[] {
+  const list = entries.map(({ entry }) => entry);
+  const curve = epsilonCurve(
+    list.map(({ epsilon }) => epsilon),
+    options,
+  );
+  const table = ledgerTable(list);
+  return [...table, ...(curve.length === 0 ? [] : ["", ...curve, ""]), ...runLines(summary)];
 }
 
 export async function ledger(
@@ -41,11 +44,18 @@ export async function ledger(
       pipeline: spec.name,
       ...root,
     });
-    for (const { entry } of entries) {
-      context.print(options["json"] === true ? JSON.stringify(entry) : row(entry));
-    }
+    const { epsilon: budget, delta } = spec.privacy;
+    const lines =
+      options["json"] === true
+        ? entries.map(({ entry }) => JSON.stringify(entry))
+        : ledgerReport({ entries, summary }, { budget, columns: context.outputColumns });
+    for (const line of lines) context.print(line);
+    const { last } = summary;
+    const bound = last === null ? null : methodOf(last.entry).recordsPerSubject;
+    const whom =
+      bound === null ? "for each record" : `for each subject of at most ${bound} records`;
     context.tell(
-      `${entries.length} entries, ${summary.runs.length} runs; epsilon ${summary.epsilon.toFixed(4)} at delta ${spec.privacy.delta} for each record of ${spec.name}.raw`,
+      `${entries.length} entries, ${summary.runs.length} runs; epsilon ${summary.epsilon.toFixed(4)} of ${budget} at delta ${last?.entry.delta ?? delta} ${whom} of ${spec.name}.raw`,
     );
     if (options["verify"] !== true) {
       return EXIT.ok;
@@ -55,7 +65,7 @@ export async function ledger(
     }
     context.tell(
       findings.length === 0
-        ? "verified: signatures, chain, ranges and epsilon hold"
+        ? "verified: signatures, chain, ranges, sensitivities and epsilon hold; not verifiable from here: that the noise was drawn as the signer says"
         : `${findings.length} faults: do not rely on this ledger`,
     );
     return findings.length === 0 ? EXIT.ok : EXIT.failed;

@@ -64,13 +64,14 @@ export async function runOne(context: CommandContext, options: RunOneOptions): P
   const counter = new ProgressCounter(name, options.instance);
   const metrics = createStageMetrics(name);
   let notReady: string | null = "starting";
+  let halted: string | null = null;
   const health =
     options.metricsPort === null
       ? null
       : await startHealthServer({
           port: options.metricsPort,
           host: options.metricsHost,
-          notReady: () => notReady,
+          notReady: () => notReady ?? halted,
           metrics: metrics.text,
         });
   const client = await openKafka(context, spec, logger, { role: name, forever: true });
@@ -90,6 +91,10 @@ export async function runOne(context: CommandContext, options: RunOneOptions): P
       keysRoot,
       counter,
       metrics,
+      halt(reason) {
+        halted = reason;
+        counter.note("training", reason);
+      },
     });
     try {
       await runLanes({

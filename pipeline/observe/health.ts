@@ -1,8 +1,9 @@
 /**
  * `/ping`, `/ready` and `/metrics` of one stage instance.
  *
- * `/ping`: the process answers. `/ready`: its lanes are assigned and nothing has ended them; else 503 with the reason's
- * code. Must not show anything but codes and counts.
+ * `/ping`: the process answers. `/ready`: its lanes are assigned, nothing has ended them and it takes records in; else 503
+ * with the reason: a code, or where training has ended or waits, why, in a sentence or two of public facts. Must not show
+ * anything else but counts.
  */
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -16,7 +17,7 @@ export interface HealthOptions {
   /** 0 takes any free port. */
   readonly port: number;
   readonly host: string;
-  /** null when ready, else why not: a code, not a sentence about data. */
+  /** null when ready, else why not: a code or public facts, nothing about a record. */
   readonly notReady: () => string | null;
   readonly metrics: () => Promise<string>;
 }

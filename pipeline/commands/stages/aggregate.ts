@@ -100,6 +100,7 @@ export const wire: WireStage = async (world) => {
     warmStart: loadWarmStart(spec)?.weights ?? null,
     ...(spec.predict.model === "encrypted" ? { modelEncryption: modelEncryption(world) } : {}),
     noiseMaker: createNoiseThread(),
+    onEnded: world.halt,
     onUpdate: ({ modelVersion, epsilon }) => {
       counter.note("model", modelVersion);
       counter.note("epsilon", epsilon.toFixed(3));

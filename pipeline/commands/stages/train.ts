@@ -5,25 +5,15 @@ import { runConfigHash } from "../../privacy/run-config.ts";
 import { createTrainStage } from "../../stages/train/stage.ts";
 import { createStatisticsBackend } from "../../stages/train/statistics-backend.ts";
 import { createTrainBackend } from "../../stages/train/tfjs-backend.ts";
-import { type DecodedModel, openModelView } from "./model-view.ts";
-import type { StageWorld, WireStage } from "./world.ts";
-
-/** Says once for each run that train waits because the run has other settings; what waits silently is never found. */
-function createRunWatch({ spec, logger }: StageWorld): (model: DecodedModel) => void {
-  const network = networkFromSpec(spec.features, spec.train);
-  const own = runConfigHash({ spec, network });
-  let said = "";
-  return ({ entry: { runId, configHash } }) => {
-    if (configHash === own || said === runId) return;
-    said = runId;
-    logger.warn({ runId }, "train waits for a run of its own settings: is its file aggregate's?");
-  };
-}
+import { openModelView } from "./model-view.ts";
+import { createRunWatch } from "./run-watch.ts";
+import type { WireStage } from "./world.ts";
 
 export const wire: WireStage = async (world) => {
   const { spec, directory, keys, counter, logger } = world;
   const models = await openModelView(world);
-  const watch = createRunWatch(world);
+  const own = runConfigHash({ spec, network: networkFromSpec(spec.features, spec.train) });
+  const watch = createRunWatch({ spec, own, say: world.halt });
   const backend =
     spec.train.method === "statistics"
       ? createStatisticsBackend()
@@ -40,7 +30,7 @@ export const wire: WireStage = async (world) => {
     model: () => {
       const model = models.newest();
       if (model === null) return null;
-      watch(model);
+      watch(model.entry, models.reader.entries());
       const { runId, modelVersion, configHash, laneNext } = model.entry;
       const { network, weights, iterate } = model;
       return { runId, modelVersion, configHash, laneNext, network, weights, iterate };

@@ -46,6 +46,8 @@ export interface StageWorld {
    * lookup that it is about, since that may start an unwrapping.
    */
   readonly keysFreshAsOf: () => number;
+  /** Says why the stage takes nothing in though nothing has failed, in a sentence of public facts; null: it works. */
+  readonly halt: (reason: string | null) => void;
   /** Rejects when a view cannot go on. */
   readonly failed: Promise<never>;
   /** Set by the runner: called when a view has changed. */
@@ -65,6 +67,7 @@ export interface WorldOptions {
   readonly keysRoot: string;
   readonly counter: ProgressCounter;
   readonly metrics: StageMetrics;
+  readonly halt: (reason: string | null) => void;
 }
 
 /** Purposes of the private keys with which a stage opens data keys, and the public blobs it reads. */
