@@ -365,40 +365,6 @@ describe("keys that are not published yet", () => {
   });
 });
 
-describe("a file that predicts nothing", () => {
-  const NOTHING = smallSpec((text) => edited("packing: auto", "encrypted: false", text));
-
-  it("drops unlabelled records without any key of the consumer, and waits for none", async () => {
-    const told: (readonly string[])[] = [];
-    const lane = await openLane({
-      spec: NOTHING,
-      packing: () => null,
-      mostPackRecords: 0,
-      directory: zones.directory([], /consumer/),
-      onMissingKeys: (purposes) => told.push(purposes),
-    });
-    const records = [predict(0), record(1), predict(2), { ...record(3), value: null }];
-    const result = await lane.process(records, START, 5000);
-    expect(result).toMatchObject({ consumedTo: 4, wakeAtMs: null });
-    expect(result.outcomes).toEqual([
-      { offset: 0, kind: "drop", reason: "dropped" },
-      { offset: 2, kind: "drop", reason: "dropped" },
-      { offset: 3, kind: "dead-letter", reason: "tombstone" },
-    ]);
-    expect(asRecords(result.outputs, "packs")).toEqual([]);
-    expect(asRecords(result.outputs, "examples")).toHaveLength(1);
-    expect(result.state).toMatchObject({ packSequence: 0, exampleSequence: 1 });
-    expect(told).toEqual([[]]);
-  });
-
-  it("still waits for the training zone's key, behind which unlabelled ones wait too", async () => {
-    const directory = zones.directory([], /training-unwrap/);
-    const lane = await openLane({ spec: NOTHING, packing: () => null, directory });
-    const result = await lane.process([predict(0), record(1), predict(2)], START, 5000);
-    expect(result).toMatchObject({ consumedTo: 1, wakeAtMs: 5200 });
-  });
-});
-
 describe("records that cannot be used", () => {
   const bad: [string, StreamRecord][] = [
     ["tombstone", { ...record(0), value: null }],
