@@ -141,6 +141,20 @@ function declareCommands(cli: CAC, run: Runner): void {
     .option("--follow", "Wait for more until stopped")
     .option("--json", "JSON lines, with what is sealed or refused")
     .action(run<[string, Options]>(async () => (await import("./commands/records.ts")).records));
+}
+
+/** What the models are and what they cost. */
+function declareModels(cli: CAC, run: Runner): void {
+  cli
+    .command("export <file>", "Write a model to a file that other programs read")
+    .option("--format <format>", "safetensors or onnx")
+    .option("--out <path>", "The file to write; it must not exist")
+    .option(
+      "--model-version <n>",
+      "Of the newest run (default: its newest; the last eight are there)",
+    )
+    .option("--keys <dir>", "Folder of the keys (default: keys beside the pipeline file)")
+    .action(run<[string, Options]>(async () => (await import("./commands/export.ts")).exportModel));
   cli
     .command("ledger <file>", "Show the privacy ledger")
     .option("--verify", "Recompute every entry; exit 1 on any edit, gap or fork")
@@ -240,6 +254,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     };
   declareChecks(cli, run);
   declareCommands(cli, run);
+  declareModels(cli, run);
   declareKeys(cli, run);
   declareDeadLetters(cli, run);
   declarePlugin(cli, run);

@@ -4,6 +4,9 @@
  * Sabotage is what an audit must notice: the mechanism then differs from what the claim is made of. `noise`: aggregate adds
  * two thirds of it. `clip`: train lets gradients be twice as long.
  */
+
+import { strategyCoefficients } from "../../pipeline/privacy/correlation/coefficients.ts";
+import { INDEPENDENT } from "../../pipeline/privacy/ledger-noise.ts";
 import type { TrainBackend } from "../../pipeline/stages/train/backend.ts";
 import { createTrainBackend } from "../../pipeline/stages/train/tfjs-backend.ts";
 import { type CanaryResult, runCanaries } from "./canary.ts";
@@ -16,6 +19,8 @@ export interface AuditJob {
   readonly delta: number;
   readonly sabotage: Sabotage;
   readonly trials: number;
+  /** `privacy.noise` of the pipeline file. */
+  readonly noise: "independent" | Readonly<Record<string, object>>;
   /** Noise multiplier that the claim is made of; null: what the budget asks for. */
   readonly noiseMultiplier: number | null;
 }
@@ -41,7 +46,7 @@ const SCHEMA = JSON.stringify({
   additionalProperties: false,
 });
 
-function fileOf({ epsilon, delta, sabotage }: AuditJob): string {
+function fileOf({ epsilon, delta, sabotage, noise }: AuditJob): string {
   return JSON.stringify({
     name: "study",
     kafka: { brokers: "", partitions: 1 },
@@ -62,7 +67,8 @@ function fileOf({ epsilon, delta, sabotage }: AuditJob): string {
       backend: "cpu",
     },
     // Aggregate refuses less noise than the budget asks for: the sabotage is of the claim, so it is given room.
-    privacy: { epsilon: sabotage === "noise" ? 100 : epsilon, delta },
+    privacy: { epsilon: sabotage === "noise" ? 100 : epsilon, delta, noise },
+    predict: { encrypted: false },
   });
 }
 
@@ -85,7 +91,9 @@ async function audit(job: AuditJob): Promise<AuditAnswer> {
   });
   try {
     const { entry } = zone.model();
-    const plan = { trials: job.trials, column: [1], noiseMultiplier: entry.noiseMultiplier };
+    const { noise = INDEPENDENT, noiseMultiplier: sigma } = entry;
+    const column = noise.kind === "independent" ? [1] : [...strategyCoefficients(noise)];
+    const plan = { trials: job.trials, column, noiseMultiplier: sigma };
     // The coins are told to nobody but this process: they decide what is fed and are compared with the guesses.
     const result = await runCanaries(zone, backend, plan, job.trials);
     const { epsilon, noiseMultiplier: used } = zone.model().entry;

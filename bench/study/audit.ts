@@ -24,6 +24,9 @@ const LEFT_OF_NOISE = 2 / 3;
 /** The proof must be at least this share of the ledger's epsilon, or the audit says nothing. */
 const NEAR_ENOUGH = 0.6;
 
+/** Updates that correlated noise hangs together over: each block of them is one trial. */
+const BLOCK = 4;
+
 interface Case {
   readonly name: string;
   readonly job: AuditJob;
@@ -43,17 +46,26 @@ export interface AuditRow {
 
 function casesOf(quick: boolean, only: Sabotage | null): Case[] {
   const honest = analyticGaussianNoiseMultiplier(EPSILON, DELTA);
-  const of = (name: string, sabotage: Sabotage, trials: number): Case => ({
+  const of = (
+    name: string,
+    noise: AuditJob["noise"],
+    sabotage: Sabotage,
+    trials: number,
+  ): Case => ({
     name,
     job: {
-      ...{ epsilon: EPSILON, delta: DELTA, sabotage, trials: quick ? trials / 4 : trials },
+      ...{ epsilon: EPSILON, delta: DELTA, sabotage, noise, trials: quick ? trials / 4 : trials },
       noiseMultiplier: sabotage === "noise" ? honest * LEFT_OF_NOISE : null,
     },
   });
+  const block = { toeplitz: { updates: BLOCK } };
   const all = [
-    of("one pass, independent noise", "none", 6_000),
-    of("the same with 2/3 of the noise", "noise", 2_000),
-    of("the same with twice the clip", "clip", 2_000),
+    of("independent noise", "independent", "none", 5_000),
+    of("independent, 2/3 of the noise", "independent", "noise", 1_500),
+    of("independent, twice the clip", "independent", "clip", 1_500),
+    of("Toeplitz noise", block, "none", 1_500),
+    of("Toeplitz, 2/3 of the noise", block, "noise", 600),
+    of("Toeplitz, twice the clip", block, "clip", 600),
   ];
   return only === null ? all : all.filter(({ job }) => job.sabotage === only);
 }

@@ -5,6 +5,7 @@
  */
 import { parseArgs } from "node:util";
 import { audit } from "./audit.ts";
+import { utility } from "./utility.ts";
 
 const { values, positionals } = parseArgs({
   options: {
@@ -18,7 +19,9 @@ const { quick, sabotage } = values;
 const [name] = positionals;
 const isSabotage = sabotage === undefined || sabotage === "noise" || sabotage === "clip";
 
-if (name === "audit" && isSabotage) {
+if (name === "utility") {
+  process.exitCode = await utility({ quick, mnistFolder: values.mnist ?? null });
+} else if (name === "audit" && isSabotage) {
   process.exitCode = await audit({ quick, sabotage: sabotage ?? null });
 } else {
   console.error("say which study to run: npm run study -- utility | audit");

@@ -24,6 +24,8 @@ import { sealExamples } from "../../pipeline/stages/encrypt/example-sealer.ts";
 import type { EncryptState } from "../../pipeline/stages/encrypt/state.ts";
 import type { TrainBackend } from "../../pipeline/stages/train/backend.ts";
 import { createTrainStage } from "../../pipeline/stages/train/stage.ts";
+import { createStatisticsBackend } from "../../pipeline/stages/train/statistics-backend.ts";
+import { createTrainBackend } from "../../pipeline/stages/train/tfjs-backend.ts";
 import type { OutputRecord, Stage, StreamRecord } from "../../pipeline/stream/contract.ts";
 
 export interface ZoneOptions {
@@ -31,7 +33,8 @@ export interface ZoneOptions {
   readonly file: string;
   /** The record schema it names, as JSON. */
   readonly schema: string;
-  readonly backend: TrainBackend;
+  /** The product's choice unless said. */
+  readonly backend?: TrainBackend;
   /** Noise instead of what the budget asks for. */
   readonly noiseMultiplier?: number;
 }
@@ -148,6 +151,12 @@ function specOf({ file, schema }: ZoneOptions): PipelineSpec {
   throw new Error(loaded.complaints.map(({ message }) => message).join("; "));
 }
 
+/** As commands/stages/train.ts has it. */
+function backendOf({ train }: PipelineSpec): TrainBackend {
+  if (train.method === "statistics") return createStatisticsBackend();
+  return createTrainBackend(train.backend);
+}
+
 /** What encrypt writes for labelled rows. */
 function createOwner(
   keys: Awaited<ReturnType<typeof openKeys>>,
@@ -181,8 +190,9 @@ function createOwner(
 
 /** @throws Error naming the complaints when the file does not check */
 export async function openTrainingZone(options: ZoneOptions): Promise<TrainingZone> {
-  const { backend, noiseMultiplier } = options;
+  const { noiseMultiplier } = options;
   const spec = specOf(options);
+  const backend = options.backend ?? backendOf(spec);
   const keys = await openKeys();
   const directoryOf = (holder: "train" | "aggregate") => {
     const unwrapKeys = {

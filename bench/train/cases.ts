@@ -19,7 +19,7 @@ export interface TrainCase {
 }
 
 const CLASSES = 10;
-const ACTIVATION = "square";
+const ACTIVATION = "relu";
 export const CLIP = 1;
 export const NOISE_MULTIPLIER = 1;
 

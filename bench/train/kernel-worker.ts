@@ -8,6 +8,7 @@
  * collector. Argument: the backend's name. Ends when its parent is gone.
  */
 import { randomBytes } from "node:crypto";
+import { join } from "node:path";
 import { createSecretHandle } from "../../pipeline/crypto/key-handles.ts";
 import { parameterCount } from "../../pipeline/network/definition.ts";
 import { unflatten } from "../../pipeline/network/weights.ts";
@@ -46,8 +47,12 @@ interface Job {
   readonly step: (withNoise: boolean) => Promise<void>;
 }
 
+/** Where `bash deploy/tfjs-node/build.sh cpu bench/.peers/tfjs-node` puts tfjs-node. */
+const PACKAGES = [join(import.meta.dirname, "..", ".peers", "tfjs-node")];
 // Because the parent is ours and names a backend.
-const backend = createTrainBackend(process.argv[2] as BackendName);
+const backend = createTrainBackend(process.argv[2] as BackendName, undefined, {
+  packages: PACKAGES,
+});
 const noise = createSecretHandle("noise", randomBytes(32));
 const jobs = new Map<string, Job>();
 

@@ -8,7 +8,7 @@
 #
 # cpu (default) takes the wheel `tensorflow-cpu`, cuda takes `tensorflow` and the NVIDIA libraries that it names
 # (about 6 GB on the disk; the driver must be there). FOLDER is a project that gets node_modules/@tensorflow/tfjs-node
-# (default: the current folder). A folder below a project that has @tensorflow/tfjs shares that one: two copies of the
+# or tfjs-node-gpu (default: the current folder). A folder below a project that has @tensorflow/tfjs shares that one: two copies of the
 # library in one process would each know only their own backends.
 #
 # Needs: Linux x86-64 with glibc 2.27 or later, node, npm, g++ (C++17), python3 with pip (only to fetch). Takes 1 GB for
@@ -24,8 +24,8 @@ platform=manylinux_2_27_x86_64
 kind=${1:-cpu}
 folder=${2:-.}
 case $kind in
-cpu) wheel=tensorflow-cpu ;;
-cuda) wheel=tensorflow ;;
+cpu) wheel=tensorflow-cpu name=tfjs-node ;;
+cuda) wheel=tensorflow name=tfjs-node-gpu ;;
 *)
   echo "usage: $0 [cpu | cuda] [FOLDER]" >&2
   exit 2
@@ -49,18 +49,18 @@ trap 'rm -rf "$work"' EXIT
 # The package without its install script, which would download the old library.
 if [ -f "$folder/package.json" ]; then
   npm install --prefix "$folder" --no-save --no-package-lock --ignore-scripts --no-audit --no-fund \
-    "@tensorflow/tfjs-node@$addon"
+    "@tensorflow/$name@$addon"
 else
   # Made apart and moved, because npm would climb to a project above.
   echo '{"private": true}' >"$work/package.json"
-  npm install --prefix "$work" --ignore-scripts --no-audit --no-fund "@tensorflow/tfjs-node@$addon"
+  npm install --prefix "$work" --ignore-scripts --no-audit --no-fund "@tensorflow/$name@$addon"
   rm -rf "$folder/node_modules"
   mv "$work/node_modules" "$folder/node_modules"
   if (cd "$folder/.." && node -e 'require.resolve("@tensorflow/tfjs")' 2>/dev/null); then
-    find "$folder/node_modules/@tensorflow" -mindepth 1 -maxdepth 1 ! -name tfjs-node -exec rm -rf {} +
+    find "$folder/node_modules/@tensorflow" -mindepth 1 -maxdepth 1 ! -name "$name" -exec rm -rf {} +
   fi
 fi
-package=$folder/node_modules/@tensorflow/tfjs-node
+package=$folder/node_modules/@tensorflow/$name
 
 # The library and its headers. Any Python version's wheel has the same library; pip checks its hash.
 fetch() { # folder, then what to fetch
@@ -109,10 +109,10 @@ cd "$folder"
 TF_CPP_MIN_LOG_LEVEL=2 node -e '
   const util = require("node:util");
   util.isNullOrUndefined ??= (value) => value === null || value === undefined;
-  util.isArray ??= Array.isArray;
-  const tf = require("@tensorflow/tfjs-node");
+  util.isArray = Array.isArray;
+  const tf = require(process.argv[1]);
   const product = tf.matMul(tf.tensor2d([[2, 3]]), tf.tensor2d([[5], [7]])).dataSync()[0];
   if (tf.getBackend() !== "tensorflow" || product !== 31) process.exit(1);
   console.log(`Built: libtensorflow ${tf.backend().binding.TF_Version}, GPU ${tf.backend().isUsingGpuDevice ? "in use" : "not in use"}.`);
-'
-echo "Next: set train.backend to tfjs-node (or leave auto, which measures it) and run sealstream from ${folder}."
+' "@tensorflow/$name"
+echo "Next: set train.backend to $name (or leave auto, which measures it) and run sealstream from ${folder}."

@@ -10,6 +10,7 @@ import type { Circuit } from "../network/circuit.ts";
 import type { Network } from "../network/definition.ts";
 import { initialWeights } from "../network/initial-weights.ts";
 import { lowerNetwork } from "../network/lower.ts";
+import { scaleFeatures } from "./feature-bounds.ts";
 
 /**
  * How far beyond a run's first weights a plan looks. With 1.5 the largest logit that 64-32-10 could give is 2,147; the
@@ -24,10 +25,13 @@ export const WEIGHT_ASSUMPTION = `weights spread evenly up to ${WEIGHT_FACTOR} t
 const known = new Map<string, Circuit>();
 const MOST_KNOWN = 16;
 
-/** The network with assumed weights; the same object for the same network while it is remembered. */
-export function assumedCircuit(network: Network): Circuit {
-  const key = JSON.stringify(network);
-  const circuit = known.get(key) ?? makeCircuit(network);
+/**
+ * The network with assumed weights; the same object for the same question while it is remembered.
+ * @param scale by which features are divided when they are packed (`feature-bounds.ts`)
+ */
+export function assumedCircuit(network: Network, scale = 1): Circuit {
+  const key = JSON.stringify([network, scale]);
+  const circuit = known.get(key) ?? scaleFeatures(makeCircuit(network), scale);
   if (known.size >= MOST_KNOWN) known.clear();
   known.set(key, circuit);
   return circuit;

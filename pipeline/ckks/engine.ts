@@ -10,6 +10,7 @@ import type { Network } from "../network/definition.ts";
 import type { Weights } from "../network/weights.ts";
 import type { BlobFault } from "./blob.ts";
 import { createNetworkEvaluator, type EvaluationKeys } from "./evaluate.ts";
+import type { FeatureBounds } from "./feature-bounds.ts";
 import {
   type CiphertextForm,
   type CkksParameters,
@@ -43,6 +44,8 @@ export interface PackRequest {
   readonly mode: ModelMode;
   /** Right bits behind the binary point that every logit should have. */
   readonly precisionBits: number;
+  /** Of the pipeline file's features; those of numbers in [0, 1] unless said. */
+  readonly bounds?: FeatureBounds | undefined;
   readonly packing: Packing;
   readonly form: CiphertextForm;
   /** Unless it is said, what no plan can be made for is the model's fault, however the pack was made. */

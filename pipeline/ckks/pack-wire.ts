@@ -3,11 +3,12 @@
  * the owner zone, under the consumer's public key.
  *
  * Slots without a record are exactly zero before encryption, so that nothing of an earlier pack can stay in them.
- * Features of batch packs must lie in [0, 1] (what pipeline/features emits), those of slots in [-1, 1]: the bounds with
+ * Features of batch packs must lie in [0, 1] (or in [-1, 1] where the plan says so), those of slots in [-1, 1]: the bounds with
  * which the prediction zone proves that no logit wraps around. Encryption
  * is the library's; here values are laid out and its residues written tight. Must not hold a secret key.
  */
 import { SealstreamError } from "../errors.ts";
+import type { LowestFeature } from "./batch/noise.ts";
 import { checkPublicKey } from "./blob.ts";
 import { CIPHERTEXT_POLYS, type CkksParameters, dataLimbs, slotCount } from "./parameters.ts";
 import { createRing, type Ring } from "./ring.ts";
@@ -28,13 +29,13 @@ import { wireFromSeal } from "./wire-ciphertext.ts";
 
 /** Memory of the ring that writes: tables and two limbs. */
 const RING_BYTES = 64 * 1024 * 1024;
-/** Largest feature of a batch pack; the least is 0. */
+/** Largest feature of a batch pack. */
 const MAX_FEATURE = 1;
 
 /** How a pack is to be laid out. */
 export type PackLayout =
-  /** `limbs`: data primes that ciphertexts carry, the plan's; all of them unless said. */
-  | { readonly packing: "batch"; readonly limbs?: number }
+  /** `limbs`: data primes that ciphertexts carry, the plan's; all of them unless said. `lowest`: the plan's; 0 unless said. */
+  | { readonly packing: "batch"; readonly limbs?: number; readonly lowest?: LowestFeature }
   /** `scaleBits`: log2 of the scale, the plan's. */
   | { readonly packing: "slots"; readonly layout: SlotLayout; readonly scaleBits: number };
 
@@ -44,7 +45,7 @@ export interface WirePackRequest {
   /** Records in the pack, 1 or more. */
   readonly rows: number;
   readonly features: number;
-  /** [rows][features] row-major, in [0, 1]. Not kept. */
+  /** [rows][features] row-major, within the layout's bounds. Not kept. */
   readonly matrix: Float32Array;
   readonly how: PackLayout;
 }
@@ -54,7 +55,7 @@ export interface WirePacker {
   /**
    * Encrypts a pack; gives the event loop a turn after each ciphertext.
    * @returns wire ciphertexts, one per feature or one per `recordsPerPack` records; new buffers
-   * @throws limit-exceeded when rows do not fit or a feature is not a number in [0, 1]; slots take [-1, 1]
+   * @throws limit-exceeded when rows do not fit or a feature is not a number within the layout's bounds
    * @throws key-invalid when the blob is not a public key of the parameters
    */
   pack(request: WirePackRequest): Promise<Uint8Array[]>;
@@ -128,6 +129,7 @@ function fillers(
     });
   }
   const most = slotCount(parameters);
+  const { lowest = 0 } = how;
   if (!(Number.isInteger(rows) && rows >= 1 && rows <= most && features >= 1)) {
     throw new SealstreamError("limit-exceeded", `A pack holds 1 to ${most} records.`);
   }
@@ -135,8 +137,9 @@ function fillers(
     slots.fill(0);
     for (let row = 0; row < rows; row += 1) {
       const value = valueAt(row, feature);
-      if (!(value >= 0 && value <= MAX_FEATURE)) {
-        throw new SealstreamError("limit-exceeded", "A feature of a pack is not in [0, 1].");
+      if (!(value >= lowest && value <= MAX_FEATURE)) {
+        const message = `A feature of a pack is not in [${lowest}, ${MAX_FEATURE}].`;
+        throw new SealstreamError("limit-exceeded", message);
       }
       slots[row] = value;
     }

@@ -8,6 +8,7 @@
 import { isSealstreamError } from "../errors.ts";
 import type { Circuit, CircuitStep } from "../network/circuit.ts";
 import { affineBytes } from "./batch/affine.ts";
+import type { LowestFeature } from "./batch/noise.ts";
 import { planBatch } from "./batch/plan.ts";
 import type { BatchOp, BatchPlan } from "./batch/program.ts";
 import {
@@ -83,6 +84,7 @@ export interface PackingQuestion {
   readonly mode: ModelMode;
   /** Right bits that are wanted: slots take the cheapest plan that has them. */
   readonly precisionBits: number;
+  readonly lowest: LowestFeature;
 }
 
 /** Bytes of the seed that stands for the second polynomial of a key (`key-blob.ts`). */

@@ -5,6 +5,7 @@
  * which only one is precise enough, the other is not offered: it must not be chosen for some pack later. Pure.
  */
 import type { Circuit } from "../network/circuit.ts";
+import { featureBounds } from "./feature-bounds.ts";
 import {
   type PackingOutlook,
   type PackingQuestion,
@@ -38,10 +39,10 @@ export type Reason = Pick<Refusal, "kind" | "reason">;
 const known = new WeakMap<Circuit, Map<string, PackingVerdict>>();
 
 function verdictOf(packing: Packing, question: PackingQuestion): PackingVerdict {
-  const { circuit, parameters, mode, precisionBits } = question;
+  const { circuit, parameters, mode, precisionBits, lowest } = question;
   const found = known.get(circuit) ?? new Map<string, PackingVerdict>();
   known.set(circuit, found);
-  const key = `${packing} ${parameters.id} ${mode} ${precisionBits}`;
+  const key = `${packing} ${parameters.id} ${mode} ${precisionBits} ${lowest}`;
   const verdict = found.get(key) ?? packingVerdict(packing, question);
   found.set(key, verdict);
   return verdict;
@@ -64,6 +65,7 @@ export function carry(candidate: Candidate, { circuit, request, refusals }: Task
       parameters: candidate.parameters,
       mode: model,
       precisionBits: goal,
+      lowest: featureBounds(request.features.outputs.range).lowest,
     });
     if (verdict.status === "ok") return verdict.outlook;
     refusals.push(refusal(candidate, packing, verdict));

@@ -8,7 +8,10 @@ import type { CkksParameters, ModelMode, Packing } from "./parameters.ts";
 /** The parts of a pipeline file that a plan depends on. */
 export interface PredictRequest {
   readonly kafka: { readonly partitions: number };
-  readonly features: NetworkFeatures;
+  readonly features: NetworkFeatures & {
+    /** Every number that the network reads lies in [low, high]. */
+    readonly outputs: { readonly range: readonly [low: number, high: number] };
+  };
   readonly train: NetworkTraining;
   readonly encrypt: {
     readonly packs: {

@@ -12,6 +12,7 @@
 import { SealstreamError } from "../errors.ts";
 import { networkFromSpec } from "../network/from-spec.ts";
 import { assumedCircuit, WEIGHT_ASSUMPTION } from "./assumed-circuit.ts";
+import { featureBounds } from "./feature-bounds.ts";
 import { hasSlots, type PackingOutlook, squareDepth } from "./packing-outlook.ts";
 import { PARAMETER_SETS, setName } from "./parameter-sets.ts";
 import {
@@ -81,7 +82,8 @@ function makePlan(request: PredictRequest): PlanOutcome {
       refusals: [],
     };
   }
-  const circuit = assumedCircuit(networkFromSpec(request.features, request.train));
+  const { scale } = featureBounds(request.features.outputs.range);
+  const circuit = assumedCircuit(networkFromSpec(request.features, request.train), scale);
   const refusals: Refusal[] = [];
   const task = { circuit, request, refusals };
   return choose(carriersOf(candidates, task), task);

@@ -5,10 +5,10 @@
  * randomness: encryptions of zero are handed in.
  */
 import { SealstreamError } from "../errors.ts";
-import { lowerNetwork } from "../network/lower.ts";
 import { assumedCircuit } from "./assumed-circuit.ts";
 import type { PackOutcome, PackRequest } from "./engine.ts";
 import type { RingGaloisKeys, RingRelinKeys } from "./evaluation-keys.ts";
+import { lowerScaled, UNIT_BOUNDS } from "./feature-bounds.ts";
 import { CIPHERTEXT_POLYS } from "./parameters.ts";
 import type { Ring } from "./ring.ts";
 import type { CkksContext } from "./seal.ts";
@@ -57,7 +57,7 @@ export function planSlotsPack(
   request: PackRequest,
   inputScaleBits: number,
 ): SlotPlan {
-  const { network, weights, mode, precisionBits } = request;
+  const { network, weights, mode, precisionBits, bounds = UNIT_BOUNDS } = request;
   const { parameters, primes } = ckks;
   if ("file" in weights) {
     const { recipe } = decodeEncryptedModel(weights.file);
@@ -70,7 +70,7 @@ export function planSlotsPack(
     return planFromRecipe(assumedCircuit(network), parameters, primes, recipe);
   }
   const goal = { mode, precisionBits, inputScaleBits };
-  return planSlots(lowerNetwork(network, weights), parameters, primes, goal);
+  return planSlots(lowerScaled(network, weights, bounds), parameters, primes, goal);
 }
 
 /**

@@ -7,13 +7,13 @@
  * usable. Must hold no secret: encryptions of zero are made under the consumer's public key, by the library.
  */
 import { isSealstreamError, SealstreamError } from "../errors.ts";
-import { lowerNetwork } from "../network/lower.ts";
 import { createBatchEvaluator } from "./batch/evaluator.ts";
 import { leastLimbs, planBatch } from "./batch/plan.ts";
 import type { BatchPlan } from "./batch/program.ts";
 import { type BlobFault, checkPublicKey } from "./blob.ts";
 import type { EvaluationKeys, PackEngine, PackOutcome, PackRequest } from "./engine.ts";
 import type { RingGaloisKeys, RingRelinKeys } from "./evaluation-keys.ts";
+import { lowerScaled, UNIT_BOUNDS } from "./feature-bounds.ts";
 import {
   checkEvaluationKeys,
   type ExpandedEvaluationKeys,
@@ -290,10 +290,10 @@ function planSlotsSent(ckks: CkksContext, request: PackRequest, scaleBits: numbe
 
 /** Whether the model has a plan at the scale that it would choose itself. */
 function fitsAnyScale({ parameters, primes }: CkksContext, request: PackRequest): boolean {
-  const { network, weights, mode, precisionBits } = request;
+  const { network, weights, mode, precisionBits, bounds = UNIT_BOUNDS } = request;
   if ("file" in weights) return true;
   try {
-    planSlots(lowerNetwork(network, weights), parameters, primes, { mode, precisionBits });
+    planSlots(lowerScaled(network, weights, bounds), parameters, primes, { mode, precisionBits });
     return true;
   } catch (error) {
     if (isSealstreamError(error, "limit-exceeded")) return false;
@@ -306,14 +306,16 @@ function planBatchPack(
   request: PackRequest,
   wireLimbs: number,
 ): Plan | null {
-  const { network, weights, mode, precisionBits } = request;
+  const { network, weights, mode, precisionBits, bounds = UNIT_BOUNDS } = request;
   if (mode === "encrypted" || "file" in weights) {
     throw new SealstreamError("limit-exceeded", "CKKS: batch packs take no encrypted model.");
   }
-  const circuit = lowerNetwork(network, weights);
+  const circuit = lowerScaled(network, weights, bounds);
   const least = leastLimbs(circuit, mode);
   // The pack's fault. What the whole set could not carry either is the model's.
   if (wireLimbs < least && least <= dataLimbs(parameters)) return null;
-  const plan = planBatch({ circuit, parameters, primes, mode, precisionBits, wireLimbs });
+  const plan = planBatch({
+    ...{ circuit, parameters, primes, mode, precisionBits, wireLimbs, lowest: bounds.lowest },
+  });
   return { packing: "batch", plan };
 }

@@ -16,6 +16,7 @@ import { type CommandContext, complaintLine, EXIT } from "./context.ts";
 import type { Options } from "./options.ts";
 import { planComplaints, planWarnings } from "./plan/judge.ts";
 import { amount } from "./plan/units.ts";
+import { NOT_PREDICTED } from "./predicted.ts";
 import { privacyComplaints, privacyText } from "./privacy-complaints.ts";
 import { ruleText } from "./rule-text.ts";
 import { trainingComplaints, trainingText } from "./training-judge.ts";
@@ -53,7 +54,8 @@ function mapsText({ features: { maps, outputs } }: PipelineSpec): string[] {
 }
 
 function predictionText(outcome: PlanOutcome | null): string[] {
-  if (outcome?.status !== "ok") return [];
+  if (outcome === null) return [`prediction  ${NOT_PREDICTED}`];
+  if (outcome.status !== "ok") return [];
   const { name, parameters, packing, bytesPerRecordIn, mode } = outcome.plan;
   return [
     `prediction  ${name} (${parameters.id}), ${packing}, ${mode} model: about ${amount(bytesPerRecordIn.whenFull)} bytes a record in full packs; "sealstream plan" says why`,
@@ -93,14 +95,18 @@ export async function check(
     env: context.environment,
     readBuiltIn,
   });
-  const outcome = result.status === "ok" ? planPredict(result.spec) : null;
+  const isPredicted = result.status === "ok" && result.spec.predict.encrypted;
+  const outcome = isPredicted ? planPredict(result.spec) : null;
   const complaints = result.status === "invalid" ? [...result.complaints] : [];
   const warnings: Complaint[] = [];
-  if (result.status === "ok" && outcome !== null) {
-    complaints.push(...planComplaints(outcome, result.locate));
+  if (result.status === "ok") {
     complaints.push(...trainingComplaints(result.spec, result.locate));
     complaints.push(...privacyComplaints(result.spec, result.locate));
-    warnings.push(...result.warnings, ...planWarnings(result.spec, outcome, result.locate));
+    warnings.push(...result.warnings);
+  }
+  if (result.status === "ok" && outcome !== null) {
+    complaints.push(...planComplaints(outcome, result.locate));
+    warnings.push(...planWarnings(result.spec, outcome, result.locate));
   }
   if (options["json"] === true) {
     context.print(JSON.stringify({ valid: complaints.length === 0, complaints, warnings }));

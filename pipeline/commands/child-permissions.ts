@@ -52,7 +52,8 @@ export function permissionArguments(readable: readonly string[], addons: boolean
     "--permission",
     "--allow-worker",
     "--disable-warning=PERM0006",
-    ...(addons ? ["--allow-addons"] : []),
+    // As of workers: that addons are beyond these permissions is said in SECURITY.md.
+    ...(addons ? ["--allow-addons", "--disable-warning=PERM0001"] : []),
     ...paths.map((path) => `--allow-fs-read=${path}`),
   ];
 }

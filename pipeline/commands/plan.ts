@@ -10,8 +10,9 @@ import { type CommandContext, EXIT } from "./context.ts";
 import type { Options } from "./options.ts";
 import { planComplaints, planWarnings } from "./plan/judge.ts";
 import { loadLocated } from "./plan/load-located.ts";
-import { planReport } from "./plan/report.ts";
+import { planReport, unpredictedReport } from "./plan/report.ts";
 import { nearestRefusals, planText, refusalText } from "./plan/text.ts";
+import { NOT_PREDICTED } from "./predicted.ts";
 
 export async function plan(
   context: CommandContext,
@@ -19,6 +20,13 @@ export async function plan(
   options: Options,
 ): Promise<number> {
   const { spec, locate } = loadLocated(context, file);
+  if (!spec.predict.encrypted) {
+    const report = unpredictedReport(spec);
+    context.print(
+      options["json"] === true ? JSON.stringify(report) : `prediction  ${NOT_PREDICTED}`,
+    );
+    return EXIT.ok;
+  }
   const outcome = planPredict(spec);
   if (options["json"] === true) {
     context.print(JSON.stringify(planReport(spec, outcome)));

@@ -23,6 +23,7 @@ import {
 } from "./context.ts";
 import { openHolderKeys } from "./key-access.ts";
 import { keysFolder, type Options } from "./options.ts";
+import { requirePrediction } from "./predicted.ts";
 
 export async function predictions(
   context: CommandContext,
@@ -30,6 +31,7 @@ export async function predictions(
   options: Options,
 ): Promise<number> {
   const spec = loadSpec(context, file);
+  requirePrediction(spec, "There are no predictions");
   const root = trustRoot(spec);
   const folder = join(keysFolder(file, options), "consumer");
   const keys = await openHolderKeys(context, folder, "consumer");

@@ -1,5 +1,4 @@
 /** `sealstream run FILE`: all stages, or one, as supervised processes with live progress. */
-import { STAGES } from "../../schemas/topics.ts";
 import { isSealstreamError, SealstreamError } from "../errors.ts";
 import { errorName, isClientTrouble } from "../stream/error-name.ts";
 import { planChild } from "./child-plan.ts";
@@ -13,6 +12,7 @@ import {
   portOption,
   stageOption,
 } from "./options.ts";
+import { requirePrediction, stagesOf } from "./predicted.ts";
 import { preflight } from "./preflight.ts";
 import { supervise } from "./supervisor.ts";
 
@@ -54,7 +54,8 @@ export async function run(
       `warning: ${instances} instances share ${spec.kafka.partitions} lanes: the others stand by`,
     );
   }
-  const stages = stage === null ? STAGES : [stage];
+  if (stage === "predict") requirePrediction(spec, "There is no stage predict");
+  const stages = stage === null ? stagesOf(spec) : [stage];
   await preflight(context, spec, stages, keysRoot);
   const children = stages.flatMap((name) =>
     Array.from({ length: instances }, (_, instance) => ({ name, instance })),

@@ -6,6 +6,7 @@
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { LaneProgress } from "../stream/lane-options.ts";
+import { createTrainMetrics, type ValidationObservation } from "./train-metrics.ts";
 import { createWindowMetrics, type WindowObservation } from "./window-metrics.ts";
 
 /** Milliseconds; from a kernel call to a large encrypted pack. */
@@ -20,6 +21,8 @@ export interface StageMetrics {
   record(progress: LaneProgress): void;
   /** A window of records was grouped. */
   window(window: WindowObservation): void;
+  /** Validation records were judged. */
+  validation(observation: ValidationObservation): void;
   /** Text of `/metrics`. */
   text(): Promise<string>;
 }
@@ -84,7 +87,12 @@ export function createStageMetrics(stage: string): StageMetrics {
     registers,
   });
   let windows: ReturnType<typeof createWindowMetrics> | null = null;
+  let training: ReturnType<typeof createTrainMetrics> | null = null;
   return {
+    validation(observation) {
+      training ??= createTrainMetrics(registers);
+      training(observation);
+    },
     window(window) {
       // Made when they are needed: a stage that groups nothing shows no zeros about it.
       windows ??= createWindowMetrics(registers);

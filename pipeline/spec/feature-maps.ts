@@ -137,7 +137,7 @@ function behindGroupNorm(groups: number, { length }: MapOutputs): MapOutputs | s
 
 function behindStandardize(
   { mean, deviation }: NonNullable<FeatureMapEntry["standardize"]>,
-  { length, range }: MapOutputs,
+  { length, range, norm }: MapOutputs,
 ): MapOutputs | string {
   for (const [name, constants] of Object.entries({ mean, deviation })) {
     if (typeof constants !== "number" && constants.length !== length) {
@@ -153,7 +153,11 @@ function behindStandardize(
     least = Math.min(least, by(range[0]));
     most = Math.max(most, by(range[1]));
   }
-  return within(length, [least, most]);
+  const made = within(length, [least, most]);
+  // Without a shift, norms are only divided.
+  const isScaled = means?.every((one) => one === 0) === true;
+  const smallest = deviations?.reduce((low, one) => Math.min(low, one), Number.MAX_VALUE) ?? 1;
+  return isScaled ? { ...made, norm: Math.min(made.norm, norm / smallest) } : made;
 }
 
 function behindProjection(outputs: number, values: MapOutputs): MapOutputs | string {

@@ -61,7 +61,10 @@ export type Reason =
   | "wrong-partition"
   /** A desensitized record does not say that it lies in its subject's lane, under the name that is counted. */
   | "subject-unproven"
-  /** Of an outcome of kind `drop` alone: a plugin took the record out on purpose, and there is no letter. */
+  /**
+   * Of an outcome of kind `drop` alone: a plugin took the record out on purpose, or it has no label and the file
+   * predicts nothing; there is no letter.
+   */
   | "dropped"
   /** Of an outcome of kind `drop` alone: its subject has had all the records that may train; no fault of the record. */
   | "subject-limit";

@@ -26,7 +26,10 @@ type Edit = {
 function request(inputs: number, widths: readonly number[], edit: Edit = {}): PredictRequest {
   return {
     kafka: { partitions: 4 },
-    features: { outputs: { length: inputs }, label: { classes: widths.at(-1) ?? 0 } },
+    features: {
+      outputs: { length: inputs, range: [0, 1] },
+      label: { classes: widths.at(-1) ?? 0 },
+    },
     train: {
       network: widths.map((dense, index) => ({
         dense,

@@ -138,6 +138,15 @@ describe("keys rotate", () => {
     await expect(world.run("rotate", {}, "noise")).rejects.toThrow(/draw the same noise/);
     const { told } = await world.run("rotate", {}, "split");
     expect(told.join("\n")).toMatch(/change between train, validate and test/);
+    const bound = readFileSync(world.file, "utf8")
+      .replace("  subject: email", "  subject: email\n  partitioner: subject")
+      .replace("delta: 1e-5 }", "delta: 1e-5, recordsPerSubject: 2 }");
+    writeFileSync(world.file, bound);
+    await expect(world.run("rotate", {}, "split")).rejects.toMatchObject({
+      code: "key-forbidden",
+      message: expect.stringMatching(/keeps its counts under it/),
+    });
+    expect(existsSync(join(world.root, "encrypt/split.3.key"))).toBe(false);
     await expect(world.run("rotate", {}, "owner-identity")).rejects.toMatchObject({
       code: "usage",
     });

@@ -1,5 +1,5 @@
 /** `keys create` and `keys list`: zone by zone, cut off and gone on, and what is said of keys that are gone. */
-import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { type KeysTopic, type KeysWorld, keysTopic, keysWorld } from "./keys-world.ts";
@@ -47,6 +47,25 @@ describe("keys create", () => {
     expect(directory.consumerKeys(id)).not.toBeNull();
     expect(await lost(world)).toEqual([]);
     await expect(world.run("create")).rejects.toThrow(/nothing was overwritten/);
+  });
+
+  test("makes no CKKS keys for a file that predicts nothing, and misses none", async () => {
+    const world = newWorld();
+    const text = readFileSync(world.file, "utf8");
+    writeFileSync(world.file, text.replace("packing: auto", "encrypted: false"));
+    const { told, printed } = await world.run("create");
+    expect([...told, ...printed].join("\n")).not.toMatch(/CKKS|still missing/);
+    expect(existsSync(join(world.root, "consumer/ckks-secret.key"))).toBe(false);
+    expect(existsSync(join(world.root, "consumer/consumer-unwrap.key"))).toBe(true);
+    expect(world.directory().blob("ckks-public")).toBeNull();
+    for (const topic of ["examples", "contributions", "models"] as const) {
+      expect(world.directory().recipientsFor(topic)).not.toBeNull();
+    }
+    await expect(world.run("create")).rejects.toThrow(/nothing was overwritten/);
+    await expect(world.run("rotate", {}, "ckks")).rejects.toMatchObject({
+      code: "usage",
+      message: expect.stringMatching(/There are no CKKS keys: predict.encrypted is false/),
+    });
   });
 
   test("goes on where it was cut off, with the same keys", async () => {

@@ -49,6 +49,43 @@ async function report(text: string): Promise<PlanReport> {
   return JSON.parse(printed) as PlanReport; // because this is what the command prints
 }
 
+describe("a file that predicts nothing", () => {
+  const plain = edited(predict("encrypted: false"), [
+    "{ dense: 32, activation: square }",
+    "{ dense: 32, activation: tanh }",
+  ]);
+  const says = "prediction  none: predict.encrypted is false; unlabelled records are dropped";
+
+  it("has no plan, and says so", async () => {
+    expect(await run(plain)).toMatchObject({ code: 0, told: "", printed: says });
+    expect(await report(plain)).toEqual({ version: 1, status: "none", pipeline: "digits" });
+  });
+
+  it("passes check with a network that ciphertexts cannot be put through", async () => {
+    const { code, printed } = await run(plain, {}, check);
+    expect(code).toBe(0);
+    expect(printed).toContain(`${says}\n`);
+    expect(printed).toContain("network     64 -> 32 tanh -> 10\n");
+  });
+
+  it("is told of warnings and of the budget all the same", async () => {
+    const risky = plain.replace(
+      "field: phone, action: mask, keepLast: 2",
+      "field: phone, action: keep",
+    );
+    expect((await run(risky, {}, check)).told).toMatch(/looks like a phone number/);
+  });
+
+  it("is refused with the line of the layer where it predicts", async () => {
+    const text = edited(["{ dense: 32, activation: square }", "{ dense: 32, activation: tanh }"]);
+    const { code, told, file, lineOf } = await run(text, {}, check);
+    expect(code).toBe(2);
+    expect(told).toContain(
+      `${file}:${lineOf("activation: tanh")}:32: train.network[0].activation: ciphertexts cannot be put through tanh`,
+    );
+  });
+});
+
 describe("plan", () => {
   it("explains the choice for the example in plain words", async () => {
     const { code, printed, told } = await run(exampleText);

@@ -11,7 +11,7 @@ import type { PipelineSpec } from "../../pipeline/spec/pipeline-spec.ts";
 function file(widths: readonly number[]): PredictRequest {
   return {
     kafka: { partitions: 1 },
-    features: { outputs: { length: 16 }, label: { classes: widths.at(-1) ?? 0 } },
+    features: { outputs: { length: 16, range: [0, 1] }, label: { classes: widths.at(-1) ?? 0 } },
     train: {
       network: widths.map((dense, index) => ({
         dense,

@@ -26,7 +26,7 @@ describe("the MNIST example", () => {
   it("has a pipeline file that loads, with a head on 3,969 mapped numbers", () => {
     const path = join(import.meta.dirname, "../../examples/mnist/pipeline.yaml");
     const { features } = specOf(loadPipelineSpec({ path, readFile: readFileSync, env: {} }));
-    expect(features.outputs).toEqual({ length: 3969, range: [-1, 1], norm: 1 });
+    expect(features.outputs).toEqual({ length: 3969, range: [-4, 4], norm: 4 });
   });
 
   it("reads IDX files, packed or not", () => {

@@ -2,7 +2,7 @@
  * Kinds of networks and models on the real broker, from raw records to decrypted predictions: a convolution in slots, a
  * recurrent network in batches that the consumer may know, and a model that predict has as ciphertexts alone. What the consumer decrypts is the plain network's, for the model version that the result names.
  */
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { afterAll, beforeAll, expect, inject, it } from "vitest";
@@ -289,6 +289,39 @@ it.concurrent(
     const second = await expectPlain(run.pipeline, await predict(run, setup, UNLABELLED));
     expect(second.entry.encryptedModel?.consumerKeyId).not.toBe(before);
     await run.stages.stop();
+  },
+  TIMEOUT_MS,
+);
+
+it.concurrent(
+  "a gru, which ciphertexts cannot be put through: trained without prediction or CKKS keys",
+  async () => {
+    const setup: Setup = {
+      network: ["reshape: [8, 8]", "gru: 6", "dense: 10"],
+      predict: "encrypted: false",
+    };
+    const { pipeline, stages } = await start(setup);
+    await produce(pipeline, [...unlabelled.slice(0, UNLABELLED), ...labelled.slice(0, 160)]);
+    await untilStages(stages, "two updates", () => note(stages, "aggregate", "model") >= 2);
+    expect([...stages.reports().keys()]).not.toContain("predict");
+    const model = (await modelOf(pipeline, { holder: "aggregate", form: "plain" }))!;
+    expect(model.entry).toMatchObject({ version: 3, modelVersion: 2 });
+    const { network, weights } = decodeCheckpoint(model.checkpoint);
+    expect(network.layers[0]).toMatchObject({ kind: "gru", input: [8, 8], outputs: 6 });
+    expect(forward(network, weights, labelled[0]!.form.pixels)).toHaveLength(10);
+    // Unlabelled records are gone, without a letter and without a pack.
+    for (const topic of ["packs", "desensitized.dead", "predictions"]) {
+      expect((await readAll(client, `${pipeline.name}.${topic}`, 1)).flat()).toEqual([]);
+    }
+    expect(existsSync(join(pipeline.keys, "consumer", "ckks-secret.key"))).toBe(false);
+    await stages.stop();
+    const { program, file } = pipeline;
+    const ran = (...args: string[]) => runProgram(program, args[0]!, args);
+    expect(await ran("ledger", file, "--verify")).toMatchObject({ code: 0 });
+    const refused = await ran("predictions", file);
+    expect(refused.code).not.toBe(0);
+    expect(refused.err).toMatch(/There are no predictions: predict.encrypted is false/);
+    expect((await ran("plan", file)).out).toMatch(/prediction {2}none/);
   },
   TIMEOUT_MS,
 );

@@ -3,7 +3,7 @@
  * (normal-mpmath.json), and against itself.
  *
  * Of golden-epsilon.json: the six k-fold tuples' analytic epsilon and the four inverse sigmas, to the 6 digits they
- * have. The Poisson and tree tuples are for accountants that do not exist yet.
+ * have. The Poisson and tree tuples, RDP and PLD are compared in accountants/accountants.test.ts.
  */
 import { describe, expect, test } from "vitest";
 import {

@@ -134,6 +134,7 @@ describe("formulas", () => {
     ["normalize: l2"],
     ["standardize: { mean: 0.25, deviation: 0.5 }", "normalize: l2"],
     ["standardize: { mean: 2, deviation: 0.1 }"],
+    ["normalize: l2", "standardize: { mean: 0, deviation: 0.25 }"],
     ["randomProjection: { outputs: 30, seed: 3 }"],
     ["normalize: l2", "randomProjection: { outputs: 200 }"],
     ["fourier: { outputs: 100, bandwidth: 3 }"],

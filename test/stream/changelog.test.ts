@@ -113,6 +113,17 @@ describe("entries beside the state", () => {
     expect(await read(client, 4)).toEqual([]);
   });
 
+  it("are never taken for the state, whatever is in them", async () => {
+    const one = changelogRecords({ position: 3, state: null }, [], { guard, lane: 0 });
+    const entries = [{ key: bytes("k"), value: encodeChangelog({ position: 5, state: null }) }];
+    const [entry] = changelogRecords({ position: 3, state: null }, entries, {
+      ...{ guard: openChangelog, lane: 0 },
+    });
+    const client = logOf([...one, entry!]);
+    const found = await readChangelog({ client, topic: "t", lane: 0, guard: openChangelog });
+    expect(found).toEqual({ position: 3, state: null });
+  });
+
   it("do not hide the state, however many lie behind and before it", async () => {
     const many = Array.from({ length: 3_000 }, (_, index) => entry(`k${index}`, "1"));
     const value = { position: 9, state: bytes("s") };

@@ -2,7 +2,7 @@
  * The error model of the batch path: how far a decrypted logit may be from the plain network's.
  *
  * All values are per slot and in units of the value (divided by the scale). Four numbers follow every ciphertext:
- *   low, high  what the value cannot pass for features in [0, 1], signs followed through sums and an even power never below
+ *   low, high  what the value cannot pass for features in [0, 1], or [-1, 1] where they may be negative, signs followed through sums and an even power never below
  *          0: nothing may wrap around, so that these two are a proof (interval arithmetic);
  *   rms    its size when inputs are of unit size and signs are independent: features 1, a row sqrt(b^2 + sum (w rms)^2),
  *          a power k of it sqrt((2k - 1)!!) rms^k (moments of a normal distribution), never above what low and high allow;
@@ -17,7 +17,7 @@
  * independent. What a logit should not pass is SPREAD standard deviations.
  * Sources: SEAL's `encrypt_zero_asymmetric`, `divide_and_round_q_last_ntt`; Cheon et al., CKKS (2017), section 3.
  * Features of one sign and weights that add up make values, their noise and the rounding of equal weights add up too,
- * where independent ones would not. So two records, all features 1 and all 0, are followed beside them (`Probe`): a value
+ * where independent ones would not. So two records, all features 1 and all at their lowest, are followed beside them (`Probe`): a value
  * counts what it is there, if that is more than its rms, and a logit what is wrong there. Any other record in which things
  * happen to add up may be worse: the model is no proof.
  */
@@ -93,12 +93,18 @@ export function noiseModel(degree: number, primes: readonly bigint[]): NoiseMode
   };
 }
 
+/** The least that a feature may be: 0, or -1 where feature maps give negative numbers. The most is 1. */
+export type LowestFeature = 0 | -1;
+
 /** A fresh feature at a scale, one of so many. */
-export function featureEstimate(noise: NoiseModel, scale: number, features: number): Estimate {
+export function featureEstimate(
+  noise: NoiseModel,
+  { scale, features, lowest }: { scale: number; features: number; lowest: LowestFeature },
+): Estimate {
   const error = noise.encryption / scale;
   const common = error / Math.sqrt(features);
-  const probes = [1, 0].map((value) => ({ value, drift: 0, common }));
-  return { low: 0, high: 1, rms: 1, error, probes };
+  const probes = [1, lowest].map((value) => ({ value, drift: 0, common }));
+  return { low: lowest, high: 1, rms: 1, error, probes };
 }
 
 /** What |value| cannot pass. */

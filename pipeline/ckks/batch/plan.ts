@@ -9,7 +9,7 @@
  * costs nothing; more are kept, or rows rescaled by two primes at once so that their weights keep more digits, where a value
  * would wrap around otherwise or the precision that was asked for is not reached.
  *
- * Guarantees: nothing can wrap around for features in [0, 1] (`draft.ts`); a model that does not fit is refused with a
+ * Guarantees: nothing can wrap around for features in [0, 1], or in [-1, 1] where it is asked for (`draft.ts`); a model that does not fit is refused with a
  * sentence, never computed wrongly. Must not load the library.
  */
 import { SealstreamError } from "../../errors.ts";
@@ -18,7 +18,13 @@ import type { CkksParameters } from "../parameters.ts";
 import { dataLimbs, RESIDUE_BYTES } from "../parameters.ts";
 import { powerDepth, powerForm } from "./activation.ts";
 import { addCiphertext, ciphertextOf, type Draft, Overflow } from "./draft.ts";
-import { featureEstimate, noiseModel, precisionOf, totalError } from "./noise.ts";
+import {
+  featureEstimate,
+  type LowestFeature,
+  noiseModel,
+  precisionOf,
+  totalError,
+} from "./noise.ts";
 import { type OutputForm, outputForm } from "./outputs.ts";
 import { placeCiphertexts } from "./placement.ts";
 import type { BatchLevel, BatchMode, BatchOutput, BatchPlan } from "./program.ts";
@@ -52,6 +58,8 @@ export interface BatchRequest {
   readonly mostPlaceBytes?: number;
   /** Limbs that inputs carry, 1 up to all data primes, which is what they carry unless said. */
   readonly wireLimbs?: number;
+  /** Of any record that owners pack; 0 unless said. */
+  readonly lowest?: LowestFeature | undefined;
 }
 
 interface Attempt {
@@ -242,7 +250,8 @@ function draftProgram(
   const { features, steps } = circuit;
   const wires: Wire[] = [];
   const inputScale = 2 ** parameters.scaleBits;
-  const estimate = featureEstimate(noise, inputScale, features);
+  const { lowest = 0 } = request;
+  const estimate = featureEstimate(noise, { scale: inputScale, features, lowest });
   for (let feature = 0; feature < features; feature += 1) {
     const made = {
       limbs: inputLimbs,

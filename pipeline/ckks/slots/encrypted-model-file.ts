@@ -11,8 +11,8 @@
 import { z } from "zod";
 import { SealstreamError } from "../../errors.ts";
 import type { Network } from "../../network/definition.ts";
-import { lowerNetwork } from "../../network/lower.ts";
 import type { Weights } from "../../network/weights.ts";
+import { type FeatureBounds, lowerScaled, UNIT_BOUNDS } from "../feature-bounds.ts";
 import type { CkksParameters } from "../parameters.ts";
 import { primesOf } from "../primes.ts";
 import { encryptSlotModel, type SlotRecipe, slotRecipe } from "./encrypted-model.ts";
@@ -66,9 +66,11 @@ export async function encryptModelFile(options: {
   readonly precisionBits: number;
   /** log2 of the scale at which the owner encrypts. */
   readonly inputScaleBits: number;
+  /** Of the pipeline file's features; those of numbers in [0, 1] unless said. */
+  readonly bounds?: FeatureBounds;
 }): Promise<Uint8Array> {
   const { network, weights, parameters, publicKey, precisionBits, inputScaleBits } = options;
-  const circuit = lowerNetwork(network, weights);
+  const circuit = lowerScaled(network, weights, options.bounds ?? UNIT_BOUNDS);
   const plan = planSlots(circuit, parameters, primesOf(parameters), {
     mode: "encrypted",
     precisionBits,

@@ -33,9 +33,9 @@ export function create(context: CommandContext, file: string, options: Options):
   const zones = zonesOption(options["zone"]) ?? ZONES;
   return withCeremonies(context, { file, options }, async (open) => {
     const before = await open();
-    const missing = missingPurposes(before, zones);
+    const purposes = purposesFor(before.spec, zones);
+    const missing = missingPurposes(before, purposes);
     const pins = unpinned(before, zones);
-    const purposes = zones.flatMap(purposesOf);
     const late = unpublished(before, purposes);
     if (missing.length === 0 && pins.length === 0 && late.length === 0) throw alreadyThere(before);
     if (missing.length < purposes.length) {
@@ -60,17 +60,24 @@ export function create(context: CommandContext, file: string, options: Options):
   });
 }
 
+/** Purposes that the zones need keys of: CKKS keys are for prediction on ciphertexts alone. */
+function purposesFor({ predict }: PipelineSpec, zones: readonly ZoneName[]): Purpose[] {
+  return zones
+    .flatMap(purposesOf)
+    .filter((purpose) => predict.encrypted || PURPOSES[purpose].kind !== "ckks-secret");
+}
+
 /**
- * Purposes of the zones of which there is neither a key here nor one that was published. A secret is published nowhere:
+ * Those of the purposes of which there is neither a key here nor one that was published. A secret is published nowhere:
  * once its zone is pinned it was made, and what is gone is lost, not missing.
  */
 function missingPurposes(
   { directory, files, spec }: Ceremony,
-  zones: readonly ZoneName[],
+  purposes: readonly Purpose[],
 ): Purpose[] {
   const listing = directory.list();
   const here = new Set(files.map(({ purpose }) => purpose));
-  return zones.flatMap(purposesOf).filter((purpose) => {
+  return purposes.filter((purpose) => {
     const { kind, zone } = PURPOSES[purpose];
     if (here.has(purpose) || (kind === "secret" && spec.zones?.[zone].length)) return false;
     return !wasPublished(listing, purpose);
@@ -130,7 +137,7 @@ function sayWhatIsLeft({ context, spec, file, directory }: Ceremony): void {
     context.tell(`still missing: ${zone} ("sealstream keys create ${file} --zone ${zone}")`);
   }
   const listing = directory.list();
-  const hasBlobs = listing.blobs.length > 0;
+  const hasBlobs = listing.blobs.length > 0 || !spec.predict.encrypted;
   if (!unmet.includes(BLOB_ZONE) && !hasBlobs) {
     context.tell("still missing: the consumer's CKKS keys are not in the keys topic");
   }

@@ -26,6 +26,7 @@ import { networkFromSpec } from "../../network/from-spec.ts";
 import { runConfigHash } from "../../privacy/run-config.ts";
 import { type CommandContext, EXIT, trustRoot } from "../context.ts";
 import type { Options } from "../options.ts";
+import { requirePrediction } from "../predicted.ts";
 import { type Ceremony, identityOf, withCeremonies, withCeremony } from "./ceremony.ts";
 import { missingEntries, newestFile, publishedGeneration, unpublished } from "./publish-missing.ts";
 import { publishAndCatchUp, rewraps } from "./rewrap.ts";
@@ -52,6 +53,7 @@ export function rotate(
   }
   return withCeremonies(context, { file, options }, async (open) => {
     const before = await open();
+    if (purpose === "ckks-secret") requirePrediction(before.spec, "There are no CKKS keys");
     identityOf(before, PURPOSES[purpose].zone);
     const [waiting] = unpublished(before, [purpose]);
     if (waiting === undefined) {

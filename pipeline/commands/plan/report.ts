@@ -79,6 +79,17 @@ export interface RefusedPlanReport {
   readonly refusals: readonly Refusal[];
 }
 
+/** Of a file with `predict: { encrypted: false }`. */
+export interface UnpredictedReport {
+  readonly version: 1;
+  readonly status: "none";
+  readonly pipeline: string;
+}
+
+export function unpredictedReport({ name }: Pick<PipelineSpec, "name">): UnpredictedReport {
+  return { version: 1, status: "none", pipeline: name };
+}
+
 export type PlanReport = GoodPlanReport | RefusedPlanReport;
 
 export function planReport(spec: PipelineSpec, outcome: PlanOutcome): PlanReport {

@@ -1,6 +1,7 @@
 /** Wires `aggregate`: what it restores from is read anew from the topics after its lane was fenced. */
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
+import { featureBounds } from "../../ckks/feature-bounds.ts";
 import { parseParameters } from "../../ckks/parameters.ts";
 import { requirePlan } from "../../ckks/predict-plan.ts";
 import { encryptModelFile } from "../../ckks/slots/encrypted-model-file.ts";
@@ -72,6 +73,7 @@ function modelEncryption({ spec, directory, logger, counter }: StageWorld): Mode
           parameters,
           publicKey: blob.bytes,
           ...goalOf(parameters.id),
+          bounds: featureBounds(spec.features.outputs.range),
         });
         return { file, parameters: parameters.id, consumerKeyId: blob.id };
       } catch (error) {

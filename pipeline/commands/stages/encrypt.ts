@@ -5,12 +5,21 @@ import { requirePlan } from "../../ckks/predict-plan.ts";
 import { createEncryptStage } from "../../stages/encrypt/stage.ts";
 import { createOwnerPacking } from "./owner-packing.ts";
 import { createPublishedPlans } from "./published-plan.ts";
-import type { WireStage } from "./world.ts";
+import type { StageWorld, WireStage } from "./world.ts";
 
-export const wire: WireStage = async ({ spec, directory, keys, kms, counter, logger }) => {
+/** How packs are made, and how many records one will have at most; where nothing is predicted there are none. */
+function packingOf({ spec, directory }: Pick<StageWorld, "spec" | "directory">) {
+  if (!spec.predict.encrypted) return { packing: () => null, mostPackRecords: 0 };
   const published = createPublishedPlans(spec, directory);
   const { parameters } = published.newest()?.plan ?? requirePlan(spec);
   const packing = createOwnerPacking(spec);
+  return {
+    packing: () => packing(published.newest()),
+    mostPackRecords: slotCount(parameters),
+  };
+}
+
+export const wire: WireStage = async ({ spec, directory, keys, kms, counter, logger }) => {
   let packs = 0;
   let waited: string | null = null;
   let missed: string | null = null;
@@ -21,8 +30,7 @@ export const wire: WireStage = async ({ spec, directory, keys, kms, counter, log
     kms,
     signer: keys.signing("owner-signing"),
     splitSecret: keys.secret("split"),
-    packing: () => packing(published.newest()),
-    mostPackRecords: slotCount(parameters),
+    ...packingOf({ spec, directory }),
     random: randomBytes,
     onPack: () => {
       packs += 1;

@@ -5,6 +5,7 @@
  * have keys. Must not hold on to a key that is no longer the newest: a rotation counts from the next pack on.
  */
 import { assumedCircuit } from "../../ckks/assumed-circuit.ts";
+import { featureBounds } from "../../ckks/feature-bounds.ts";
 import { createWirePacker, type PackLayout, type WirePacker } from "../../ckks/pack-wire.ts";
 import { type CkksParameters, slotCount } from "../../ckks/parameters.ts";
 import { cheaperPacking } from "../../ckks/plan-carrier.ts";
@@ -44,12 +45,16 @@ function packingUnder(
   packerOf: (parameters: CkksParameters) => Promise<WirePacker>,
 ): OwnerPacking {
   const { parameters } = plan;
+  const bounds = featureBounds(spec.features.outputs.range);
   const slots = slotsOf(spec, plan);
   const { features } = slots ?? { features: 1 };
   const mostInSlots = slots === null ? 0 : slots.how.layout.recordsPerPack * features;
   // Primes that the plan does not read are not sent; whoever reads finds in the header how many there are.
   const limbs = plan.packings.batch?.inputLimbs;
-  const batch: PackLayout = { packing: "batch", ...(limbs !== undefined && { limbs }) };
+  const batch: PackLayout = {
+    ...{ packing: "batch", lowest: bounds.lowest },
+    ...(limbs !== undefined && { limbs }),
+  };
   const onlySlots = plan.packings.batch === null && slots !== null;
   return {
     consumerKeyId: publicKey.id,
@@ -59,8 +64,10 @@ function packingUnder(
       const fits = slots !== null && rows <= mostInSlots;
       const how: PackLayout = fits && cheaperPacking(rows, plan) === "slots" ? slots.how : batch;
       const packer = await packerOf(parameters);
-      const given = { publicKey: publicKey.bytes, rows, features: columns, matrix, how };
+      const scaled = matrix.map((value) => value / bounds.scale);
+      const given = { publicKey: publicKey.bytes, rows, features: columns, matrix: scaled, how };
       const parts = await packer.pack(given);
+      scaled.fill(0);
       const capacity =
         how.packing === "batch" ? slotCount(parameters) : parts.length * how.layout.recordsPerPack;
       return { parts, packing: how.packing, capacity };

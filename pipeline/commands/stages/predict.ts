@@ -4,6 +4,7 @@ import { createEvaluatorPool, workersFor } from "../../ckks/pool.ts";
 import type { PredictPlan } from "../../ckks/predict-plan.ts";
 import { requirePlan } from "../../ckks/predict-plan.ts";
 import { createPredictStage } from "../../stages/predict/stage.ts";
+import { requirePrediction } from "../predicted.ts";
 import { openEncryptedModelView, openModelView } from "./model-view.ts";
 import { createPublishedPlans } from "./published-plan.ts";
 import type { WireStage } from "./world.ts";
@@ -19,6 +20,7 @@ function plannedPacks(plan: PredictPlan | null): PlannedPacks | undefined {
 }
 
 export const wire: WireStage = async (world) => {
+  requirePrediction(world.spec, "There is no stage predict");
   const { spec, directory, keys, counter } = world;
   const models =
     spec.predict.model === "encrypted"

@@ -2,6 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { networkFromSpec } from "../../network/from-spec.ts";
 import { runConfigHash } from "../../privacy/run-config.ts";
+import { createDriftDetector } from "../../stages/train/drift.ts";
 import { createTrainStage } from "../../stages/train/stage.ts";
 import { createStatisticsBackend } from "../../stages/train/statistics-backend.ts";
 import { createTrainBackend } from "../../stages/train/tfjs-backend.ts";
@@ -10,7 +11,7 @@ import { createRunWatch } from "./run-watch.ts";
 import type { WireStage } from "./world.ts";
 
 export const wire: WireStage = async (world) => {
-  const { spec, directory, keys, counter, logger } = world;
+  const { spec, directory, keys, counter, logger, metrics } = world;
   const models = await openModelView(world);
   const own = runConfigHash({ spec, network: networkFromSpec(spec.features, spec.train) });
   const watch = createRunWatch({ spec, own, say: world.halt });
@@ -21,6 +22,8 @@ export const wire: WireStage = async (world) => {
   let validated = 0;
   let correct = 0;
   let unusable = 0;
+  let drifts = 0;
+  const drift = createDriftDetector();
   const stage = createTrainStage({
     spec,
     directory,
@@ -41,10 +44,19 @@ export const wire: WireStage = async (world) => {
       unusable += result.unusableRows;
       if (unusable > 0) counter.note("unusable examples", unusable);
     },
-    onValidation: (result) => {
-      validated += result.records;
-      correct += result.correct;
-      counter.note("validation", `${((100 * correct) / validated).toFixed(1)} %`);
+    onValidation: ({ lane, modelVersion, records, correct: right }) => {
+      validated += records;
+      correct += right;
+      // Said with its name, because nobody should take it for part of what epsilon bounds.
+      const accuracy = ((100 * correct) / validated).toFixed(1);
+      counter.note("validation", `${accuracy} % (not covered by epsilon)`);
+      const error = 1 - right / records;
+      const alarms = Array.from({ length: records }, () => drift.add(error)).filter(Boolean).length;
+      metrics.validation({ lane, records, correct: right, drifts: alarms });
+      if (alarms === 0) return;
+      drifts += alarms;
+      counter.note("drift alarms", drifts);
+      logger.warn({ lane, modelVersion }, "the validation error has risen: concept drift");
     },
   });
   return {

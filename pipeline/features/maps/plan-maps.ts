@@ -34,9 +34,13 @@ export function planMaps(
   return {
     outputs,
     apply(x) {
-      const out = chain.reduce((values, map) => map.apply(values), x);
-      if (range === undefined) return out;
-      return out.map((value) => Math.min(range[1], Math.max(range[0], value)));
+      const mapped = chain.reduce((values, map) => map.apply(values), x);
+      if (range === undefined) return mapped;
+      const out = new Float32Array(outputs);
+      for (let at = 0; at < outputs; at += 1) {
+        out[at] = Math.min(range[1], Math.max(range[0], mapped[at] ?? 0));
+      }
+      return out;
     },
   };
 }

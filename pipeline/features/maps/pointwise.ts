@@ -39,7 +39,10 @@ export function createL2Norm(inputs: number): FeatureMap {
       let squares = 0;
       for (let at = 0; at < inputs; at += 1) squares += (x[at] ?? 0) * (x[at] ?? 0);
       const norm = Math.sqrt(squares);
-      return norm === 0 ? new Float32Array(inputs) : x.map((value) => value / norm);
+      const out = new Float32Array(inputs);
+      if (norm === 0) return out;
+      for (let at = 0; at < inputs; at += 1) out[at] = (x[at] ?? 0) / norm;
+      return out;
     },
   };
 }
@@ -59,6 +62,12 @@ export function createStandardization(
   const [means, deviations] = [each(by.mean), each(by.deviation)];
   return {
     outputs: inputs,
-    apply: (x) => x.map((value, at) => (value - (means[at] ?? 0)) / (deviations[at] ?? 1)),
+    apply(x) {
+      const out = new Float32Array(inputs);
+      for (let at = 0; at < inputs; at += 1) {
+        out[at] = ((x[at] ?? 0) - (means[at] ?? 0)) / (deviations[at] ?? 1);
+      }
+      return out;
+    },
   };
 }

@@ -62,5 +62,6 @@ export function decideCut(rows: readonly Row[], options: CutOptions): Cut {
 
 function isBlocked(row: Row, { canSeal, canPack, canRecord }: CutOptions): boolean {
   if (row.kind === "refused" || row.kind === "above-limit") return false;
-  return !canRecord || !(row.kind === "example" ? canSeal : canPack);
+  const canGo = { example: canSeal, predict: canPack, dropped: true }[row.kind];
+  return !canRecord || !canGo;
 }

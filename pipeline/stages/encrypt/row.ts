@@ -45,6 +45,8 @@ export type Row =
       /** When the lane first saw it. */
       readonly seenMs: number;
     }
+  /** Unlabelled, and the file predicts nothing (`predict.encrypted` false). */
+  | { readonly kind: "dropped"; readonly offset: number }
   /** An example whose subject has had all the records that may train. */
   | { readonly kind: "above-limit"; readonly offset: number }
   | { readonly kind: "refused"; readonly offset: number; readonly reason: Reason };
@@ -111,6 +113,9 @@ export function createRowReader(
       if (extracted.status === "refused") return refused(extracted.reason);
       if (tree !== null && record.value !== null && !fitsRecord(record.value, tree)) {
         return refused("too-large");
+      }
+      if (extracted.status === "predict" && !spec.predict.encrypted) {
+        return { kind: "dropped", offset };
       }
       const x = features.maps.length === 0 ? extracted.x : maps.apply(extracted.x);
       if (extracted.status === "predict") {

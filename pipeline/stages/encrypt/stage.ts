@@ -178,8 +178,8 @@ function availableKeys({ directory, packing: packingNow, spec }: EncryptOptions)
   return {
     missing: [
       ...(examples === null ? ["training-unwrap"] : []),
-      ...(recipient === null ? ["consumer-unwrap"] : []),
-      ...(packing === null ? ["ckks-public"] : []),
+      ...(recipient === null && spec.predict.encrypted ? ["consumer-unwrap"] : []),
+      ...(packing === null && spec.predict.encrypted ? ["ckks-public"] : []),
     ],
     examples,
     consumer: recipient === null || packing === null ? null : { recipient, packing },
@@ -271,6 +271,7 @@ function toResult(
   const outcomes: Outcome[] = [];
   for (const { offset, ...row } of done) {
     if (row.kind === "refused") outcomes.push({ offset, kind: "dead-letter", reason: row.reason });
+    if (row.kind === "dropped") outcomes.push({ offset, kind: "drop", reason: "dropped" });
     if (row.kind === "above-limit")
       outcomes.push({ offset, kind: "drop", reason: "subject-limit" });
   }

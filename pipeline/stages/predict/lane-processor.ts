@@ -5,6 +5,8 @@
  * committed records, published keys and the newest model. It waits for a key no longer than until `keys` has been read up
  * to the moment at which this lane first saw the manifest: who writes a pack publishes its keys before.
  */
+
+import { featureBounds } from "../../ckks/feature-bounds.ts";
 import { parseParameters, slotCount } from "../../ckks/parameters.ts";
 import type { PoolOutcome, PoolRequest } from "../../ckks/pool.ts";
 import {
@@ -332,6 +334,7 @@ function evaluationRequest(
     weights: model.weights,
     mode: options.spec.predict.model,
     precisionBits: options.spec.predict.precisionBits,
+    bounds: featureBounds(options.spec.features.outputs.range),
     packing: pack.packing,
     form: pack.form,
     planned: options.keyFit?.planned(pack.consumerKeyId),

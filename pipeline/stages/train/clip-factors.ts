@@ -25,6 +25,8 @@ export interface RowFacts {
   readonly norms2: readonly ArrayLike<number>[];
   /** Sums of squares of what went into layers with weights. */
   readonly inputs2: readonly ArrayLike<number>[];
+  /** Sums of squares of the slopes by what came out of them, where a pass knows them apart from the norms. */
+  readonly deltas2?: readonly ArrayLike<number>[] | undefined;
 }
 
 export interface ClipFactors {
@@ -90,13 +92,23 @@ function factorOf(norm: number, target: number, clipping: Clipping): number {
   return norm > target ? target / norm : 1;
 }
 
-/** `x <= limit` is false for NaN and infinity. */
-function isUsable({ losses, norms2, inputs2 }: RowFacts, row: number): boolean {
-  if (!(Math.abs(losses[row] ?? Number.NaN) <= Number.MAX_VALUE)) return false;
-  for (const squares of norms2)
-    if (!((squares[row] ?? Number.NaN) <= MAX_SQUARED_NORM)) return false;
-  for (const squares of inputs2) {
-    if (!((squares[row] ?? Number.NaN) <= MAX_SQUARED_ACTIVATION)) return false;
-  }
-  return true;
+/** Whether a row's norms, and what they are made of, are finite and not absurd. */
+function isUsable(facts: RowFacts, row: number): boolean {
+  return (
+    isFine(facts, row) && facts.norms2.every((squares) => upTo(squares[row], MAX_SQUARED_NORM))
+  );
+}
+
+/** Whether what the gradients of a row are made of is finite and not absurd. */
+export function isFine({ losses, inputs2, deltas2 = [] }: RowFacts, row: number): boolean {
+  return (
+    upTo(Math.abs(losses[row] ?? Number.NaN), Number.MAX_VALUE) &&
+    inputs2.every((squares) => upTo(squares[row], MAX_SQUARED_ACTIVATION)) &&
+    deltas2.every((squares) => upTo(squares[row], MAX_SQUARED_NORM))
+  );
+}
+
+/** False for NaN too. */
+function upTo(value: number | undefined, limit: number): boolean {
+  return (value ?? Number.NaN) <= limit;
 }

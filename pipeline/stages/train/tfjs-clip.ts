@@ -38,7 +38,7 @@ export interface KeptProduct {
 /** Products layer by layer, and their squares in the same order. Inside a tidy. */
 export function keptProducts({ layers, inputs, deltas }: Passed): {
   readonly layers: KeptProduct[][];
-  /** [rows] each: of `outer` |input|^2 and |delta|^2; else |input|^2, |kernel|^2 and, where there is one, |bias|^2. */
+  /** [rows] each: |input|^2, |delta|^2; but for `outer` then |kernel|^2 and, where there is one, |bias|^2. */
   readonly squares: tf.Tensor[];
 } {
   let tap = 0;
@@ -48,10 +48,10 @@ export function keptProducts({ layers, inputs, deltas }: Passed): {
       const first = tap;
       tap += product.taps.length;
       const input = whole(product, inputs, first);
-      const tensors = keep(product, input, whole(product, deltas, first));
-      // Of `outer` and `scatter` the input is among the tensors.
-      const made = product.form === "summed" || product.form === "elementwise";
-      squares.push(...(made ? [input, ...tensors] : tensors).map(rowSquares));
+      const delta = whole(product, deltas, first);
+      const tensors = keep(product, input, delta);
+      const made = { outer: [], scatter: tensors.slice(1), summed: tensors, elementwise: tensors };
+      squares.push(...[input, delta, ...made[product.form]].map(rowSquares));
       return { product: plainProduct(product), tensors };
     }),
   );
@@ -110,6 +110,7 @@ export function rowFacts(
 ): RowFacts {
   const rows = losses.length;
   const inputs2: Float32Array[] = [];
+  const deltas2: Float32Array[] = [];
   let from = 0;
   const next = (): Float32Array => {
     from += rows;
@@ -118,14 +119,17 @@ export function rowFacts(
   const norms2 = layers.filter(hasWeights).map((products) => {
     const norm2 = new Float64Array(rows);
     for (const { product } of products) {
-      const input2 = next();
+      const [input2, delta2] = [next(), next()];
       if (product.form !== "scatter") inputs2.push(input2);
-      const second = product.form !== "outer" && product.hasBias;
-      addSquares(norm2, product, input2, [next(), second ? next() : new Float32Array(rows)]);
+      deltas2.push(delta2);
+      const isOuter = product.form === "outer";
+      const kernel2 = isOuter ? delta2 : next();
+      const bias2 = !isOuter && product.hasBias ? next() : new Float32Array(rows);
+      addSquares(norm2, product, input2, [kernel2, bias2]);
     }
     return norm2;
   });
-  return { losses, norms2, inputs2 };
+  return { losses, norms2, inputs2, deltas2 };
 }
 
 /** Adds a product's squared norms: (|a|^2 + 1) |d|^2 of `outer`, else the squares of kernel and bias. */

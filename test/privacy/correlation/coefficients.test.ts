@@ -91,20 +91,25 @@ describe("sensitivity of more participations", () => {
   });
 
   test("late columns are cut off, so that a block of its own can be worse", () => {
-    const noise: LedgerNoise = { kind: "banded", updates: 2, coefficients: [1, 0.0625] };
-    expect(participationNorm(noise, 2)).toBe(Math.sqrt(1 + 1.0625 ** 2));
-    const apart: LedgerNoise = { kind: "banded", updates: 3, coefficients: [1, 0, 0.5] };
-    // Columns 0 and 1 of one block: 1 + 1 + .25; of two blocks: 2 x 1.25. A majorant (1, .5, .5) bounds both.
-    expect(participationNorm(apart, 2)).toBeGreaterThanOrEqual(Math.sqrt(2.5));
+    // Columns 0 and 4 of one block of 5 meet in c_4 = .273 alone, but the second has lost c_1..c_4.
+    const noise: LedgerNoise = { kind: "toeplitz", updates: 5 };
+    const inOneBlock = Math.sqrt(columnNorm(noise) ** 2 + 1 + 2 * (35 / 128));
+    expect(participationNorm(noise, 2, 4)).toBeCloseTo(Math.SQRT2 * columnNorm(noise), 12);
+    expect(participationNorm(noise, 2, 4)).toBeGreaterThan(inOneBlock);
+    const worst = worstOfAllPlaces({ noise, blocks: 4, participations: 2, separation: 4 });
+    expect(participationNorm(noise, 2, 4)).toBeCloseTo(worst, 10);
   });
 
-  test("signs and order do not make it too small", () => {
-    const noise = { kind: "banded", updates: 4, coefficients: [1, -0.5, 0.75, 0.25] } as const;
-    for (const participations of [2, 3]) {
-      const worst = worstOfAllPlaces({ noise, blocks: 4, participations, separation: 1 });
-      expect(participationNorm(noise, participations)).toBeGreaterThanOrEqual(worst - 1e-12);
-    }
-  });
+  test.each([[[1, -0.5, 0.75, 0.25]], [[1, 0, 0.75]]])(
+    "signs and order do not make it too small: %j",
+    (coefficients) => {
+      const noise = { kind: "banded", updates: 6, coefficients } as const;
+      for (const participations of [2, 3]) {
+        const worst = worstOfAllPlaces({ noise, blocks: 3, participations, separation: 1 });
+        expect(participationNorm(noise, participations)).toBeGreaterThanOrEqual(worst - 1e-12);
+      }
+    },
+  );
 
   test("is a square root where columns do not meet", () => {
     expect(participationNorm({ kind: "independent" }, 9)).toBe(3);

@@ -17,10 +17,11 @@ const base: CutOptions = {
   canRecord: true,
 };
 
-/** e: example, p: to predict, seen now, o: to predict, seen long ago, x: refused. */
+/** e: example, p: to predict, seen now, o: to predict, seen long ago, x: refused, d: dropped. */
 function rows(text: string): Row[] {
   return [...text].map((letter, offset): Row => {
     if (letter === "x") return { kind: "refused", offset, reason: "not-json" };
+    if (letter === "d") return { kind: "dropped", offset };
     const x = Float32Array.of(0);
     if (letter === "e") {
       const recordId = new Uint8Array(1);
@@ -37,6 +38,7 @@ describe("decideCut", () => {
   it.each([
     ["", 0, 0, null],
     ["eexe", 4, 0, null],
+    ["edde", 4, 0, null],
     // an unlabelled row waits, and what is behind it waits with it
     ["eepe", 2, 0, NOW + 100],
     ["peee", 0, 0, NOW + 100],

@@ -78,6 +78,8 @@ export function specFor(
     name: PIPELINE,
     features: {
       inputs: [{ field: "x", length: features, range: [0, 1] }],
+      maps: [],
+      outputs: { length: features, range: [0, 1], norm: Math.sqrt(features) },
       label: { field: "y", classes },
     },
     train: { network },
