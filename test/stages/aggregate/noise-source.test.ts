@@ -155,6 +155,20 @@ describe.each(Object.entries(NOISES))("%s", (_name, noise) => {
   });
 });
 
+test("does not go on from another past, though the step is the next one", async () => {
+  const noise: LedgerNoise = { kind: "toeplitz", updates: 8 };
+  const other = { ...requestOf(noise, 2), contributionsHash: "ee".repeat(32) };
+  const source = sourceOf();
+  await source.noise(other);
+  expect([...(await source.noise(requestOf(noise, 3)))]).toEqual(expected(noise, 3));
+  // Nor from another run, or under another standard deviation.
+  for (const change of [{ runId: "cd".repeat(16) }, { standardDeviation: 2 * DEVIATION }]) {
+    const fresh = sourceOf();
+    await fresh.noise(requestOf(noise, 2, change));
+    expect([...(await fresh.noise(requestOf(noise, 3)))]).toEqual(expected(noise, 3));
+  }
+});
+
 test("goes on without the rows that were mixed already", async () => {
   const { maker, calls } = counting();
   const source = sourceOf(maker);

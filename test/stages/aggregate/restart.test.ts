@@ -206,6 +206,30 @@ test("metadata of the checkpoint repeats what its entry says", async () => {
   });
 });
 
+test("a clock that jumps changes the times in the ledger and nothing else", async () => {
+  const start = await prepared();
+  const calm = copyOf(start);
+  await (await startLane(zones, calm)).run();
+  const topics = copyOf(start);
+  const late = topics.contributions.splice(7);
+  const lane = await startLane(zones, topics);
+  await lane.run(4e12);
+  topics.contributions.push(...late.slice(0, 4));
+  await lane.run(-1e9);
+  topics.contributions.push(...late.slice(4));
+  await (await startLane(zones, topics)).run(1.7e12);
+  const entries = readerOf(zones, topics).entries();
+  expect(new Set(entries.slice(1).map(({ entry }) => entry.at)).size).toBe(3);
+  expect(entries.map(({ entry }) => comparable(entry))).toEqual(
+    readerOf(zones, calm)
+      .entries()
+      .map(({ entry }) => comparable(entry)),
+  );
+  expect(Buffer.from(readerOf(zones, topics).newest()?.checkpoint ?? [])).toEqual(
+    Buffer.from(readerOf(zones, calm).newest()?.checkpoint ?? []),
+  );
+});
+
 test("nothing of a run depends on settings that say only how the work is done", async () => {
   const topics = await prepared();
   await (await startLane(zones, topics)).run();
