@@ -70,10 +70,14 @@ function jobsOf(quick: boolean, mnistFolder: string | null): UtilityJob[] {
         { length: quick ? Math.ceil(count / SEEDS) : count },
         (_, at) => at + 1,
       );
-      const job = { dataset, mnistFolder, settings, seeds };
-      // A process each for what takes minutes.
-      if (dataset === "mnist") return epsilons.map((epsilon) => ({ ...job, epsilons: [epsilon] }));
-      return [{ ...job, epsilons }];
+      // A process each, so that all cores have work to the end.
+      return epsilons.map((epsilon) => ({
+        dataset,
+        mnistFolder,
+        settings,
+        seeds,
+        epsilons: [epsilon],
+      }));
     }),
   );
 }
