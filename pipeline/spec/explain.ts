@@ -31,12 +31,8 @@ export function valueAt(value: unknown, path: KeyPath): unknown {
   return current;
 }
 
-/** Issues that a number for a text may settle; a union may hold one. */
-const NUMBER_WANTED: ReadonlySet<string> = new Set([
-  "invalid_type",
-  "invalid_value",
-  "invalid_union",
-]);
+/** Issues that a number for a text may settle. */
+const NUMBER_WANTED: ReadonlySet<string> = new Set(["invalid_type", "invalid_value"]);
 
 /**
  * Checks a tree. Where a number was expected and the environment supplied one as text, the text is read as a number.
@@ -56,9 +52,7 @@ export function checkTree<T>(tree: LocatedTree, schema: z.ZodType<T>): Checked<T
 
 /** A copy of the tree's value with numbers for interpolated number texts; null when there is nothing to do. */
 function withNumbers(tree: LocatedTree, issues: readonly Issue[]): unknown {
-  const wanted = issues.map(toPath).filter((path, index) => {
-    const issue = issues[index];
-    if (!NUMBER_WANTED.has(issue?.code ?? "")) return false;
+  const wanted = pathsOf(issues).filter((path) => {
     const value = valueAt(tree.value, path);
     return tree.isInterpolated(path) && typeof value === "string" && NUMBER.test(value);
   });
@@ -72,6 +66,17 @@ function withNumbers(tree: LocatedTree, issues: readonly Issue[]): unknown {
     (parent as Record<string | number, unknown>)[last] = Number(valueAt(tree.value, path));
   }
   return copy;
+}
+
+/** Where a number for a text may settle something, in every alternative of a union, however deep. */
+function pathsOf(issues: readonly Issue[], above: KeyPath = []): KeyPath[] {
+  return issues.flatMap((issue) => {
+    const path = [...above, ...toPath(issue)];
+    if (issue.code === "invalid_union") {
+      return [path, ...issue.errors.flatMap((errors) => pathsOf(errors, path))];
+    }
+    return NUMBER_WANTED.has(issue.code) ? [path] : [];
+  });
 }
 
 function toPath(issue: Issue): KeyPath {

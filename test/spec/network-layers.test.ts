@@ -65,6 +65,18 @@ describe("forms", () => {
     expect(network('{ dense: "$' + '{WIDTH:16}", activation: square }')[0]).toMatchObject({
       dense: 16,
     });
+    // Inside unions, and unions inside those.
+    const degree = "$" + "{DEGREE:4}";
+    expect(
+      network(
+        "{ reshape: [8, 8, 1] }",
+        `{ conv2d: 4, kernelSize: ["$` +
+          `{ROWS:3}", 3], activation: { minimax: relu, degree: "${degree}", range: 8 } }`,
+      )[1],
+    ).toMatchObject({
+      kernelSize: [3, 3],
+      activation: { minimax: "relu", degree: 4, range: 8 },
+    });
   });
 });
 

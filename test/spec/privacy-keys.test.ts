@@ -32,6 +32,22 @@ describe("noise", () => {
     });
   });
 
+  it("takes numbers from the environment, and says where one is out of bounds", () => {
+    const text = privacy(
+      `noise: { blt: { updates: "\${UPDATES:469}", buffers: "\${BUFFERS:3}" } }`,
+    );
+    expect(loadGood(text).privacy.noise).toEqual({ kind: "blt", updates: 469, buffers: 3 });
+    expect(loadGood(text, { UPDATES: "64" }).privacy.noise).toMatchObject({ updates: 64 });
+    expect(complaintsOf(text, { BUFFERS: "11" }).map(formatComplaint)).toEqual([
+      expect.stringMatching(
+        /noise\.blt\.buffers: expected at most \d+, found another value in the environment/,
+      ),
+    ]);
+    expect(complaintsOf(text, { BUFFERS: "few" }).map(formatComplaint)).toEqual([
+      expect.stringMatching(/noise\.blt\.buffers: expected a/),
+    ]);
+  });
+
   const wrong: [string, RegExp][] = [
     ["noise: toeplitz", /privacy\.noise/],
     ["noise: { toeplitz: { } }", /noise\.toeplitz\.updates/],
