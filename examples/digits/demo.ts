@@ -25,7 +25,7 @@ import {
   runCommand,
   startStages,
 } from "./demo/program.ts";
-import { type Figures, printSummary } from "./demo/report.ts";
+import { type Figures, printLedger, printSummary } from "./demo/report.ts";
 import { scanForMarkers } from "./demo/scan.ts";
 import { watchFolders } from "./demo/watch.ts";
 import { type DigitRecord, digitRecords } from "./records.ts";
@@ -290,7 +290,7 @@ async function finish(world: World, outcome: Outcome): Promise<void> {
   const { client, spec } = world;
   tell("comparing with the truth and with a network without noise");
   const model = await readFinalModel(client, spec, join(ROOT, "keys"));
-  const scores = score(outcome.unlabelled, outcome.predictions, model);
+  const scores = score(spec, outcome.unlabelled, outcome.predictions, model);
   const byId = new Map(outcome.labelled.map((record) => [record.form.formId, record]));
   const train = interleave(outcome.lanes).flatMap((id) => byId.get(id) ?? []);
   const accuracyNotPrivate = await accuracyWithoutNoise({
@@ -322,6 +322,7 @@ async function finish(world: World, outcome: Outcome): Promise<void> {
     agreement: scores.agreement,
     epsilon: last?.epsilon ?? 0,
     delta: last?.delta ?? 0,
+    unit: spec.privacy.recordsPerSubject === null ? "record" : "person",
     markerHits: scan.markerHits,
     secondsTotal: (performance.now() - started) / 1000,
     stages: stageFigures(world),
@@ -332,6 +333,8 @@ async function finish(world: World, outcome: Outcome): Promise<void> {
     markers: scan.markers,
     bytesScanned: scan.bytesScanned,
   });
+  const ledger = await runCommand(world.program, "ledger", ["ledger", spec.file, "--verify"]);
+  printLedger(ledger);
   const failures = [
     scores.wrongCount > 0 ? `${scores.wrongCount} records were not predicted exactly once` : null,
     scores.agreement < 0.99 ? "encrypted and plain predictions disagree" : null,

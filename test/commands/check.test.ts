@@ -11,7 +11,7 @@ import { initialWeights } from "../../pipeline/network/initial-weights.ts";
 import { encodeCheckpoint } from "../../pipeline/network/safetensors.ts";
 import { recordingContext } from "./recording-context.ts";
 
-const DIGITS = join(import.meta.dirname, "../../examples/digits");
+const DIGITS = join(import.meta.dirname, "../fixtures/digits");
 const folder = mkdtempSync(join(tmpdir(), "sealstream-check-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 copyFileSync(join(DIGITS, "form.schema.json"), join(folder, "form.schema.json"));

@@ -18,7 +18,7 @@ import { plannedTopics } from "../../pipeline/stream/topics.ts";
 import { fakeClient } from "../stream/fake-client.ts";
 import { recordingContext } from "./recording-context.ts";
 
-const DIGITS = join(import.meta.dirname, "../../examples/digits");
+const DIGITS = join(import.meta.dirname, "../fixtures/digits");
 const ENVIRONMENT = { KAFKA_BROKERS: "nobody:9", PSEUDONYM_KEY: "ab".repeat(32) };
 
 /** The `keys` topic: committed records, in order. */

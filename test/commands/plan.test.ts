@@ -10,7 +10,7 @@ import { amount, count, size } from "../../pipeline/commands/plan/units.ts";
 import { plan } from "../../pipeline/commands/plan.ts";
 import { recordingContext } from "./recording-context.ts";
 
-const DIGITS = join(import.meta.dirname, "../../examples/digits");
+const DIGITS = join(import.meta.dirname, "../fixtures/digits");
 const folder = mkdtempSync(join(tmpdir(), "sealstream-plan-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 copyFileSync(join(DIGITS, "form.schema.json"), join(folder, "form.schema.json"));

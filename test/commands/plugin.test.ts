@@ -16,7 +16,7 @@ import { recordsOf } from "../stages/desensitize/fixtures.ts";
 import { changedGuest, hostileGuest, modeConfig } from "../wasm/hostile-guest.ts";
 import { recordingContext } from "./recording-context.ts";
 
-const DIGITS = join(import.meta.dirname, "..", "..", "examples", "digits");
+const DIGITS = join(import.meta.dirname, "..", "fixtures", "digits");
 
 const folder = mkdtempSync(join(tmpdir(), "sealstream-plugin-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

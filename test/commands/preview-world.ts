@@ -7,7 +7,7 @@ import type { Options } from "../../pipeline/commands/options.ts";
 import { preview } from "../../pipeline/commands/preview.ts";
 import { recordingContext } from "./recording-context.ts";
 
-export const DIGITS = join(import.meta.dirname, "../../examples/digits");
+export const DIGITS = join(import.meta.dirname, "../fixtures/digits");
 
 export interface World {
   readonly folder: string;

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { stripVTControlCharacters } from "node:util";
 import { afterAll, describe, expect, it } from "vitest";
 import { digitRecords } from "../../examples/digits/records.ts";
-import { DIGITS, previewWorld, removeWorlds, rowsOf } from "./preview-world.ts";
+import { previewWorld, removeWorlds, rowsOf } from "./preview-world.ts";
 
 const KEEP = "  - { fields: [formId, pixels, digit], action: keep }\n";
 const NAMES = '  - { field: email, action: pseudonymize, key: "env:PSEUDONYM_KEY" }\n';
@@ -17,7 +17,10 @@ const VALUES = { showValues: true };
 afterAll(removeWorlds);
 
 const digits = previewWorld();
-const forms = digitRecords({ csvGz: readFileSync(join(DIGITS, "digits_8x8.csv.gz")), seed: 7 });
+const forms = digitRecords({
+  csvGz: readFileSync(join(import.meta.dirname, "../../examples/digits/digits_8x8.csv.gz")),
+  seed: 7,
+});
 
 describe("on a terminal", () => {
   it("shows what the rules make of the example's forms", async () => {

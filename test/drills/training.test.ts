@@ -36,7 +36,8 @@ const EDITS: readonly (readonly [string, string])[] = [
 
 function edited(text: string): string {
   return EDITS.reduce((file, [from, to]) => {
-    if (!file.includes(from)) throw new Error(`examples/digits/pipeline.yaml has no "${from}"`);
+    if (!file.includes(from))
+      throw new Error(`test/fixtures/digits/pipeline.yaml has no "${from}"`);
     return file.replace(from, to);
   }, text);
 }

@@ -8,7 +8,7 @@ import { type ProgramOptions, runProgram } from "../../examples/digits/demo/prog
 import { freshPipeline } from "../lib/kafka.ts";
 import { makePipeline, type TestPipeline, untilStages } from "../lib/pipeline.ts";
 
-const DIGITS = join(import.meta.dirname, "../../examples/digits");
+const DIGITS = join(import.meta.dirname, "../fixtures/digits");
 /** A port of the loopback address on which nothing listens. */
 const NOBODY = "127.0.0.1:9";
 

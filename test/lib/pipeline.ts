@@ -25,11 +25,12 @@ import type { PipelineSpec } from "../../pipeline/spec/pipeline-spec.ts";
 import { freshPipeline, until } from "./kafka.ts";
 
 const EXAMPLES = join(import.meta.dirname, "../../examples");
-const DIGITS = join(EXAMPLES, "digits");
+/** A plain pipeline, beside the examples that users copy: tests edit it by its words. */
+const PLAIN = join(import.meta.dirname, "../fixtures/digits");
 
 /** The demo's forms. */
 export function digits(): DigitRecord[] {
-  return digitRecords({ csvGz: readFileSync(join(DIGITS, "digits_8x8.csv.gz")), seed: 7 });
+  return digitRecords({ csvGz: readFileSync(join(EXAMPLES, "digits/digits_8x8.csv.gz")), seed: 7 });
 }
 
 export interface TestPipeline {
@@ -77,7 +78,7 @@ export async function makePipeline(
   mkdirSync(work);
   const name = freshPipeline("flow");
   const file = join(folder, "pipeline.yaml");
-  const example = join(EXAMPLES, options.example ?? "digits");
+  const example = options.example === "clinic" ? join(EXAMPLES, "clinic") : PLAIN;
   for (const entry of readdirSync(example)) {
     if (/\.(?:schema\.json|csv|txt)$/.test(entry))
       copyFileSync(join(example, entry), join(folder, entry));

@@ -6,7 +6,7 @@ import { type Complaint, formatComplaint } from "../../pipeline/spec/complaint.t
 import { type LoadedPipeline, loadPipelineSpec } from "../../pipeline/spec/load.ts";
 import type { PipelineSpec } from "../../pipeline/spec/pipeline-spec.ts";
 
-const folder = new URL("../../examples/digits/", import.meta.url);
+const folder = new URL("../fixtures/digits/", import.meta.url);
 
 /** Text of the example's pipeline file. */
 export const exampleText = readFileSync(new URL("pipeline.yaml", folder), "utf8");

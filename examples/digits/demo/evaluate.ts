@@ -10,18 +10,18 @@ import { readModels } from "../../../pipeline/client/models.ts";
 import type { Prediction } from "../../../pipeline/client/predictions.ts";
 import { createKeyDirectory } from "../../../pipeline/crypto/directory.ts";
 import { openKeyStore } from "../../../pipeline/crypto/key-store.ts";
+import { createFeatureExtractor } from "../../../pipeline/features/extract.ts";
+import { planMaps } from "../../../pipeline/features/maps/plan-maps.ts";
 import type { Network } from "../../../pipeline/network/definition.ts";
 import { argmax, forward } from "../../../pipeline/network/forward.ts";
-import { initialWeights } from "../../../pipeline/network/initial-weights.ts";
 import { decodeCheckpoint } from "../../../pipeline/network/safetensors.ts";
-import { flatten, unflatten, type Weights } from "../../../pipeline/network/weights.ts";
+import { unflatten, type Weights } from "../../../pipeline/network/weights.ts";
 import type { LedgerEntry } from "../../../pipeline/privacy/ledger-entry.ts";
 import type { PipelineSpec } from "../../../pipeline/spec/pipeline-spec.ts";
+import { createUpdateRule } from "../../../pipeline/stages/aggregate/update-rule.ts";
 import { createTrainBackend } from "../../../pipeline/stages/train/tfjs-backend.ts";
 import type { KafkaClient } from "../../../pipeline/stream/port.ts";
-import type { DigitRecord } from "../records.ts";
-
-const LARGEST_PIXEL = 16;
+import type { DigitForm, DigitRecord } from "../records.ts";
 
 export interface FinalModel {
   readonly entries: readonly LedgerEntry[];
@@ -54,8 +54,17 @@ export async function readFinalModel(
   return { entries: reader.entries().map(({ entry }) => entry), network, weights };
 }
 
-function inputOf(record: DigitRecord): number[] {
-  return record.form.pixels.map((pixel) => pixel / LARGEST_PIXEL);
+/** What the network reads of a form: the fields, scaled and mapped as `encrypt` does it. */
+function featuresOf({
+  features,
+}: Pick<PipelineSpec, "features">): (form: DigitForm) => Float32Array {
+  const extractor = createFeatureExtractor(features);
+  const maps = planMaps(features.maps, extractor.length, features.outputs.range);
+  return (form) => {
+    const extracted = extractor.extract(Buffer.from(JSON.stringify(form)));
+    if (extracted.status === "refused") throw new Error("a form of the demo has no features");
+    return maps.apply(extracted.x);
+  };
 }
 
 export interface Scores {
@@ -68,10 +77,12 @@ export interface Scores {
 
 /** Compares every unlabelled record's prediction with its truth and with the plain network's answer. */
 export function score(
+  spec: PipelineSpec,
   records: readonly DigitRecord[],
   predictions: readonly Prediction[],
   model: FinalModel,
 ): Scores {
+  const inputOf = featuresOf(spec);
   const byId = Map.groupBy(predictions, ({ recordId }) => recordId);
   let encrypted = 0;
   let plain = 0;
@@ -80,7 +91,7 @@ export function score(
   for (const record of records) {
     const own = byId.get(record.form.formId) ?? [];
     once += own.length === 1 ? 1 : 0;
-    const answer = argmax(forward(model.network, model.weights, inputOf(record)));
+    const answer = argmax(forward(model.network, model.weights, inputOf(record.form)));
     const label = own.at(0)?.label;
     plain += answer === record.truth ? 1 : 0;
     encrypted += label === record.truth ? 1 : 0;
@@ -100,7 +111,8 @@ export function score(
 }
 
 /**
- * Accuracy of the same network after one pass over the same training records, clipped alike but without any noise.
+ * Accuracy of the same network after one pass over the same training records, clipped and averaged alike but without any
+ * noise.
  * @param records labelled ones that took part in training, in any order
  */
 export async function accuracyWithoutNoise(options: {
@@ -110,27 +122,29 @@ export async function accuracyWithoutNoise(options: {
   readonly test: readonly DigitRecord[];
 }): Promise<number> {
   const { spec, network, train, test } = options;
-  const { updateBatchRecords, l2ClipNorm, learningRate } = spec.train;
-  const backend = createTrainBackend(spec.train.backend);
+  const { updateBatchRecords, l2ClipNorm, clipping } = spec.train;
+  const inputOf = featuresOf(spec);
+  // Not the file's: what `auto` tries beside it prints to this terminal.
+  const backend = createTrainBackend("wasm");
   await backend.load();
-  let flat = flatten(initialWeights(network, randomBytes));
-  for (let from = 0; from + updateBatchRecords <= train.length; from += updateBatchRecords) {
-    const batch = train.slice(from, from + updateBatchRecords);
+  const rule = createUpdateRule(spec, network, null);
+  let state = rule.initial(randomBytes);
+  for (let step = 1; step * updateBatchRecords <= train.length; step += 1) {
+    const batch = train.slice((step - 1) * updateBatchRecords, step * updateBatchRecords);
     const { sum } = await backend.clippedGradientSum({
       network,
-      weights: unflatten(network, flat),
-      inputs: Float32Array.from(batch.flatMap(inputOf)),
+      weights: unflatten(network, state.iterate),
+      inputs: Float32Array.from(batch.flatMap(({ form }) => [...inputOf(form)])),
       labels: Int32Array.from(batch.map(({ truth }) => truth)),
       rows: batch.length,
       l2ClipNorm,
+      clipping,
     });
-    flat = flat.map(
-      (weight, index) => weight - (learningRate / updateBatchRecords) * (sum[index] ?? 0),
-    );
+    state = rule.step(state, { sum: Float64Array.from(sum), divisor: updateBatchRecords }, step);
   }
-  const weights = unflatten(network, flat);
+  const weights = unflatten(network, state.published);
   const correct = test.filter(
-    (record) => argmax(forward(network, weights, inputOf(record))) === record.truth,
+    ({ form, truth }) => argmax(forward(network, weights, inputOf(form))) === truth,
   );
   return correct.length / test.length;
 }

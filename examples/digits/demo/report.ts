@@ -8,6 +8,8 @@ export interface Figures {
   readonly accuracyNotPrivate: number;
   readonly agreement: number;
   readonly epsilon: number;
+  /** Whom epsilon speaks of. */
+  readonly unit: string;
   readonly delta: number;
   readonly markerHits: number;
   readonly secondsTotal: number;
@@ -33,7 +35,7 @@ export function printSummary(figures: Figures, extra: Extra): void {
     ["records", `${figures.records}, of which ${figures.predicted} predicted on ciphertexts`],
     [
       "privacy",
-      `epsilon ${figures.epsilon.toFixed(2)} at delta ${figures.delta} for each record, ${extra.updates} updates`,
+      `epsilon ${figures.epsilon.toFixed(2)} at delta ${figures.delta} for each ${figures.unit}, ${extra.updates} updates`,
     ],
     ["accuracy, encrypted", percent(figures.accuracyEncrypted)],
     [
@@ -58,5 +60,22 @@ export function printSummary(figures: Figures, extra: Extra): void {
   });
   process.stdout.write(
     `\n${lines.join("\n")}\n\n  ${"stage".padEnd(14)}${"records".padStart(8)}${"busy".padStart(11)}${"while busy".padStart(20)}${"memory".padStart(10)}\n${stages.join("\n")}\n`,
+  );
+}
+
+/** Rows of the ledger that are shown at either end of its table. */
+const SHOWN_ROWS = 3;
+
+/** What `sealstream ledger` prints, without the middle of a long table. @param text the command's standard output */
+export function printLedger(text: string): void {
+  const lines = text.trimEnd().split("\n");
+  const tableEnd = lines.indexOf("") === -1 ? lines.length : lines.indexOf("");
+  const head = lines.slice(0, SHOWN_ROWS);
+  const tail = lines.slice(Math.max(SHOWN_ROWS, tableEnd - SHOWN_ROWS));
+  const hidden = tableEnd - 2 * SHOWN_ROWS;
+  const middle = hidden > 0 ? [`  ... ${hidden} more entries ...`] : [];
+  const shown = [...head, ...middle, ...tail].map((line) => (line === "" ? "" : `  ${line}`));
+  process.stdout.write(
+    `\n  the privacy ledger, verified from the topics alone\n\n${shown.join("\n")}\n`,
   );
 }

@@ -1,4 +1,4 @@
-/** The pipeline of the chaos runs: `examples/digits` made small, quick to notice a death, and replicated three times. */
+/** The pipeline of the chaos runs: `test/fixtures/digits` made small, quick to notice a death, and replicated three times. */
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { makePipeline, type TestPipeline } from "../../lib/pipeline.ts";
@@ -23,7 +23,7 @@ const EDITS: readonly (readonly [string, string])[] = [
 function edited(text: string): string {
   return EDITS.reduce((file, [from, to]) => {
     if (!file.includes(from)) {
-      throw new Error(`examples/digits/pipeline.yaml has no "${from}" any more`);
+      throw new Error(`test/fixtures/digits/pipeline.yaml has no "${from}" any more`);
     }
     return file.replace(from, to);
   }, text);

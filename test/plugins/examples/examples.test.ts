@@ -22,7 +22,7 @@ import { toolchains } from "./build.ts";
 import { endOf, randomRows, reference } from "./reference.ts";
 
 const KEY = "5a".repeat(32);
-const DIGITS = join(import.meta.dirname, "..", "..", "..", "examples", "digits");
+const DIGITS = join(import.meta.dirname, "..", "..", "fixtures", "digits");
 
 const folder = mkdtempSync(join(tmpdir(), "sealstream-examples-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
