@@ -11,9 +11,9 @@
  *   key  = HKDF-SHA-256(noise secret, info), 32 bytes
  *   words = AES-256-CTR(key, counter from 0) of zeros, as little-endian u32, in order
  *   row  = round(z s 2^fractionBits) / 2^fractionBits, z from exact-gaussian.ts, whose header says which word decides what
- * Version 1 (Box-Muller in doubles) is not made any more: a run that began under it cannot be continued bit for bit. If it is,
- * an update that was cut off in the middle and is repeated gets other noise than its first attempt had, so whoever read both
- * has two independent looks at one sum: at most one update a run, once, at the change of versions. Start a new run instead.
+ * Version 1 (Box-Muller in doubles) is not made any more, so a run that began under it cannot go on: an update that was cut off
+ * in the middle would be repeated under other noise, and whoever read both had two independent looks at one sum. Aggregate
+ * writes down which rows a run has (stages/aggregate/decisions.ts) and takes in nothing more for one of others.
  *
  * Guarantee. Each value is N(0, s^2) exactly rounded to the nearest multiple of 2^-fractionBits: not the float neighbour of one,
  * and not a discrete Gaussian, which would have an account of its own. The sum it is added to is a multiple too, so
@@ -32,7 +32,9 @@ import type { SecretKey } from "../crypto/key-handles.ts";
 import { SealstreamError } from "../errors.ts";
 import { fillWithExactGaussians, MAX_SCALE, type WordSource } from "./exact-gaussian.ts";
 
-const LABEL = "sealstream/noise-row/v2";
+/** Version of the rows: raise it with every change of the words, of what is made of them, or of their key. */
+export const NOISE_ROWS = 2;
+const LABEL = `sealstream/noise-row/v${NOISE_ROWS}`;
 const KEY_BYTES = 32;
 /** Counter block of AES-CTR; the key is used for one stream only, so it starts from zero. */
 const FIRST_COUNTER = new Uint8Array(16);

@@ -28,6 +28,8 @@ export const ROW_FRACTION_BITS = 16;
 const COEFFICIENT_UNIT = 2 ** ROW_FRACTION_BITS;
 /** Charged to the norm of a buffered matrix for the float error of its buffers (mixer.ts); checkMixing holds it to that. */
 export const BUFFER_SLACK = 2 ** -16;
+/** Twice the unit roundoff of a double: the second half is room for the rounding of the bound itself. */
+const DOUBLE_SPACING = 2 ** -52;
 /** Sensitivity of more participations is refused: its search takes their square. */
 const MAX_PARTICIPATIONS = 4_096;
 
@@ -91,7 +93,8 @@ export function columnNorm(noise: LedgerNoise): number {
   const name = JSON.stringify(noise);
   if (known?.name !== name) {
     // The first column is the longest: every other one is the same, cut off at the end of the block.
-    const norm = Math.sqrt(sumOfSquares(strategyCoefficients(noise))) * slack(noise);
+    const own = Math.sqrt(sumOfSquares(strategyCoefficients(noise)));
+    const norm = (own + coefficientRounding(noise)) * slack(noise);
     known = { name, norm };
   }
   return known.norm;
@@ -99,6 +102,27 @@ export function columnNorm(noise: LedgerNoise): number {
 
 /** The last noise that was asked for: it is the same for every entry of a run. */
 let known: { readonly name: string; readonly norm: number } | null = null;
+
+/**
+ * Bound of the L2 norm of what doubles lose in a column: nothing of multiples of 2^-16; of blt k roundings in the k-th
+ * powers and one a buffer in their sum, for the magnitudes, because terms of two signs may cancel to nothing.
+ */
+function coefficientRounding(noise: CorrelatedNoise): number {
+  if (noise.kind !== "blt") return 0;
+  const buffers = noise.decay.length;
+  const powers = Float64Array.from(noise.weight, Math.abs);
+  let squares = 0;
+  for (let k = 1; k < noise.updates; k += 1) {
+    let magnitude = 0;
+    for (let i = 0; i < buffers; i += 1) {
+      const power = powers[i] ?? 0;
+      magnitude += power;
+      powers[i] = power * (noise.decay[i] ?? 0);
+    }
+    squares += (magnitude * (k + buffers)) ** 2;
+  }
+  return Math.sqrt(squares) * DOUBLE_SPACING;
+}
 
 function slack(noise: CorrelatedNoise): number {
   return noise.kind === "blt" ? 1 + BUFFER_SLACK : 1;
@@ -142,7 +166,8 @@ export function participationNorm(
       best[p] = Math.max(best[p] ?? 0, (squares[k] ?? 0) + (best[p - k] ?? 0));
     }
   }
-  return Math.sqrt(best[participations] ?? 0) * slack(noise);
+  const lost = participations * coefficientRounding(noise);
+  return (Math.sqrt(best[participations] ?? 0) + lost) * slack(noise);
 }
 
 /** S(0)..S(most): squared norms of the sum of the columns 0, b, ..., (k - 1) b of one block. */

@@ -62,7 +62,7 @@ const EXACT_BELOW = 2 ** (53 - ROW_FRACTION_BITS);
 const NEVER = 40;
 /** Unit roundoff of a double. */
 const ROUNDOFF = 2 ** -53;
-/** Sum of |coefficients of the inverse|: at most 2 for the square root (Kaluza 1928), with room for its rounding. */
+/** Sum of |coefficients of the inverse|: at most 2 for the square root (Kaluza 1928), 2.024 rounded, up to 2^20 updates. */
 const SQUARE_ROOT_GAIN = 3;
 
 /** @param length values in a row */

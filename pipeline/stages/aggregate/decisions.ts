@@ -7,11 +7,13 @@
  *   refuses them too, so that it has the same contributions in the update, and the same noise.
  * - `spendingRun`: the run whose first update may have been written. A run without an update in the ledger costs no
  *   budget, so it may be replaced by one of other settings only if it never got this far.
+ * - `noiseRows`: which rows that run is noised with (NOISE_ROWS of privacy/noise.ts). An update that was cut off under
+ *   others must not be made again: it would be a second look at the same records.
  * - `refusedTo`: the group's position while it is ahead of the newest entry's `contributionsNext`, because everything
  *   between them was refused and is final. The lane signs its changelog, so the position can be believed.
  *
- * Grammar, version 1: CBOR map {"refusedForKey": [* uint], "refusedTo": null / [sequence: uint, position: uint],
- * "spendingRun": null / tstr (32 hex digits), "v": 1}
+ * Grammar, version 2: CBOR map {"noiseRows": uint, "refusedForKey": [* uint], "refusedTo": null / [sequence: uint,
+ * position: uint], "spendingRun": null / tstr (32 hex digits), "v": 2}; version 1 has no "noiseRows", which are then 1
  */
 import {
   type CborValue,
@@ -21,6 +23,7 @@ import {
   isUnsigned,
 } from "../../crypto/cbor.ts";
 import { SealstreamError } from "../../errors.ts";
+import { NOISE_ROWS } from "../../privacy/noise.ts";
 
 export interface Decisions {
   /** Offsets in `contributions`, rising. */
@@ -29,6 +32,8 @@ export interface Decisions {
   readonly refusedTo: RefusedTo | null;
   /** 32 hex digits, or null. */
   readonly spendingRun: string | null;
+  /** Of `spendingRun`; of the run to come while there is none. */
+  readonly noiseRows: number;
 }
 
 export interface RefusedTo {
@@ -38,18 +43,22 @@ export interface RefusedTo {
   readonly position: number;
 }
 
-const VERSION = 1;
+const VERSION = 2;
+/** Of the fields of each version. */
+const FIELDS: Readonly<Record<number, number>> = { 1: 4, 2: 5 };
 
 export const NO_DECISIONS: Decisions = {
   refusedForKey: [],
   refusedTo: null,
   spendingRun: null,
+  noiseRows: NOISE_ROWS,
 };
 
 /** Changelog value; a new buffer. */
-export function encodeDecisions({ refusedForKey, refusedTo, spendingRun }: Decisions): Uint8Array {
+export function encodeDecisions(decisions: Decisions): Uint8Array {
+  const { refusedForKey, refusedTo, spendingRun, noiseRows } = decisions;
   const pair = refusedTo === null ? null : [refusedTo.sequence, refusedTo.position];
-  return encodeCbor({ v: VERSION, refusedForKey, refusedTo: pair, spendingRun });
+  return encodeCbor({ v: VERSION, refusedForKey, refusedTo: pair, spendingRun, noiseRows });
 }
 
 /**
@@ -59,11 +68,15 @@ export function encodeDecisions({ refusedForKey, refusedTo, spendingRun }: Decis
 export function decodeDecisions(changelog: Uint8Array | null): Decisions {
   if (changelog === null) return NO_DECISIONS;
   const map = decodeCbor(changelog) ?? undefined;
-  if (isTextMap(map) && Object.keys(map).length === 4 && map["v"] === VERSION) {
+  if (isTextMap(map) && Object.keys(map).length === FIELDS[Number(map["v"])]) {
     const { refusedForKey, spendingRun } = map;
+    // Nothing was noised yet where no run has begun to spend.
+    const oldRows = spendingRun === null ? NOISE_ROWS : 1;
+    const noiseRows = map["v"] === 1 ? oldRows : map["noiseRows"];
     const refusedTo = parseRefusedTo(map["refusedTo"]);
-    if (isOffsets(refusedForKey) && refusedTo !== undefined && isRunId(spendingRun)) {
-      return { refusedForKey, refusedTo, spendingRun };
+    const isWhole = refusedTo !== undefined && isUnsigned(noiseRows);
+    if (isOffsets(refusedForKey) && isWhole && isRunId(spendingRun)) {
+      return { refusedForKey, refusedTo, spendingRun, noiseRows };
     }
   }
   throw new SealstreamError(

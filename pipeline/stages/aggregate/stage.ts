@@ -10,6 +10,7 @@
  */
 import { isSealstreamError, SealstreamError } from "../../errors.ts";
 import { contributionBytes } from "../../privacy/contribution.ts";
+import { NOISE_ROWS } from "../../privacy/noise.ts";
 import type {
   LaneBounds,
   LaneProcessor,
@@ -251,12 +252,12 @@ function decided(
   decision: { readonly givenUp?: readonly number[]; readonly spending?: string },
   nowMs: number,
 ): StepResult<AggregateState> {
-  const { refusedForKey, refusedTo, spendingRun } = state.decisions;
+  const before = state.decisions;
   const { givenUp, spending } = decision;
   const decisions = {
-    refusedForKey: [...refusedForKey, ...(givenUp ?? [])],
-    refusedTo,
-    spendingRun: spending ?? spendingRun,
+    ...before,
+    refusedForKey: [...before.refusedForKey, ...(givenUp ?? [])],
+    ...(spending === undefined ? {} : { spendingRun: spending, noiseRows: NOISE_ROWS }),
   };
   return waiting({ ...state, decisions }, nowMs);
 }

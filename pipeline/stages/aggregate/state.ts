@@ -21,6 +21,7 @@ import {
 } from "../../privacy/ledger-entry.ts";
 import { blockStart } from "../../privacy/ledger-noise.ts";
 import { entryFault } from "../../privacy/ledger-rules.ts";
+import { NOISE_ROWS } from "../../privacy/noise.ts";
 import { type Decisions, NO_DECISIONS } from "./decisions.ts";
 import { emptyInbox, type Inbox } from "./inbox.ts";
 import type { NoiseSource } from "./noise-source.ts";
@@ -76,7 +77,8 @@ export interface StateContext {
  * @param restored `ledger` and `models`, read to their ends
  * @param decisions of the changelog
  * @param position offset of the first contribution that will be handed in
- * @returns a state that takes nothing in (`ended`) when new settings ask for a run that the budget has no room for
+ * @returns a state that takes nothing in (`ended`) when new settings ask for a run that the budget has no room for, or the
+ * run was begun under noise rows that this version does not make
  * @throws state-mismatch, ledger-invalid, checkpoint-invalid when they disagree; budget-spent when not even the first run
  * of a ledger has room
  */
@@ -120,6 +122,10 @@ export function restoreState(
     }
   }
   const { rule } = context.settings;
+  if (isOfOtherRows(entry, decisions)) {
+    const stopped = { run: runOf(entry), released: [], trainer: null, decisions };
+    return { ...idle(ledger, kept, position), ...stopped, ended: OTHER_ROWS };
+  }
   return {
     ...idle(ledger, kept, position),
     run: runOf(entry),
@@ -127,6 +133,17 @@ export function restoreState(
     trainer: rule.restore(flatten(checkpoint.weights), checkpoint.trainer),
     decisions: { ...decisions, refusedForKey: from(decisions.refusedForKey, position) },
   };
+}
+
+const OTHER_ROWS =
+  "The run was begun by a version of Sealstream whose noise this one does not make: an update that was cut off could be released again under other noise. Its models stay in use. To train on, change a setting of train, which begins a new run with what is left of the budget, or start a new generation of the pipeline.";
+
+/** Whether an update of the run may have been released under noise rows that cannot be made again here. */
+function isOfOtherRows(entry: LedgerEntry, { spendingRun, noiseRows }: Decisions): boolean {
+  const isSpending = spendingRun === entry.runId;
+  // What was committed of a run was decided first; if the decision is gone, nothing says which rows it had.
+  const isBegun = entry.kind === "update" || isSpending;
+  return isBegun && !(isSpending && noiseRows === NOISE_ROWS);
 }
 
 function runOf(entry: LedgerEntry): AggregateState["run"] {

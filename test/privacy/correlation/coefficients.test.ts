@@ -61,6 +61,22 @@ test("coefficients of every kind, by hand", () => {
   expect([blt, banded, { kind: "independent" } as const].map(rowFractionBits)).toEqual([16, 16, 0]);
 });
 
+test("a buffered matrix whose doubles cancel is not said to be smaller than it is", () => {
+  // In doubles both powers fall by one unit a step; in truth one falls twice as fast as the other.
+  const [updates, pairs, height] = [2 ** 17, 16, 1.25 * 2 ** 19];
+  const decay = Array.from({ length: 2 * pairs }, (_, i) => 1 - 2 ** (i % 2 === 0 ? -53 : -52));
+  const weight = decay.map((_, i) => (i % 2 === 0 ? height : -height));
+  let squares = 1;
+  for (let k = 0; k < updates - 1; k += 1) {
+    const [slow, fast] = [2 ** -53, 2 ** -52].map((u) => Math.expm1(k * Math.log1p(-u)));
+    squares += (pairs * height * ((slow ?? 0) - (fast ?? 0))) ** 2;
+  }
+  const noise: LedgerNoise = { kind: "blt", updates, decay, weight };
+  expect(Math.sqrt(squares)).toBeGreaterThan(1.0005);
+  expect(columnNorm(noise)).toBeGreaterThan(Math.sqrt(squares));
+  expect(participationNorm(noise, 2, updates)).toBeGreaterThan(Math.sqrt(2 * squares));
+});
+
 test.each([[[1, 0.3]], [[2, 0.5]], [[]]])("banded coefficients %j are refused", (coefficients) => {
   expect(() => columnNorm({ kind: "banded", updates: 9, coefficients })).toThrow(
     expect.objectContaining({ code: "ledger-invalid" }),

@@ -3,8 +3,10 @@
  * checkpoint and group offset disagree. A crash is a step whose result is thrown away; what it wrote counts as released.
  */
 import { beforeAll, describe, expect, test } from "vitest";
+import { encodeCbor } from "../../../pipeline/crypto/cbor.ts";
 import { decodeCheckpoint, encodeCheckpoint } from "../../../pipeline/network/safetensors.ts";
 import type { LedgerEntry } from "../../../pipeline/privacy/ledger-entry.ts";
+import { decodeDecisions } from "../../../pipeline/stages/aggregate/decisions.ts";
 import type { RestoredLedger } from "../../../pipeline/stages/aggregate/options.ts";
 import {
   append,
@@ -187,6 +189,43 @@ describe("does not start when", () => {
     const topics = await ran();
     topics.changelog = Buffer.from("a0", "hex");
     await expect(startLane(zones, topics)).rejects.toMatchObject({ code: "state-mismatch" });
+  });
+});
+
+describe("a run that was begun under noise rows of another version", () => {
+  /** As the version before wrote it. */
+  const asBefore = (topics: Topics, spendingRun: string | null) => {
+    const { refusedForKey, refusedTo } = decodeDecisions(topics.changelog);
+    const pair = refusedTo === null ? null : [refusedTo.sequence, refusedTo.position];
+    const old = { v: 1, refusedForKey, refusedTo: pair, spendingRun };
+    topics.changelog = Buffer.from(encodeCbor(old));
+  };
+
+  test("takes in nothing more, whether an update of it is committed or only tried", async () => {
+    for (const isCommitted of [true, false]) {
+      const topics = await prepared();
+      const lane = await startLane(zones, topics);
+      if (isCommitted) await lane.run();
+      const { runId } = lane.state().run;
+      asBefore(topics, runId);
+      const before = topics.ledger.length;
+      const after = await startLane(zones, topics);
+      expect(after.ended).toEqual([expect.stringContaining("noise")]);
+      await after.run();
+      expect(topics.ledger).toHaveLength(before);
+      // What it was stays known: the next start says the same.
+      expect((await startLane(zones, topics)).ended).toHaveLength(1);
+    }
+  });
+
+  test("goes on when nothing of it can have been released", async () => {
+    const topics = await prepared();
+    asBefore(topics, null);
+    const lane = await startLane(zones, topics);
+    await lane.run();
+    expect(lane.ended).toEqual([]);
+    expect(lane.state().ledger.last?.entry.step).toBeGreaterThan(0);
+    expect((await startLane(zones, topics)).ended).toEqual([]);
   });
 });
 
