@@ -64,12 +64,14 @@ export const trainerKeys = {
   averaging: z
     .union([
       z.literal("none"),
-      z.strictObject({ decay: share.describe("Exponential average, corrected for its start.") }),
+      // One object of which check wants one key, so that a wrong one is told in words of ours.
       z.strictObject({
+        decay: share.optional().describe("Exponential average, corrected for its start."),
         polynomial: z
           .number()
           .min(0)
           .max(1_000)
+          .optional()
           .describe("The newest counts (p + 1) / (t + p); 0 is the plain mean."),
       }),
     ])
@@ -84,7 +86,7 @@ export const trainerKeys = {
       file: z.string().min(1).describe("Safetensors file, relative to this one."),
       sha256: z
         .string()
-        .regex(/^[0-9a-f]{64}$/)
+        .regex(/^[0-9a-f]{64}$/, "64 hexadecimal digits, lowercase")
         .describe("Of its bytes, lowercase hexadecimal."),
     })
     .optional()

@@ -85,30 +85,46 @@ function readBuiltIn(name: string): Uint8Array | null {
   }
 }
 
-export async function check(
-  context: CommandContext,
-  file: string,
-  options: Options,
-): Promise<number> {
+interface Judgement {
+  /** Null when the file is none. */
+  readonly spec: PipelineSpec | null;
+  /** Null when nothing is predicted, or when the file has faults before. */
+  readonly outcome: PlanOutcome | null;
+  readonly complaints: readonly Complaint[];
+  readonly warnings: readonly Complaint[];
+}
+
+function judge(context: CommandContext, file: string): Judgement {
   const result = loadPipelineSpec({
     path: file,
     readFile: readFileSync,
     env: context.environment,
     readBuiltIn,
   });
-  const isPredicted = result.status === "ok" && result.spec.predict.encrypted;
-  const outcome = isPredicted ? planPredict(result.spec) : null;
-  const complaints = result.status === "invalid" ? [...result.complaints] : [];
-  const warnings: Complaint[] = [];
-  if (result.status === "ok") {
-    complaints.push(...trainingComplaints(result.spec, result.locate));
-    complaints.push(...privacyComplaints(result.spec, result.locate));
-    warnings.push(...result.warnings);
+  if (result.status === "invalid") {
+    return { spec: null, outcome: null, complaints: result.complaints, warnings: [] };
   }
-  if (result.status === "ok" && outcome !== null) {
-    complaints.push(...planComplaints(outcome, result.locate));
-    warnings.push(...planWarnings(result.spec, outcome, result.locate));
+  const { spec, locate } = result;
+  const complaints = [...trainingComplaints(spec, locate), ...privacyComplaints(spec, locate)];
+  // A network that cannot be trained is not planned: for one of any width that could take minutes.
+  if (!spec.predict.encrypted || complaints.length > 0) {
+    return { spec, outcome: null, complaints, warnings: result.warnings };
   }
+  const outcome = planPredict(spec);
+  return {
+    spec,
+    outcome,
+    complaints: [...complaints, ...planComplaints(outcome, locate)],
+    warnings: [...result.warnings, ...planWarnings(spec, outcome, locate)],
+  };
+}
+
+export async function check(
+  context: CommandContext,
+  file: string,
+  options: Options,
+): Promise<number> {
+  const { spec, outcome, complaints, warnings } = judge(context, file);
   if (options["json"] === true) {
     context.print(JSON.stringify({ valid: complaints.length === 0, complaints, warnings }));
   } else {
@@ -118,8 +134,8 @@ export async function check(
     for (const warning of warnings) {
       context.tell(`warning: ${complaintLine(warning)}`);
     }
-    if (complaints.length === 0 && result.status === "ok") {
-      for (const line of summary(result.spec, outcome)) {
+    if (complaints.length === 0 && spec !== null) {
+      for (const line of summary(spec, outcome)) {
         context.print(line);
       }
     }

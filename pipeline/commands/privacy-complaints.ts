@@ -8,6 +8,7 @@ import { parameterCount } from "../network/definition.ts";
 import { networkFromSpec } from "../network/from-spec.ts";
 import { MAX_NOISE_MULTIPLIER } from "../privacy/budget.ts";
 import { mixerMemoryBytes } from "../privacy/correlation/mixer.ts";
+import { searchFault } from "../privacy/correlation/plan.ts";
 import { analyticGaussianNoiseMultiplier } from "../privacy/gaussian.ts";
 import { contributionCoordinates } from "../privacy/ledger-rules.ts";
 import type { Complaint } from "../spec/complaint.ts";
@@ -39,6 +40,8 @@ export function privacyComplaints(spec: PipelineSpec, locate: Locate): Complaint
   if (bytes > MAX_MIXER_BYTES) {
     complaints.push(locate(["privacy", "noise"], mixerLimitText(bytes)));
   }
+  const search = searchFault(privacy.noise);
+  if (search !== null) complaints.push(locate(["privacy", "noise", privacy.noise.kind], search));
   return complaints;
 }
 

@@ -249,7 +249,7 @@ function unwrap(schema: z.core.$ZodType | undefined, value: unknown): z.core.$Zo
   ) {
     current = current.unwrap();
   }
-  if (!(current instanceof z.ZodDiscriminatedUnion)) return current;
+  if (!(current instanceof z.ZodDiscriminatedUnion)) return onlyObject(current);
   const { discriminator } = current.def;
   const wanted = valueAt(value, [discriminator]);
   return current.options.find((option: z.core.$ZodType) => {
@@ -257,4 +257,11 @@ function unwrap(schema: z.core.$ZodType | undefined, value: unknown): z.core.$Zo
     const literal = option.shape[discriminator];
     return literal instanceof z.ZodLiteral && literal.values.has(wanted as string); // because a set may be asked for anything
   });
+}
+
+/** Of a union in which one alternative has keys, that one. */
+function onlyObject(schema: z.core.$ZodType | undefined): z.core.$ZodType | undefined {
+  if (!(schema instanceof z.ZodUnion)) return schema;
+  const objects = schema.options.filter((option) => option instanceof z.ZodObject);
+  return objects.length === 1 ? objects[0] : schema;
 }

@@ -73,9 +73,10 @@ function toSchedule({ schedule }: TrainKeys): ScheduleSpec {
 
 function toAveraging(averaging: TrainKeys["averaging"]): AveragingSpec {
   if (averaging === undefined || averaging === "none") return { kind: "none" };
-  return "decay" in averaging
-    ? { kind: "decay", decay: averaging.decay }
-    : { kind: "polynomial", power: averaging.polynomial };
+  const { decay, polynomial } = averaging;
+  if (decay !== undefined) return { kind: "decay", decay };
+  // The check below has refused a file that names neither.
+  return polynomial === undefined ? { kind: "none" } : { kind: "polynomial", power: polynomial };
 }
 
 /** Everything about these keys that does not fit together. */
@@ -96,6 +97,7 @@ export function checkTrainer(file: PipelineFile, tree: LocatedTree): Complaint[]
     ...complaints,
     ...checkOptimizer(train, tree),
     ...checkSchedule(train, say),
+    ...checkAveraging(train, say),
     ...checkStart(train, tree, say),
   ];
 }
@@ -148,6 +150,13 @@ function checkSchedule({ schedule }: TrainKeys, say: Say): Complaint[] {
     ];
   }
   return [];
+}
+
+function checkAveraging({ averaging }: TrainKeys, say: Say): Complaint[] {
+  const named = typeof averaging === "object" ? Object.keys(averaging) : [""];
+  if (named.length === 1) return [];
+  const found = named.length === 0 ? "none" : named.join(" and ");
+  return [say("averaging", `expected one of decay, polynomial; found ${found}`)];
 }
 
 function checkStart(train: TrainKeys, tree: LocatedTree, say: Say): Complaint[] {

@@ -135,6 +135,15 @@ describe("check", () => {
     expect(absurd.all).toMatch(
       /pipeline\.yaml:\d+:\d+: privacy\.epsilon: this budget cannot be met/,
     );
+    for (const noise of [
+      "banded: { updates: 1048576, bands: 5",
+      "blt: { updates: 500000, buffers: 9",
+    ]) {
+      const slow = await told(`epsilon: 3, delta: 1e-5, noise: { ${noise} } }`);
+      expect(slow.all).toMatch(
+        /pipeline\.yaml:\d+:\d+: privacy\.noise\.(banded|blt): the search .* expected at most \d (bands|buffers)/,
+      );
+    }
     const large = await told("epsilon: 3, delta: 1e-5, noise: { toeplitz: { updates: 1048576 } }");
     expect(large.code).toBe(2);
     expect(large.all).toMatch(

@@ -67,9 +67,25 @@ describe("keys about learning", () => {
       ["schedule: { decay: linear, updates: 5, warmupUpdates: 5 }"],
       /train\.schedule\.updates: expected more than warmupUpdates \(5\), found 5/,
     ],
-    [["averaging: { decay: 1 }"], /train\.averaging/],
+    [["averaging: { decay: 1 }"], /train\.averaging\.decay: expected less than 1, found 1/],
+    [["averaging: {}"], /train\.averaging: expected one of decay, polynomial; found none/],
+    [
+      ["averaging: { decay: 0.9, polynomial: 3 }"],
+      /train\.averaging: expected one of decay, polynomial; found decay and polynomial/,
+    ],
+    [
+      ["averaging: { polynomial: .inf }"],
+      /train\.averaging\.polynomial: expected a number, found Infinity/,
+    ],
+    [
+      ["averaging: { tail: 3 }"],
+      /train\.averaging\.tail: unknown key 'tail' \(known here: decay, polynomial\)/,
+    ],
     [["initialization: zeros"], /train\.initialization: with zeros .* stay alike/],
-    [["warmStart: { file: a, sha256: abc }"], /train\.warmStart\.sha256/],
+    [
+      ["warmStart: { file: a, sha256: abc }"],
+      /train\.warmStart\.sha256: expected 64 hexadecimal digits/,
+    ],
     [["ridge: 1"], /train\.ridge: only method statistics has a ridge/],
     [["method: gradients"], /train\.method/],
   ];

@@ -47,8 +47,10 @@ export function multiplyOut(step: CircuitStep, wires: readonly Wire[], shift: nu
   ).sort();
   const places = new Map(Array.from(inputs, (ciphertext, place) => [ciphertext, place]));
   const rowStarts = new Uint32Array(step.outputs + 1);
-  const columns: number[] = [];
-  const values: number[] = [];
+  const entries = step.columns.reduce((sum, at) => sum + (read[at]?.terms.length ?? 0), 0);
+  const columns = new Uint32Array(entries);
+  const values = new Float64Array(entries);
+  let filled = 0;
   const constants = Float64Array.from(step.bias, (bias) => bias + shift);
   const constantErrors = new Float64Array(step.outputs);
   for (let row = 0; row < step.outputs; row += 1) {
@@ -58,19 +60,23 @@ export function multiplyOut(step: CircuitStep, wires: readonly Wire[], shift: nu
       const wire = read[step.columns[entry] ?? 0];
       if (wire === undefined) continue;
       constants[row] = (constants[row] ?? 0) + value * wire.constant;
-      constantErrors[row] = Math.hypot(constantErrors[row] ?? 0, value * wire.constantError);
+      // Most wires are exact, and a root for each weight would be half the work of planning a wide network.
+      if (wire.constantError !== 0) {
+        constantErrors[row] = Math.hypot(constantErrors[row] ?? 0, value * wire.constantError);
+      }
       for (const { ciphertext, coefficient } of wire.terms) {
-        columns.push(places.get(ciphertext) ?? 0);
-        values.push(value * coefficient);
+        columns[filled] = places.get(ciphertext) ?? 0;
+        values[filled] = value * coefficient;
+        filled += 1;
       }
     }
-    rowStarts[row + 1] = columns.length;
+    rowStarts[row + 1] = filled;
   }
   return {
     inputs,
     rowStarts,
-    columns: Uint32Array.from(columns),
-    values: Float64Array.from(values),
+    columns: columns.subarray(0, filled),
+    values: values.subarray(0, filled),
     constants,
     constantErrors,
   };

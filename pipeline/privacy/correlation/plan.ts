@@ -31,6 +31,9 @@ export const MAX_BANDS = 1_024;
 /** More have never helped by a thousandth, and slow down the search. */
 export const MAX_BUFFERS = 10;
 
+/** Most updates times bands or buffers: the search takes some ten seconds of a core then, and aggregate waits for it. */
+export const MAX_SEARCH = 2 ** 22;
+
 const MAX_ITERATIONS = 500;
 const TOLERANCE = 1e-7;
 /** Digits of a decay or weight in the ledger. */
@@ -39,11 +42,13 @@ const DIGITS = 12;
 /**
  * The noise matrix of a run, to be written into its ledger; deterministic on one machine.
  * Takes about `updates` times `bands` (or `buffers`) times a thousand operations.
- * @throws limit-exceeded when updates, bands or buffers are out of range
+ * @throws limit-exceeded when updates, bands or buffers are out of range, or the search would be too long
  */
 export function planNoise(plan: NoisePlan): LedgerNoise {
   if (plan.kind === "independent") return { kind: "independent" };
   requireCount("updates", plan.updates, MAX_UPDATES);
+  const fault = searchFault(plan);
+  if (fault !== null) throw new SealstreamError("limit-exceeded", `privacy.noise: ${fault}.`);
   switch (plan.kind) {
     case "toeplitz":
       return { kind: "toeplitz", updates: plan.updates };
@@ -62,6 +67,15 @@ export function planNoise(plan: NoisePlan): LedgerNoise {
         ...optimizeBuffered(plan.updates, plan.buffers, "mean"),
       };
   }
+}
+
+/** Why the search for a matrix would take too long, as the end of a sentence; null where it does not. */
+export function searchFault(plan: NoisePlan): string | null {
+  if (plan.kind === "independent" || plan.kind === "toeplitz") return null;
+  const [name, rows] = plan.kind === "banded" ? ["bands", plan.bands] : ["buffers", plan.buffers];
+  if (plan.updates * rows <= MAX_SEARCH) return null;
+  const most = Math.floor(MAX_SEARCH / plan.updates);
+  return `the search for its numbers would take minutes: expected at most ${most} ${name} for ${plan.updates} updates, found ${rows}`;
 }
 
 function requireCount(name: string, value: number, most: number): void {
