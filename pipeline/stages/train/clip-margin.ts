@@ -13,19 +13,26 @@
  *    other. What is summed in step 2 is c times these very numbers: that G is itself a rounded sum over positions or steps
  *    moves the gradient, not the bound. (A norm out of the T^2 products of positions, without G, has terms of both signs,
  *    whose cancellation this would not cover: it is not used.) So only positive terms are added, and the root halves
- *    g(rows + columns) of the widest kernel. Root and quotient are double; that the factor c becomes float32, and its
- *    products with d or G and with a, add 3 u, on a GPU some more; what underflow hides (see below) adds 8 u: 16 u in all.
+ *    the largest g of a product: g(rows + columns) of its kernel, a gain being one row, and g(T + columns) of a table. Of a
+ *    table G is [T][columns]: the first step that picks a row holds the sum over all steps that do, the others are 0. That
+ *    is the table's gradient, each row once, because tokens are whole numbers below 2^24, which are equal or not without
+ *    rounding. A layer of two products (gru) has one vector of both: their squares are added in double, where a relative
+ *    error of each is one of the sum, and one factor scales both. Root and quotient are double; that the factor c becomes
+ *    float32, and its products with d or G and with a, add 3 u, on a GPU some more; what underflow hides (see below) adds
+ *    8 u: 16 u in all.
  * 2. The sum. Only the block that holds the example changes, because blocks are computed alike. Each coordinate's sum of
  *    R terms in float32 (one an example: a d c or c G; terms that are 0 add no rounding) is off by at most g(R - 1) times
  *    the sum of magnitudes, so the vector is off by at most g(R - 1) R C for S and as much again for S'. Blocks, and on
- *    the host rows, are added in double precision: off by at most 2^-53 rows times rows C, twice.
+ *    the host rows (of a table always: an example adds at most one c G to a row of it), are added in double precision: off
+ *    by at most 2^-53 rows times rows C, twice.
  * 3. The result is rounded to float32 once: off by at most u * rows * C, for S and for S'.
  * The places keep their rows (an empty place has factor 0), so all other rows go through the same instructions. With
  * clipping per layer each layer's part obeys this with C / sqrt(L), and squares of parts add up to C^2 (clip-factors.ts).
  *
  * Edge cases. Squares below 2^-126 may vanish; with activations' norms below 2^20 (`MAX_SQUARED_ACTIVATION`) that hides
- * less than 2^-30 of a norm, and squares of G less than 2^-50, because G has at most 2^22 numbers. That is below 4 u of
- * the least clip of a layer, 2^-6 / sqrt(16) (`MIN_CLIP`); and below 2 u where clipping is automatic, which enlarges a
+ * less than 2^-30 of a norm, and squares of G less than 2^-50, because all G of an example have at most 2^22 numbers
+ * (`MAX_PARAMETERS`) and 2^16 of a table's (`MAX_WIDTH`). That is below 4 u of the least clip of a layer,
+ * 2^-6 / sqrt(16) (`MIN_CLIP`); and below 2 u where clipping is automatic, which enlarges a
  * small norm by C / 0.01 at most. NaN and infinity: the example is a row of zeros. Must not know TensorFlow.js.
  */
 import { SealstreamError } from "../../errors.ts";

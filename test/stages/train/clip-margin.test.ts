@@ -1,6 +1,7 @@
 /** The margin under the clip: small, positive, growing where its derivation says it does. */
 import { expect, test } from "vitest";
 import type { Network } from "../../../pipeline/network/definition.ts";
+import type { SpecLayer } from "../../../pipeline/network/from-spec.ts";
 import {
   BLOCK_ROWS,
   clipTarget,
@@ -42,6 +43,18 @@ test("takes the widest kernel of a convolution, and fewer rows where blocks are 
   const gamma = (terms: number) => (terms * u) / (1 - terms * u);
   const margin = gamma(85) / 2 + 16 * u + 2 * gamma(11) * 12 + 2 * u * 100 + 2 ** -52 * 1e4;
   expect(clipTarget(image, 100, 1)).toBeCloseTo(1 / (1 + margin), 14);
+});
+
+test.each<[string, SpecLayer[], number, number]>([
+  // A table's squares are summed over columns and steps, however many rows it has.
+  ["steps of a table", [{ embedding: 2, vocabulary: 3 }, { gru: 2 }], 40, 40 + 2],
+  // Products [2, 27] and [9, 27].
+  ["the wider of a gru's products", [{ reshape: [20, 2] }, { gru: 9 }], 40, 9 + 27],
+])("takes %s", (_, layers, inputs, terms) => {
+  const u = 2 ** -24;
+  const gamma = (terms * u) / (1 - terms * u);
+  const target = clipTarget(networkOf(inputs, [...layers, dense(3)]), 1, 1);
+  expect(target).toBeCloseTo(1 / (1 + gamma / 2 + 16 * u + 2 * u + 2 ** -52), 14);
 });
 
 test("scales with the clip", () => {
