@@ -111,6 +111,16 @@ function declareCommands(cli: CAC, run: Runner): void {
     .option("--supervised", "End when standard input closes (set by the supervisor)")
     .action(run<[string, Options]>(async () => (await import("./commands/run.ts")).run));
   cli
+    .command("status <file>", "Show where stages, training, privacy and predictions stand")
+    .option(
+      "--metrics-port <port>",
+      "As given to run: also what its processes say (/ready, the backend of train)",
+    )
+    .option("--metrics-host <host>", "As given to run (default: 127.0.0.1)")
+    .option("--instances <count>", "As given to run (default: 1)")
+    .option("--json", "The same as one JSON object, lane by lane")
+    .action(run<[string, Options]>(async () => (await import("./commands/status.ts")).status));
+  cli
     .command(
       "produce <file> <input>",
       "Write the lines of an NDJSON file (- is standard input) to raw",

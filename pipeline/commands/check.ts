@@ -17,7 +17,7 @@ import type { Options } from "./options.ts";
 import { planComplaints, planWarnings } from "./plan/judge.ts";
 import { amount } from "./plan/units.ts";
 import { NOT_PREDICTED } from "./predicted.ts";
-import { privacyComplaints, privacyText } from "./privacy-complaints.ts";
+import { accountingText, privacyComplaints, privacyText } from "./privacy-complaints.ts";
 import { ruleText } from "./rule-text.ts";
 import { trainingComplaints, trainingText } from "./training-judge.ts";
 
@@ -38,6 +38,7 @@ function summary(spec: PipelineSpec, outcome: PlanOutcome | null): string[] {
     ...recordsText(spec),
     `network     ${[features, ...layers].join(" -> ")}`,
     `privacy     ${privacyText(spec)}`,
+    `accounting  ${accountingText(spec)}`,
     ...trainingText(spec),
     ...predictionText(outcome),
     `zones       ${spec.zones === null ? 'none pinned yet: run "sealstream keys create" before "run"' : "pinned"}`,

@@ -11,7 +11,7 @@ import {
   trustRoot,
 } from "./context.ts";
 import { epsilonCurve } from "./ledger/curve.ts";
-import { ledgerTable, runLines } from "./ledger/table.ts";
+import { ledgerTable, runLines, whomText } from "./ledger/table.ts";
 import type { Options } from "./options.ts";
 
 /** What a person sees: every entry, what each run is, and the way that epsilon went. */
@@ -52,10 +52,8 @@ export async function ledger(
     for (const line of lines) context.print(line);
     const { last } = summary;
     const bound = last === null ? null : methodOf(last.entry).recordsPerSubject;
-    const whom =
-      bound === null ? "for each record" : `for each subject of at most ${bound} records`;
     context.tell(
-      `${entries.length} entries, ${summary.runs.length} runs; epsilon ${summary.epsilon.toFixed(4)} of ${budget} at delta ${last?.entry.delta ?? delta} ${whom} of ${spec.name}.raw`,
+      `${entries.length} entries, ${summary.runs.length} runs; epsilon ${summary.epsilon.toFixed(4)} of ${budget} at delta ${last?.entry.delta ?? delta} ${whomText(bound)} of ${spec.name}.raw`,
     );
     if (options["verify"] !== true) {
       return EXIT.ok;

@@ -13,8 +13,9 @@ import { contributionCoordinates } from "../privacy/ledger-rules.ts";
 import type { Complaint } from "../spec/complaint.ts";
 import type { Locate } from "../spec/load.ts";
 import type { PipelineSpec } from "../spec/pipeline-spec.ts";
-import { accountantOf } from "../spec/privacy-keys.ts";
+import { accountantOf, accountingReason } from "../spec/privacy-keys.ts";
 import { MAX_MIXER_BYTES, mixerLimitText } from "../stages/aggregate/run-settings.ts";
+import { whomText } from "./ledger/table.ts";
 
 /** The noise multiplier of a first run. */
 export function firstNoiseMultiplier({ privacy }: PipelineSpec): number {
@@ -57,13 +58,24 @@ function coordinatesOf({ features, train }: PipelineSpec): number | null {
 /** What the privacy of a file means, for `check`. */
 export function privacyText(spec: PipelineSpec): string {
   const { epsilon, delta, noise, recordsPerSubject } = spec.privacy;
-  const whom =
-    recordsPerSubject === null
-      ? "for each record"
-      : `for each subject of at most ${recordsPerSubject} records`;
   const made =
     noise.kind === "independent"
       ? ""
       : `, ${noise.kind === "toeplitz" ? "square-root Toeplitz" : noise.kind} over ${noise.updates} updates`;
-  return `epsilon ${epsilon} at delta ${delta} ${whom}, accounted ${accountantOf(spec)}: noise multiplier ${firstNoiseMultiplier(spec).toFixed(3)}${made}`;
+  return `epsilon ${epsilon} at delta ${delta} ${whomText(recordsPerSubject)}, accounted ${accountantOf(spec)}: noise multiplier ${firstNoiseMultiplier(spec).toFixed(3)}${made}`;
+}
+
+/** Why that accounting holds, and what its epsilon compares and leaves out, for `check`. */
+export function accountingText(spec: PipelineSpec): string {
+  const { noise, recordsPerSubject } = spec.privacy;
+  const { updateBatchRecords } = spec.train;
+  const { validate } = spec.features.split;
+  const block =
+    noise.kind === "independent" ? "" : `, and noise begins anew every ${noise.updates} updates`;
+  const hidden =
+    recordsPerSubject === null
+      ? "whether a record contributed anything"
+      : "whether any record of a subject contributed anything";
+  const left = validate === 0 ? "" : "; validation records are not covered";
+  return `${accountingReason(spec)}; an update takes ${updateBatchRecords} records${block}; epsilon bounds what models tell of ${hidden}${left}`;
 }

@@ -27,6 +27,7 @@
  * group sorted by name, in header and data alike. A reader of before them refuses a file that has some.
  */
 import { SealstreamError } from "../errors.ts";
+import { putNumbers, takeNumbers } from "../little-endian.ts";
 import { tensorShapes } from "./checkpoint-shapes.ts";
 import { MAX_LAYERS, MAX_PARAMETERS, type Network, networkFault } from "./definition.ts";
 import { networkVersion, plainNetwork, readNetwork } from "./network-json.ts";
@@ -93,25 +94,23 @@ export function encodeCheckpoint(checkpoint: Checkpoint): Uint8Array {
   const header = encodeHeader(network, metadata, claims);
   if (header.length > MAX_HEADER_BYTES) throw invalid("the metadata is too long");
   const extra = (dtype: TrainerClaim["dtype"]) =>
-    claims.flatMap((claim) => (claim.dtype === dtype ? [trainer[claim.name] ?? []] : []));
+    claims.flatMap((claim) =>
+      claim.dtype === dtype ? [trainer[claim.name] ?? new Float32Array(0)] : [],
+    );
   const tensors = [
     ...extra("F64"),
     ...weights.layers.flatMap(({ kernel, bias }) => [bias, kernel]),
     ...extra("F32"),
   ];
-  const dataBytes = tensors.reduce((sum, tensor) => sum + tensor.length * widthOf(tensor), 0);
+  const dataBytes = tensors.reduce((sum, { byteLength }) => sum + byteLength, 0);
   const bytes = new Uint8Array(LENGTH_BYTES + header.length + dataBytes);
   const view = new DataView(bytes.buffer);
   view.setBigUint64(0, BigInt(header.length), true);
   bytes.set(header, LENGTH_BYTES);
   let at = LENGTH_BYTES + header.length;
   for (const tensor of tensors) {
-    const width = widthOf(tensor);
-    for (const value of tensor) {
-      if (width === DOUBLE_BYTES) view.setFloat64(at, value, true);
-      else view.setFloat32(at, value, true);
-      at += width;
-    }
+    putNumbers(bytes, at, tensor);
+    at += tensor.byteLength;
   }
   return bytes;
 }
@@ -120,10 +119,6 @@ export function encodeCheckpoint(checkpoint: Checkpoint): Uint8Array {
 export function iterateOf({ network, weights, trainer }: Checkpoint): Weights {
   const iterate = trainer?.[ITERATE];
   return iterate === undefined ? weights : unflatten(network, iterate);
-}
-
-function widthOf(tensor: ArrayLike<number>): number {
-  return tensor instanceof Float64Array ? DOUBLE_BYTES : FLOAT_BYTES;
 }
 
 /**
@@ -146,7 +141,7 @@ export function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
   const canonical = encodeHeader(network, metadata, claims);
   if (Buffer.compare(canonical, header) !== 0) throw invalid("its header is not canonical");
 
-  const read = dataReader(view, dataAt);
+  const read = dataReader(bytes, dataAt);
   const trainer: Record<string, Float32Array | Float64Array> = {};
   const takeClaims = (dtype: TrainerClaim["dtype"]): void => {
     for (const claim of claims) {
@@ -170,31 +165,23 @@ export function decodeCheckpoint(bytes: Uint8Array): Checkpoint {
 }
 
 /** Takes one tensor after the other; nothing is allocated that the bytes do not hold. */
-function dataReader(view: DataView, dataAt: number) {
+function dataReader(bytes: Uint8Array, dataAt: number) {
   let at = dataAt;
   const begin = (length: number, width: number): number => {
     const from = at;
     at += length * width;
-    if (at > view.byteLength) throw invalid("its data is too short");
+    if (at > bytes.length) throw invalid("its data is too short");
     return from;
   };
   return {
     at: () => at,
     floats(length: number): Float32Array {
       const from = begin(length, FLOAT_BYTES);
-      const tensor = new Float32Array(length);
-      for (let index = 0; index < length; index += 1) {
-        tensor[index] = view.getFloat32(from + index * FLOAT_BYTES, true);
-      }
-      return tensor;
+      return takeNumbers(new Float32Array(length), bytes, from);
     },
     doubles(length: number): Float64Array {
       const from = begin(length, DOUBLE_BYTES);
-      const tensor = new Float64Array(length);
-      for (let index = 0; index < length; index += 1) {
-        tensor[index] = view.getFloat64(from + index * DOUBLE_BYTES, true);
-      }
-      return tensor;
+      return takeNumbers(new Float64Array(length), bytes, from);
     },
   };
 }

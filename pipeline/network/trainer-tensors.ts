@@ -10,6 +10,7 @@
  *   name           = a letter, then letters, digits and `-`; at most 32; never integer-like
  */
 import { MAX_PARAMETERS } from "./definition.ts";
+import { allFinite } from "./weights.ts";
 
 /** By name, without the prefix. */
 export type TrainerTensors = Readonly<Record<string, Float32Array | Float64Array>>;
@@ -89,6 +90,6 @@ export function claimsFault(claims: readonly TrainerClaim[]): string | null {
 
 /** What is wrong with their numbers, as the end of a sentence, or null. */
 export function numbersFault(tensors: TrainerTensors): string | null {
-  const finite = Object.values(tensors).every((values) => values.every(Number.isFinite));
+  const finite = Object.values(tensors).every((values) => allFinite(values));
   return finite ? null : "a trainer tensor holds a number that is not finite";
 }

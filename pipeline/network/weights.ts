@@ -52,8 +52,11 @@ export function unflatten(network: Network, flat: ArrayLike<number>): Weights {
   }
   let at = 0;
   const take = (length: number): Float32Array => {
-    const values = Float32Array.from({ length }, (_, index) => flat[at + index] ?? 0);
+    const from = at;
     at += length;
+    if (flat instanceof Float32Array) return flat.slice(from, at);
+    const values = new Float32Array(length);
+    for (let index = 0; index < length; index += 1) values[index] = flat[from + index] ?? 0;
     return values;
   };
   return {
@@ -81,7 +84,7 @@ export function weightsFault(network: Network, weights: Weights): string | null 
 }
 
 /** Asked before every micro-batch: a call for each number would cost as much as a matrix product. */
-function allFinite(values: Float32Array): boolean {
+export function allFinite(values: Float32Array | Float64Array): boolean {
   // Zero times what is not finite is NaN, and NaN stays.
   let sum = 0;
   for (let index = 0; index < values.length; index += 1) sum += 0 * (values[index] ?? 0);

@@ -6,7 +6,7 @@
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { LaneProgress } from "../stream/lane-options.ts";
-import { createTrainMetrics, type ValidationObservation } from "./train-metrics.ts";
+import { createTrainMetrics, setBackendInfo, type ValidationObservation } from "./train-metrics.ts";
 import { createWindowMetrics, type WindowObservation } from "./window-metrics.ts";
 
 /** Milliseconds; from a kernel call to a large encrypted pack. */
@@ -23,6 +23,8 @@ export interface StageMetrics {
   window(window: WindowObservation): void;
   /** Validation records were judged. */
   validation(observation: ValidationObservation): void;
+  /** Train has chosen what it computes on; called once. */
+  backend(name: string): void;
   /** Text of `/metrics`. */
   text(): Promise<string>;
 }
@@ -93,6 +95,7 @@ export function createStageMetrics(stage: string): StageMetrics {
       training ??= createTrainMetrics(registers);
       training(observation);
     },
+    backend: (name) => setBackendInfo(registers, name),
     window(window) {
       // Made when they are needed: a stage that groups nothing shows no zeros about it.
       windows ??= createWindowMetrics(registers);

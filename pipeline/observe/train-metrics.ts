@@ -1,9 +1,9 @@
 /**
- * Metrics of training: accuracy on validation records, and alarms that it has fallen for good.
+ * Metrics of training: what it computes on, accuracy on validation records, and alarms that it has fallen for good.
  *
- * Both come from validation records, which no epsilon covers: they stay in the training zone. Counts only.
+ * The last two come from validation records, which no epsilon covers: they stay in the training zone. Counts only.
  */
-import { Counter, type Registry } from "prom-client";
+import { Counter, Gauge, type Registry } from "prom-client";
 
 /** Validation records of one step. */
 export interface ValidationObservation {
@@ -12,6 +12,16 @@ export interface ValidationObservation {
   readonly correct: number;
   /** Alarms of stages/train/drift.ts. */
   readonly drifts: number;
+}
+
+/** Says by a label which backend train has chosen, as Prometheus's info metrics do. @param backend a name of `train.backend` */
+export function setBackendInfo(registers: Registry[], backend: string): void {
+  new Gauge({
+    name: "sealstream_train_backend_info",
+    help: "The backend that gradients are computed on.",
+    labelNames: ["backend"] as const,
+    registers,
+  }).set({ backend }, 1);
 }
 
 /** Makes the metrics in the registries of a stage. */

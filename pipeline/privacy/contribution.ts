@@ -19,6 +19,7 @@
 import { encodeCbor } from "../crypto/cbor.ts";
 import { sha256 } from "../crypto/chunks.ts";
 import { SealstreamError } from "../errors.ts";
+import { putNumbers, takeNumbers } from "../little-endian.ts";
 
 /** One contribution. Its buffers belong to whoever holds the object. */
 export interface Contribution {
@@ -118,8 +119,8 @@ export function contributionSensitivity(options: {
 export function quantizeSum(sum: Float32Array | Float64Array, fractionBits: number): Int32Array {
   const unit = 2 ** fractionBits;
   const quantized = new Int32Array(sum.length);
-  for (const [index, value] of sum.entries()) {
-    const rounded = Math.round(value * unit);
+  for (let index = 0; index < sum.length; index += 1) {
+    const rounded = Math.round((sum[index] ?? 0) * unit);
     if (!(Math.abs(rounded) <= MAX_INT32)) {
       throw new SealstreamError("internal", "A gradient sum does not fit its fixed-point grid.");
     }
@@ -150,9 +151,7 @@ export function encodeContribution(contribution: Contribution): Uint8Array {
   bytes.set(contribution.nonce, 52);
   bytes.set(Buffer.from(contribution.configHash, "hex"), 68);
   view.setUint32(100, sum.length, true);
-  for (const [index, value] of sum.entries()) {
-    view.setInt32(HEADER_BYTES + index * INT32_BYTES, value, true);
-  }
+  putNumbers(bytes, HEADER_BYTES, sum);
   return bytes;
 }
 
@@ -170,10 +169,7 @@ export function decodeContribution(bytes: Uint8Array, parameters: number): Contr
   if (bytes.length !== contributionBytes(parameters)) return null;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (view.getUint16(0, true) !== VERSION || view.getUint32(100, true) !== parameters) return null;
-  const sum = new Int32Array(parameters);
-  for (let index = 0; index < parameters; index += 1) {
-    sum[index] = view.getInt32(HEADER_BYTES + index * INT32_BYTES, true);
-  }
+  const sum = takeNumbers(new Int32Array(parameters), bytes, HEADER_BYTES);
   const contribution: Contribution = {
     runId: Buffer.from(bytes.subarray(36, 36 + ID_BYTES)).toString("hex"),
     configHash: Buffer.from(bytes.subarray(68, 68 + HASH_BYTES)).toString("hex"),

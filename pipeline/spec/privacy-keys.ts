@@ -48,6 +48,11 @@ const BECAUSE: Readonly<Record<ReturnType<typeof accountantOf>, string>> = {
   statistics: "each record enters one noisy sum of squares and products",
 };
 
+/** Why the accounting of a pipeline is the one that holds, as a clause. */
+export function accountingReason(spec: Parameters<typeof accountantOf>[0]): string {
+  return BECAUSE[accountantOf(spec)];
+}
+
 const NOT_TRUE: Readonly<Record<Accountant, string>> = {
   poisson:
     "poisson is never true of a stream: records come in arrival order, and no trainer here samples from a retained buffer",

@@ -85,7 +85,7 @@ function stageGrants(pipeline: string, stage: StageName): Grant[] {
   ];
 }
 
-/** Creates topics, publishes keys, lists dead letters; reads nobody's records in the clear. */
+/** Creates topics, publishes keys, lists dead letters, sees where stages stand; reads nobody's records in the clear. */
 function operatorGrants(pipeline: string): Grant[] {
   // Because Object.keys of a Record has exactly the record's keys.
   const roles = Object.keys(TOPICS) as TopicRole[];
@@ -102,6 +102,9 @@ function operatorGrants(pipeline: string): Grant[] {
     topic("Write", topicName(pipeline, "keys")),
     transactions(`${pipeline}.keys-ceremony`, "literal"),
     ...deadTopics(pipeline),
+    // Public facts about the models (`status`).
+    topic("Read", topicName(pipeline, "ledger")),
+    ...STAGES.map((stage) => group("Describe", stageGroup(pipeline, stage))),
   ];
 }
 

@@ -8,7 +8,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { isSealstreamError, SealstreamError } from "../errors.ts";
 import { bridgeLogs, checkCompression, connectionSettings } from "./confluent-config.ts";
-import { closeConsumer, joinGroup, openGroupHandle } from "./confluent-group.ts";
+import { closeConsumer, groupMembers, joinGroup, openGroupHandle } from "./confluent-group.ts";
 import {
   CODE,
   type ConfluentLibrary,
@@ -339,6 +339,7 @@ export async function createConfluentClient(options: ClientOptions): Promise<Kaf
       return { earliest, latest: highWatermark };
     },
     committedOffset: (group, topic, partition) => groups.committed(group, topic, partition),
+    groupMembers: (group, topic) => groupMembers(admin, group, topic),
     async createReader(topic, partition, offset, isolation = "committed") {
       const ask = () => askEnds(admin, topic, partition);
       const request = { topic, partition, offset, isolation, askEnds: ask };

@@ -10,16 +10,19 @@ import {
   type ConfluentLibrary,
   call,
   codeOf,
+  type LibraryAdmin,
   type LibraryConsumer,
   type LibraryError,
+  type LibraryGroups,
   REFUSED,
   type TopicPartition,
   toSealstreamError,
 } from "./confluent-library.ts";
 import type { ClientOptions } from "./open-client.ts";
-import type { GroupMembership, KafkaClient } from "./port.ts";
+import type { GroupMember, GroupMembership, KafkaClient } from "./port.ts";
 
 const CONNECT_TIMEOUT_MS = 10_000;
+const DESCRIBE_TIMEOUT_MS = 20_000;
 /** A signal comes only when librdkafka's queue was empty before, and a member must be heard of regularly. */
 const POLL_MS = 200;
 /** Events taken at once; each is a rebalance or an error. */
@@ -73,6 +76,32 @@ export function openGroupHandle(
   group: string,
 ): Promise<LibraryConsumer> {
   return openConsumer(library, options, group, {});
+}
+
+/** See {@link KafkaClient.groupMembers}. */
+export async function groupMembers(
+  admin: LibraryAdmin,
+  group: string,
+  topic: string,
+): Promise<GroupMember[]> {
+  try {
+    const { groups } = await call<LibraryGroups>((done) =>
+      admin.describeGroups([group], { timeout: DESCRIBE_TIMEOUT_MS }, done),
+    );
+    const found = groups.find(({ groupId }) => groupId === group);
+    if (found?.error) throw found.error;
+    return (found?.members ?? []).map(({ memberId: id, clientHost: host, assignment }) => ({
+      ...{ id, host },
+      partitions: assignment.topicPartitions
+        .filter((place) => place.topic === topic)
+        .map(({ partition }) => partition)
+        .sort((a, b) => a - b),
+    }));
+  } catch (error) {
+    // Newer brokers say so of a group that nobody has joined yet; older ones describe an empty one.
+    if (codeOf(error) === CODE.groupIdNotFound) return [];
+    throw toSealstreamError(error, `Asking who is in group ${group}`);
+  }
 }
 
 /** Joins a group as `KafkaClient.joinGroup` says. */

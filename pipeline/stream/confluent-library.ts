@@ -108,6 +108,18 @@ export interface LibraryProducer extends LibraryClient {
   disconnect(flushMs: number, done: Done<unknown>): void;
 }
 
+export interface LibraryGroups {
+  readonly groups: readonly {
+    readonly groupId: string;
+    readonly error?: LibraryError | null;
+    readonly members: readonly {
+      readonly memberId: string;
+      readonly clientHost: string;
+      readonly assignment: { readonly topicPartitions: readonly TopicPartition[] };
+    }[];
+  }[];
+}
+
 export interface LibraryAdmin extends LibraryClient {
   createTopic(
     topic: {
@@ -118,6 +130,11 @@ export interface LibraryAdmin extends LibraryClient {
     },
     timeoutMs: number,
     done: Done<unknown>,
+  ): void;
+  describeGroups(
+    groups: readonly string[],
+    options: { readonly timeout: number },
+    done: Done<LibraryGroups>,
   ): void;
   listTopics(options: { readonly timeout: number }, done: Done<string[]>): void;
   listOffsets(
@@ -180,6 +197,7 @@ export const CODE = {
   policyViolation: 44,
   invalidProducerEpoch: 47,
   transactionalIdAuthorization: 53,
+  groupIdNotFound: 69,
   saslAuthentication: 58,
   producerFenced: 90,
 } as const;

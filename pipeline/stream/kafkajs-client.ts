@@ -11,7 +11,7 @@ import type { Admin, ITopicConfig } from "kafkajs";
 import { SealstreamError } from "../errors.ts";
 import { KafkajsAdmin } from "./kafkajs-admin.ts";
 import { connectKafkajs, type KafkajsRoots } from "./kafkajs-connection.ts";
-import { groupError, joinKafkajsGroup } from "./kafkajs-group.ts";
+import { groupError, groupMembers, joinKafkajsGroup } from "./kafkajs-group.ts";
 import { logOffsets } from "./kafkajs-offsets.ts";
 import { keepPosition } from "./kafkajs-positions.ts";
 import { createLaneProducer, createPlainProducer } from "./kafkajs-producer.ts";
@@ -112,7 +112,13 @@ function createAdminPart(
   admin: KafkajsAdmin,
 ): Pick<
   KafkaClient,
-  "describeTopics" | "listTopics" | "createTopics" | "offsets" | "committedOffset" | "positions"
+  | "describeTopics"
+  | "listTopics"
+  | "createTopics"
+  | "offsets"
+  | "committedOffset"
+  | "groupMembers"
+  | "positions"
 > {
   return {
     describeTopics: (names) => admin.ask((on) => describeTopics(on, names)),
@@ -140,6 +146,12 @@ function createAdminPart(
       const position = await findPosition({ kafka, admin }, { group, topic, partition });
       return position?.offset ?? null;
     },
+    groupMembers: (group, topic) =>
+      patiently(() => admin.ask((on) => groupMembers(on, group, topic))).catch(
+        async (error: unknown) => {
+          throw await groupError(kafka, group, error);
+        },
+      ),
     positions: {
       find: (place) => findPosition({ kafka, admin }, place),
       keep: (place, position) => keepPosition(links, place, position),

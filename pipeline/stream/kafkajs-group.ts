@@ -6,15 +6,15 @@
  * restarts here, a silent membership is over, and one that is over and speaks again is sent away.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import kafkajs, { type Kafka } from "kafkajs";
+import kafkajs, { type Admin, type Kafka } from "kafkajs";
 import { SealstreamError } from "../errors.ts";
 import { KafkajsLink } from "./kafkajs-link.ts";
 import { quietly } from "./kafkajs-producer.ts";
 import type { ClientOptions } from "./open-client.ts";
-import type { GroupMembership, KafkaClient } from "./port.ts";
+import type { GroupMember, GroupMembership, KafkaClient } from "./port.ts";
 import { accessDenied, naming } from "./security.ts";
 
-const { PartitionAssigners } = kafkajs;
+const { AssignerProtocol, PartitionAssigners } = kafkajs;
 
 /** Paused consumers still heartbeat once per this wait. */
 const GROUP_POLL_MS = 250;
@@ -41,6 +41,22 @@ export async function groupError(kafka: Kafka, group: string, error: unknown): P
   } finally {
     link.close();
   }
+}
+
+/** See {@link KafkaClient.groupMembers}. */
+export async function groupMembers(
+  admin: Admin,
+  group: string,
+  topic: string,
+): Promise<GroupMember[]> {
+  const { groups } = await admin.describeGroups([group]);
+  const members = groups.find(({ groupId }) => groupId === group)?.members ?? [];
+  return members.map(({ memberId: id, clientHost: host, memberAssignment }) => {
+    // Null while the group gives its lanes out anew: the bytes are empty then.
+    const decoded = AssignerProtocol.MemberAssignment.decode(memberAssignment);
+    const partitions = [...(decoded?.assignment[topic] ?? [])].sort((a, b) => a - b);
+    return { id, host, partitions };
+  });
 }
 
 /** Calls back once when nothing was heard for a while. */

@@ -83,6 +83,16 @@ export interface GroupMembership {
   close(): Promise<void>;
 }
 
+/** A process that has joined a group, as the group's coordinator knows it. */
+export interface GroupMember {
+  /** Made up by the coordinator; whoever joins again has another. */
+  readonly id: string;
+  /** Address that it connected from, as the broker saw it. */
+  readonly host: string;
+  /** Of the topic that was asked for; empty for one that stands by, and for all while lanes are given out anew. */
+  readonly partitions: readonly number[];
+}
+
 export interface TopicDescription {
   readonly name: string;
   readonly partitions: number;
@@ -129,6 +139,8 @@ export interface KafkaClient {
   offsets(topic: string, partition: number): Promise<{ earliest: number; latest: number }>;
   /** Committed offset of a group, or null when it never committed. */
   committedOffset(group: string, topic: string, partition: number): Promise<number | null>;
+  /** Who is in a group, and what of a topic is given to whom; nobody in a group that does not exist. */
+  groupMembers(group: string, topic: string): Promise<readonly GroupMember[]>;
   /** @param isolation unless said, committed records only */
   createReader(
     topic: string,

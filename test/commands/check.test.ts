@@ -126,6 +126,10 @@ describe("check", () => {
     );
     const blt = await told("epsilon: 3, delta: 1e-5, noise: { blt: { updates: 64, buffers: 3 } }");
     expect(blt.all).toMatch(/accounted correlated: noise multiplier 1\.391, blt over 64 updates/);
+    expect(plain.all).toMatch(
+      /accounting {2}each record enters one update of a run.* noise of its own; an update takes 64 records; .*whether a record contributed anything; validation records are not covered/,
+    );
+    expect(blt.all).toMatch(/noise of the updates hangs together.* begins anew every 64 updates/);
     const absurd = await told("epsilon: 1e-9, delta: 1e-15");
     expect(absurd.code).toBe(2);
     expect(absurd.all).toMatch(

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 import { type ProgramOptions, runProgram } from "../../examples/digits/demo/program.ts";
 import { freshPipeline } from "../lib/kafka.ts";
-import { makePipeline, type TestPipeline } from "../lib/pipeline.ts";
+import { makePipeline, type TestPipeline, untilStages } from "../lib/pipeline.ts";
 
 const DIGITS = join(import.meta.dirname, "../fixtures/digits");
 /** A port of the loopback address on which nothing listens. */
@@ -147,6 +147,36 @@ describe("sealstream", () => {
     const { code, err } = await fails(["keys", "create", ready.file]);
     expect(code).toBe(1);
     expect(err).toContain("nothing was overwritten");
+  });
+
+  it("tells the status of a pipeline that rests, that runs, and that no broker knows", async () => {
+    // It has patience for some seconds; meanwhile the rest.
+    const unreached = fails(["status", ready.file], program({ KAFKA_BROKERS: NOBODY }));
+    unreached.catch(() => undefined);
+    const resting = await runProgram(program(), "status", ["status", ready.file]);
+    expect(resting).toMatchObject({ code: 0, out: expect.stringMatching(/^train .* 0 +0\/1 /m) });
+    expect(resting.out).toMatch(/^training {4}not begun$/m);
+    const port = 20_000 + (process.pid % 20_000);
+    const stages = ready.start(["--stage", "train", "--metrics-port", String(port)]);
+    await untilStages(stages, "train has its backend", () =>
+      Boolean(stages.reports().get("train")?.notes["backend"]),
+    );
+    const args = ["status", ready.file, "--metrics-port", String(port), "--json"];
+    const running = JSON.parse((await runProgram(program(), "status-json", args)).out);
+    const { members, lanes } = running.stages[2];
+    expect(members).toMatchObject([{ host: expect.any(String), partitions: [0] }]);
+    expect(lanes).toMatchObject([{ lane: 0, lag: 0 }]);
+    // Train alone was started, and took the first port.
+    expect(running.processes[0]).toMatchObject({
+      ...{ port, stage: "train", backend: stages.reports().get("train")?.notes["backend"] },
+    });
+    expect(running.processes[4]).toMatchObject({ port: port + 4, isReady: null });
+    await stages.stop();
+    expect(await unreached).toMatchObject({ code: 1, err: expect.stringContaining(NOBODY) });
+    expect(await fails(["status", freshFile()])).toMatchObject({
+      code: 1,
+      err: expect.stringContaining("sealstream topics"),
+    });
   });
 
   it("names a missing secret of the environment", async () => {

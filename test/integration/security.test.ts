@@ -123,6 +123,13 @@ describe.skipIf(!hasOpenssl())("a cluster with TLS, SASL and ACLs", () => {
     );
     const ledger = await pipeline.run("ledger", ["ledger", pipeline.file, "--verify", "--json"]);
     expect(ledger.trim().split("\n").length).toBeGreaterThan(1);
+    // As the operator, who may see offsets, groups and the ledger, and read nothing that is sealed.
+    const status = JSON.parse(await pipeline.run("status", ["status", pipeline.file, "--json"]));
+    expect(status).toMatchObject({ ledger: { faults: 0, training: { status: "goes-on" } } });
+    expect(status.ledger.model.version).toBeGreaterThanOrEqual(1);
+    for (const { stage, members } of status.stages) {
+      expect([stage, members.length]).toEqual([stage, 1]);
+    }
     await stages.stop();
   });
 

@@ -84,6 +84,29 @@ export function describeGroup(world: World): void {
       }
     });
 
+    it("is seen from outside: who is in it and has what, who stands by, and nobody at the end", async () => {
+      const topic = await world.newTopic(2);
+      const group = freshName("group");
+      const seen = () => world.client().groupMembers(group, topic);
+      expect(await seen()).toEqual([]);
+      const members = [];
+      for (let count = 0; count < 3; count += 1) {
+        members.push(await new Member().join(world, group, topic));
+      }
+      await until("three members share two partitions", async () => {
+        const owned = (await seen()).map(({ partitions }) => partitions.length);
+        return owned.sort().join() === "0,1,1";
+      });
+      const found = await seen();
+      expect(found.flatMap(({ partitions }) => partitions).sort()).toEqual([0, 1]);
+      expect(new Set(found.map(({ id }) => id)).size).toBe(3);
+      expect(found.every(({ host }) => host.includes("127.0.0.1"))).toBe(true);
+      const others = await world.client().groupMembers(group, await world.newTopic(1));
+      expect(others.flatMap(({ partitions }) => partitions)).toEqual([]);
+      await Promise.all(members.map((member) => member.leave()));
+      await until("it is empty", async () => (await seen()).length === 0);
+    });
+
     it("commits nothing by itself", async () => {
       const topic = await world.newTopic(1);
       const group = freshName("group");

@@ -38,6 +38,15 @@ describe("metrics", () => {
     expect(text).toMatch(/kafka_consumergroup_lag\{lane="1",stage="encrypt"\} 7/);
   });
 
+  it("names the backend of train, once it has one", async () => {
+    const metrics = createStageMetrics("train");
+    expect(await metrics.text()).not.toMatch(/sealstream_train/);
+    metrics.backend("wasm");
+    expect(await metrics.text()).toMatch(
+      /^sealstream_train_backend_info\{backend="wasm",stage="train"\} 1$/m,
+    );
+  });
+
   it("shows what windows of grouped records are like, once there are any", async () => {
     const metrics = createStageMetrics("desensitize");
     expect(await metrics.text()).not.toMatch(/sealstream_cluster/);

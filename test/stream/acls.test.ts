@@ -87,6 +87,20 @@ describe("the ACLs of a pipeline", () => {
     }
   });
 
+  it("let the operator see where stages stand and what the ledger says, and join or commit nothing", () => {
+    const own = acls.filter(({ principal }) => principal === "User:operator");
+    expect(
+      own
+        .filter(({ resource }) => resource === "group")
+        .map(({ name, operation }) => [name, operation]),
+    ).toEqual(STAGES.map((stage) => [`p.${stage}`, "Describe"]));
+    expect(topicsOf("operator", "Read")).toEqual(
+      ["contributions.dead", "desensitized.dead", "examples.dead", "keys", "ledger", "packs.dead"]
+        .concat("raw.dead")
+        .map((name) => `p.${name}`),
+    );
+  });
+
   it("give no prefix but to transactional ids and consumers' groups, never to another pipeline's topics", () => {
     const prefixed = acls.filter(
       ({ pattern, resource }) => pattern === "prefixed" && resource !== "transactional-id",

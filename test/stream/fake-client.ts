@@ -26,6 +26,7 @@ export function fakeClient(overrides: Partial<KafkaClient> = {}): KafkaClient {
     createTopics: () => Promise.resolve([]),
     offsets: () => Promise.resolve({ earliest: 0, latest: 0 }),
     committedOffset: () => Promise.resolve(null),
+    groupMembers: () => Promise.resolve([]),
     createReader: () => Promise.resolve(idleReader),
     createLaneProducer: () => Promise.resolve(idleProducer),
     createPlainProducer: () => Promise.resolve({ send: done, close: done }),

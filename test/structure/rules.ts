@@ -77,7 +77,8 @@ export function roomOf(path: string): string | null {
   if (top === "schemas" || top === "test" || top === "examples" || top === "bench") return top;
   if (top === "plugins") return "plugins";
   if (top !== "pipeline" || second === undefined) return null;
-  if (second === "errors.ts") return "errors";
+  // Two leaves that everybody may import.
+  if (second === "errors.ts" || second === "little-endian.ts") return "errors";
   if (second === "cli.ts") return "commands";
   if (second === "stages")
     return third === undefined || third.endsWith(".ts") ? null : `stage:${third}`;

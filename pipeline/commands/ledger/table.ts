@@ -2,10 +2,9 @@
 import { effectiveNoiseMultiplier, type LedgerSummary } from "../../privacy/ledger-accounting.ts";
 import { type LedgerEntry, methodOf } from "../../privacy/ledger-entry.ts";
 import type { LedgerNoise } from "../../privacy/ledger-noise.ts";
+import { type TextColumn, textTable } from "../text-table.ts";
 
-type Column = readonly [title: string, value: (entry: LedgerEntry) => string, left?: "left"];
-
-const COLUMNS: readonly Column[] = [
+const COLUMNS: readonly TextColumn<LedgerEntry>[] = [
   ["entry", ({ sequence }) => String(sequence)],
   ["run", ({ runId }) => runId.slice(0, 8), "left"],
   ["model", ({ modelVersion }) => String(modelVersion)],
@@ -35,21 +34,12 @@ export function noiseText(noise: LedgerNoise): string {
 
 /** A head line and one line an entry, columns aligned; nothing for no entries. */
 export function ledgerTable(entries: readonly LedgerEntry[]): string[] {
-  if (entries.length === 0) return [];
-  const rows = [COLUMNS.map(([title]) => title)];
-  for (const entry of entries) rows.push(COLUMNS.map(([, value]) => value(entry)));
-  const widths = COLUMNS.map((_, column) =>
-    rows.reduce((most, row) => Math.max(most, row[column]?.length ?? 0), 0),
-  );
-  return rows.map((row) =>
-    row
-      .map((text, column) => {
-        const width = widths[column] ?? 0;
-        return COLUMNS[column]?.[2] === "left" ? text.padEnd(width) : text.padStart(width);
-      })
-      .join("  ")
-      .trimEnd(),
-  );
+  return textTable(COLUMNS, entries);
+}
+
+/** Whom an epsilon speaks of, as `check`, `ledger` and `status` say it. @param bound records of a subject, at most */
+export function whomText(bound: number | null): string {
+  return bound === null ? "for each record" : `for each subject of at most ${bound} records`;
 }
 
 /** What each run is and has cost by itself. */

@@ -13,17 +13,37 @@ import { sourceTopicOf } from "../../stages/aggregate/publish.ts";
 
 const WAITS = "waits for a run of this file's settings: is it the file that aggregate has?";
 
+/** A file's settings, and the hash of what of them fixes a run. */
+export interface RunSettings {
+  readonly spec: Pick<PipelineSpec, "name" | "privacy">;
+  /** Configuration of this file (privacy/run-config.ts). */
+  readonly own: string;
+}
+
+/** How the newest run stands to a file: it is of its settings, another may begin, or there is no budget for one. */
+export type RunStand =
+  | { readonly status: "own" }
+  | { readonly status: "waits" | "ended"; readonly reason: string };
+
+/** @param entries all entries up to the newest model's */
+export function runStand(
+  { spec, own }: RunSettings,
+  newest: LedgerEntry,
+  entries: readonly HashedEntry[],
+): RunStand {
+  if (newest.configHash === own) return { status: "own" };
+  const spent = spentReason(spec, entries);
+  return spent === null ? { status: "waits", reason: WAITS } : { status: "ended", reason: spent };
+}
+
 /**
- * @param options.own configuration of this file
  * @param options.say told when the reason changes; null: train works
  * @returns to be called with the newest model's entry and all entries up to it
  */
-export function createRunWatch(options: {
-  readonly spec: Pick<PipelineSpec, "name" | "privacy">;
-  readonly own: string;
-  readonly say: (reason: string | null) => void;
-}): (newest: LedgerEntry, entries: readonly HashedEntry[]) => void {
-  const { spec, own, say } = options;
+export function createRunWatch(
+  options: RunSettings & { readonly say: (reason: string | null) => void },
+): (newest: LedgerEntry, entries: readonly HashedEntry[]) => void {
+  const { say } = options;
   let seen = "";
   let said: string | null = null;
   return (newest, entries) => {
@@ -31,7 +51,8 @@ export function createRunWatch(options: {
     const state = `${newest.configHash}/${newest.runId}/${newest.kind}`;
     if (state === seen) return;
     seen = state;
-    const reason = newest.configHash === own ? null : (spentReason(spec, entries) ?? WAITS);
+    const stand = runStand(options, newest, entries);
+    const reason = stand.status === "own" ? null : stand.reason;
     if (reason !== said) say(reason);
     said = reason;
   };

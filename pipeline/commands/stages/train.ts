@@ -65,6 +65,7 @@ export const wire: WireStage = async (world) => {
       await stage.warmUp?.();
       // With `auto` it has a name only now.
       counter.note("backend", backend.name);
+      metrics.backend(backend.name);
       logger.info({ backend: backend.name }, "train has its backend");
     },
   };

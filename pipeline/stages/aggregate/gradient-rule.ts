@@ -23,7 +23,7 @@ import { type Network, parameterCount } from "../../network/definition.ts";
 import { forward } from "../../network/forward.ts";
 import { initialWeights } from "../../network/initial-weights.ts";
 import { ITERATE } from "../../network/trainer-tensors.ts";
-import { flatten, unflatten, type Weights } from "../../network/weights.ts";
+import { allFinite, flatten, unflatten, type Weights } from "../../network/weights.ts";
 import type {
   AveragingSpec,
   OptimizerSpec,
@@ -135,22 +135,25 @@ function momentsOf({ extras }: TrainerState, names: readonly string[]): Extras {
 
 function move(optimizer: OptimizerSpec, given: Move): { iterate: Float32Array; extras: Extras } {
   if (optimizer.kind === "adam") return adam(optimizer, given);
-  const { state, sum, divisor, rate } = given;
+  const { sum, divisor, rate } = given;
+  const before = given.state.iterate;
+  const iterate = new Float32Array(before.length);
   const velocity = given.moments[MOMENTUM];
   if (velocity === undefined) {
     // One factor for all coordinates: what has been released so far was made like this, to the last bit.
     const scale = rate / divisor;
-    const iterate = state.iterate.map((weight, index) => weight - scale * (sum[index] ?? 0));
+    for (let index = 0; index < iterate.length; index += 1) {
+      iterate[index] = (before[index] ?? 0) - scale * (sum[index] ?? 0);
+    }
     return { iterate, extras: {} };
   }
   const { momentum } = optimizer;
-  const iterate = new Float32Array(state.iterate.length);
   const next = new Float32Array(velocity.length);
-  for (const [index, weight] of state.iterate.entries()) {
+  for (let index = 0; index < iterate.length; index += 1) {
     const gradient = (sum[index] ?? 0) / divisor;
     const moved = momentum * (velocity[index] ?? 0) + (1 - momentum) * gradient;
     next[index] = moved;
-    iterate[index] = weight - rate * moved;
+    iterate[index] = (before[index] ?? 0) - rate * moved;
   }
   return { iterate, extras: { [MOMENTUM]: next } };
 }
@@ -159,20 +162,24 @@ function adam(
   { beta1, beta2, epsilon }: Extract<OptimizerSpec, { kind: "adam" }>,
   { state, moments, sum, divisor, rate, step }: Move,
 ): { iterate: Float32Array; extras: Extras } {
-  const length = state.iterate.length;
+  const before = state.iterate;
+  const length = before.length;
   const first = new Float32Array(length);
   const second = new Float32Array(length);
   const iterate = new Float32Array(length);
   const firstShare = 1 - beta1 ** step;
   const secondShare = 1 - beta2 ** step;
-  for (const [index, weight] of state.iterate.entries()) {
+  const meansBefore = moments[FIRST_MOMENT] ?? first;
+  const squaresBefore = moments[SECOND_MOMENT] ?? second;
+  for (let index = 0; index < length; index += 1) {
     const gradient = (sum[index] ?? 0) / divisor;
-    const mean = beta1 * (moments[FIRST_MOMENT]?.[index] ?? 0) + (1 - beta1) * gradient;
-    const square = beta2 * (moments[SECOND_MOMENT]?.[index] ?? 0) + (1 - beta2) * gradient ** 2;
+    const mean = beta1 * (meansBefore[index] ?? 0) + (1 - beta1) * gradient;
+    const square = beta2 * (squaresBefore[index] ?? 0) + (1 - beta2) * gradient ** 2;
     first[index] = mean;
     second[index] = square;
     iterate[index] =
-      weight - (rate * (mean / firstShare)) / (Math.sqrt(square / secondShare) + epsilon);
+      (before[index] ?? 0) -
+      (rate * (mean / firstShare)) / (Math.sqrt(square / secondShare) + epsilon);
   }
   return { iterate, extras: { [FIRST_MOMENT]: first, [SECOND_MOMENT]: second } };
 }
@@ -202,11 +209,13 @@ export function averageWeight(averaging: AveragingSpec, step: number): number {
 }
 
 function averaged({ extras }: TrainerState, iterate: Float32Array, weight: number) {
-  const average = Float64Array.from(iterate, (value, index) => {
-    const before = extras[AVERAGE]?.[index] ?? 0;
-    return before + weight * (value - before);
-  });
-  return { average, published: Float32Array.from(average) };
+  const before = extras[AVERAGE];
+  const average = new Float64Array(iterate.length);
+  for (let index = 0; index < average.length; index += 1) {
+    const old = before?.[index] ?? 0;
+    average[index] = old + weight * ((iterate[index] ?? 0) - old);
+  }
+  return { average, published: new Float32Array(average) };
 }
 
 /**
@@ -220,7 +229,7 @@ function requireNumbers(
   flat: Float32Array,
   { step, learningRate }: { readonly step: number; readonly learningRate: number },
 ): void {
-  const finite = flat.every(Number.isFinite);
+  const finite = allFinite(flat);
   const probe = new Float64Array(network.inputs).fill(1);
   const logits = finite ? forward(network, unflatten(network, flat), probe) : [Number.NaN];
   if (logits.every((logit) => Math.abs(logit) <= MAX_LOGIT)) return;

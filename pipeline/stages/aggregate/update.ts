@@ -66,7 +66,7 @@ export async function applyUpdate(
   const made = context.noise.noise(request);
   // While the noise is made elsewhere.
   const sum = sumOf(contributions, settings.coordinates);
-  for (const [index, noise] of (await made).entries()) sum[index] = (sum[index] ?? 0) + noise;
+  addTo(sum, await made);
   const divisor = options.spec.train.updateBatchRecords * 2 ** settings.fractionBits;
   const trainer = settings.rule.step(state.trainer, { sum, divisor }, request.step);
   return { trainer, contributionsHash: hash };
@@ -75,10 +75,15 @@ export async function applyUpdate(
 function sumOf(contributions: readonly PendingContribution[], length: number): Float64Array {
   const sum = new Float64Array(length);
   for (const { contribution } of contributions) {
-    for (const [index, value] of contribution.sum.entries()) {
-      // `?? 0` is never taken: the inbox admits sums of exactly this length; it satisfies noUncheckedIndexedAccess.
-      sum[index] = (sum[index] ?? 0) + value;
-    }
+    // The inbox admits sums of exactly this length.
+    addTo(sum, contribution.sum);
   }
   return sum;
+}
+
+/** An indexed loop: an iterator over entries costs twenty times as much. */
+function addTo(sum: Float64Array, values: Int32Array | Float64Array): void {
+  for (let index = 0; index < values.length; index += 1) {
+    sum[index] = (sum[index] ?? 0) + (values[index] ?? 0);
+  }
 }

@@ -13,6 +13,7 @@
 import { decodeCbor, isBytes, isTextMap, isUnsigned } from "../../crypto/cbor.ts";
 import type { KeyDirectory } from "../../crypto/directory.ts";
 import { openEnvelope } from "../../crypto/envelope.ts";
+import { takeNumbers } from "../../little-endian.ts";
 import type { Reason, StreamRecord } from "../../stream/contract.ts";
 import { BOUND_HEADER } from "../../stream/subject-partition.ts";
 
@@ -130,10 +131,5 @@ function decodeExample(
   if (v !== EXAMPLE_VERSION || Object.keys(value).length !== 3) return "schema";
   if (!isBytes(x, featureBytes)) return "feature-invalid";
   if (!isUnsigned(y) || y >= shape.classes) return "label-invalid";
-  const view = new DataView(x.buffer, x.byteOffset, x.byteLength);
-  const features = new Float32Array(shape.inputs);
-  for (let index = 0; index < shape.inputs; index += 1) {
-    features[index] = view.getFloat32(index * FLOAT_BYTES, true);
-  }
-  return { features, label: y };
+  return { features: takeNumbers(new Float32Array(shape.inputs), x, 0), label: y };
 }
