@@ -26,6 +26,9 @@ const COMMON_ENVIRONMENT = [
   "NODE_EXTRA_CA_CERTS",
 ];
 
+/** NVIDIA's libraries would round the factors of products to 11 bits, which clipping does not allow for. */
+const FLOAT32_ENVIRONMENT = { NVIDIA_TF32_OVERRIDE: "0" };
+
 /** Names of the environment variables that a pipeline file interpolates. */
 function interpolated(file: string): string[] {
   return [...readFileSync(file, "utf8").matchAll(/\$\{([A-Za-z_][A-Za-z0-9_]*)/g)].flatMap(
@@ -56,7 +59,8 @@ function childEnvironment(
     const value = context.environment[name];
     return value === undefined ? [] : [[name, value] as const];
   });
-  return { ...MEMORY_ENVIRONMENT, ...Object.fromEntries(taken) };
+  const own = stage === "train" ? FLOAT32_ENVIRONMENT : {};
+  return { ...MEMORY_ENVIRONMENT, ...Object.fromEntries(taken), ...own };
 }
 
 export interface ChildChoice {

@@ -5,7 +5,7 @@
  * the other has nothing (zero-out adjacency). When every example is clipped to `clipTarget(...)`, |S - S'| <= l2ClipNorm
  * as real numbers. The accountant's sensitivity may therefore be l2ClipNorm plus the rounding to fixed point, and no more.
  *
- * Derivation (u = 2^-24, the unit roundoff of float32; g(n) = n u / (1 - n u); Higham, Accuracy and Stability of
+ * Derivation (u = 2^-24, the unit roundoff of float32, which every backend's products are held to: float32-probe.ts; g(n) = n u / (1 - n u); Higham, Accuracy and Stability of
  * Numerical Algorithms, section 3.1 and equation 4.4; it holds for every order of summation, with or without FMA):
  * 1. The norm. Squares are summed in float32 or better, and put together in double precision on the host. A product that
  *    is applied once (outer) gives (|a|^2 + 1) |d|^2, with relative error g(rows + columns) of the kernel. For the others

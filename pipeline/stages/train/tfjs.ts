@@ -15,6 +15,7 @@ import * as tf from "@tensorflow/tfjs";
 import { setWasmPaths } from "@tensorflow/tfjs-backend-wasm";
 import { SealstreamError } from "../../errors.ts";
 import type { BackendName } from "./backend.ts";
+import { keepsFloat32 } from "./float32-probe.ts";
 import { findPackage, type PackageFolders } from "./optional-packages.ts";
 
 export { tf };
@@ -31,7 +32,10 @@ const REGISTERED: Readonly<Record<BackendName, string>> = {
 /** Which of tfjs-node and tfjs-node-gpu this process has loaded: there can be one. */
 let native: BackendName | null = null;
 
-/** Starts a backend and makes it the current one. @throws backend-unavailable when this machine cannot run it */
+/**
+ * Starts a backend and makes it the current one.
+ * @throws backend-unavailable when this machine cannot run it, or it computes in less than float32
+ */
 export async function loadTfjs(name: BackendName, folders: PackageFolders = {}): Promise<void> {
   // Production mode: without it the library greets on stderr and checks every value of every kernel twice.
   tf.enableProdMode();
@@ -53,6 +57,22 @@ export async function loadTfjs(name: BackendName, folders: PackageFolders = {}):
     started = false;
   }
   if (!started) throw unavailable(name, "it does not start on this machine");
+  if (!(await keepsFloat32((left, right, size) => squareProduct(name, left, right, size)))) {
+    const why = "its products round float32; set NVIDIA_TF32_OVERRIDE=0 in the environment";
+    throw unavailable(name, why);
+  }
+}
+
+async function squareProduct(
+  name: BackendName,
+  left: Float32Array,
+  right: Float32Array,
+  size: number,
+): Promise<Float32Array> {
+  const product = await runOn(name, () =>
+    tidied(() => tf.matMul(tf.tensor2d(left, [size, size]), tf.tensor2d(right, [size, size]))),
+  );
+  return download(product);
 }
 
 function unavailable(name: BackendName, why: string): SealstreamError {
