@@ -118,6 +118,6 @@ it("survives kill -9 of every stage while records flow", async () => {
     const own = ranges.filter((range) => range.lane === lane);
     expect(own.slice(1).map(({ from }) => from)).toEqual(own.slice(0, -1).map(({ to }) => to));
   }
-  const verified = await pipeline.run("ledger", ["ledger", pipeline.file, "--verify"]);
+  const verified = await pipeline.run("ledger", ["ledger", pipeline.file, "--verify", "--json"]);
   expect(verified.trim().split("\n").length).toBe(updates + 1);
 });

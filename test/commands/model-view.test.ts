@@ -172,12 +172,16 @@ test("a checkpoint goes to models sealed: no 16 bytes of its weights stand there
   }
 });
 
-test("nothing else decodes a checkpoint: stages load models through this view, aggregate its own through the reader", () => {
+test("nothing else decodes a checkpoint: stages load models through this view, aggregate and export through the reader", () => {
   const root = join(import.meta.dirname, "../../pipeline");
   const importers = readdirSync(root, { recursive: true, encoding: "utf8" })
     .filter((path) => path.endsWith(".ts"))
     .filter((path) =>
       /import[^;]*\bdecodeCheckpoint\b/.test(readFileSync(join(root, path), "utf8")),
     );
-  expect(importers.sort()).toEqual(["commands/stages/model-view.ts", "stages/aggregate/state.ts"]);
+  expect(importers.sort()).toEqual([
+    "commands/export.ts",
+    "commands/stages/model-view.ts",
+    "stages/aggregate/state.ts",
+  ]);
 });

@@ -143,8 +143,9 @@ it("loses and doubles nothing when it is killed over packs", async () => {
     await produce((UNLABELLED - 30) / KILLS);
     // Somewhere between reading a pack and committing its result.
     await sleep(300 + 200 * kill);
-    const pid = stages.pid("predict");
-    if (pid !== undefined) process.kill(pid, "SIGKILL");
+    const pid = stages.pid("predict")!;
+    process.kill(pid, "SIGKILL");
+    await untilStages(stages, "predict was started again", () => stages.pid("predict") !== pid);
   }
   const ids = async () => (await pipeline.predictions()).map(({ recordId }) => recordId).sort();
   await untilStages(
