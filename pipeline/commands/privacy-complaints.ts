@@ -7,16 +7,24 @@ import { isSealstreamError } from "../errors.ts";
 import { parameterCount } from "../network/definition.ts";
 import { networkFromSpec } from "../network/from-spec.ts";
 import { MAX_NOISE_MULTIPLIER } from "../privacy/budget.ts";
+import { contributionFractionBits, contributionSensitivity } from "../privacy/contribution.ts";
 import { mixerMemoryBytes } from "../privacy/correlation/mixer.ts";
-import { searchFault } from "../privacy/correlation/plan.ts";
+import { planNoise, searchFault, searchSize } from "../privacy/correlation/plan.ts";
 import { analyticGaussianNoiseMultiplier } from "../privacy/gaussian.ts";
 import { contributionCoordinates } from "../privacy/ledger-rules.ts";
 import type { Complaint } from "../spec/complaint.ts";
 import type { Locate } from "../spec/load.ts";
 import type { PipelineSpec } from "../spec/pipeline-spec.ts";
 import { accountantOf, accountingReason } from "../spec/privacy-keys.ts";
-import { MAX_MIXER_BYTES, mixerLimitText } from "../stages/aggregate/run-settings.ts";
+import {
+  MAX_MIXER_BYTES,
+  mixerLimitText,
+  requireExactMixing,
+} from "../stages/aggregate/run-settings.ts";
 import { whomText } from "./ledger/table.ts";
+
+/** Updates times bands or buffers: beyond it the search takes seconds, and only aggregate says whether the noise fits. */
+const QUICK_SEARCH = 2 ** 19;
 
 /** The noise multiplier of a first run. */
 export function firstNoiseMultiplier({ privacy }: PipelineSpec): number {
@@ -42,7 +50,30 @@ export function privacyComplaints(spec: PipelineSpec, locate: Locate): Complaint
   }
   const search = searchFault(privacy.noise);
   if (search !== null) complaints.push(locate(["privacy", "noise", privacy.noise.kind], search));
+  const grid = complaints.length === 0 ? gridFault(spec, noiseMultiplier) : null;
+  if (grid !== null) complaints.push(locate(["privacy", "noise"], grid));
   return complaints;
+}
+
+/** Why correlated noise does not fit the contributions' grid; null where it does, or would take seconds to say. */
+function gridFault(spec: PipelineSpec, noiseMultiplier: number): string | null {
+  const { microBatchRecords: places, l2ClipNorm } = spec.train;
+  const coordinates = coordinatesOf(spec);
+  if (coordinates === null || searchSize(spec.privacy.noise) > QUICK_SEARCH) return null;
+  try {
+    const fractionBits = contributionFractionBits({ places, l2ClipNorm });
+    const sensitivity = contributionSensitivity({
+      l2ClipNorm,
+      parameters: coordinates,
+      fractionBits,
+    });
+    const noise = planNoise(spec.privacy.noise);
+    requireExactMixing({ coordinates, sensitivity, fractionBits }, { noiseMultiplier, noise });
+    return null;
+  } catch (error) {
+    if (!isSealstreamError(error, "limit-exceeded")) throw error;
+    return error.message;
+  }
 }
 
 /** Numbers of a contribution; null when the network is none, which somebody else says. */

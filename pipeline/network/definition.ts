@@ -41,6 +41,8 @@ export const MAX_PRODUCTS = 8_388_608;
 
 /** Rows of an embedding: a feature is float32, whose 24 bits must tell neighbours apart with room. */
 export const MAX_VOCABULARY = 65_536;
+/** Tokens of a record: clipping compares all of them in pairs, 64 MiB at a time. */
+export const MAX_TOKENS = 4_096;
 
 /** What is wrong with a network, as the end of a sentence, or null. Never throws, whatever the numbers are. */
 export function networkFault(network: Network): string | null {
@@ -101,6 +103,7 @@ function embeddingFault({ input, vocabulary, outputs }: EmbeddingLayer): string 
   if (!(Number.isSafeInteger(vocabulary) && vocabulary >= 2 && vocabulary <= MAX_VOCABULARY)) {
     return `must have a vocabulary of 2 to ${MAX_VOCABULARY}`;
   }
+  if (input[0] > MAX_TOKENS) return `reads ${input[0]} tokens, at most ${MAX_TOKENS} are allowed`;
   return outputs % input[0] === 0 ? null : "must have as many outputs at each step";
 }
 

@@ -149,5 +149,10 @@ describe("check", () => {
     expect(large.all).toMatch(
       /pipeline\.yaml:\d+:\d+: privacy\.noise: would keep \d+ MiB.*256 MiB/,
     );
+    const fine = await told("epsilon: 0.01, delta: 1e-5, noise: { toeplitz: { updates: 64 } }");
+    expect(fine.code).toBe(2);
+    expect(fine.all).toMatch(
+      /pipeline\.yaml:\d+:\d+: privacy\.noise: .*cannot be added exactly on this grid.*microBatchRecords/,
+    );
   });
 });

@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import {
   classCount,
   MAX_LAYERS,
+  MAX_TOKENS,
   MAX_WIDTH,
   type Network,
   networkFault,
@@ -86,6 +87,31 @@ test("networkFault accepts the limits themselves", () => {
   expect(
     networkFault({ inputs: MAX_WIDTH, layers: [{ outputs: 63, activation: "none" }] }),
   ).toBeNull();
+});
+
+test("networkFault limits the tokens of a record", () => {
+  const ofTokens = (tokens: number): Network => ({
+    inputs: tokens,
+    layers: [
+      {
+        kind: "embedding",
+        input: [tokens],
+        vocabulary: 4,
+        outputs: 2 * tokens,
+        activation: "none",
+      },
+      {
+        kind: "layerNorm",
+        input: [tokens, 2],
+        epsilon: 1e-3,
+        outputs: 2 * tokens,
+        activation: "none",
+      },
+      { outputs: 2, activation: "none" },
+    ],
+  });
+  expect(networkFault(ofTokens(MAX_TOKENS))).toBeNull();
+  expect(networkFault(ofTokens(MAX_TOKENS + 1))).toMatch(/reads 4097 tokens, at most 4096/);
 });
 
 test("sameNetwork compares inputs, widths and activations", () => {

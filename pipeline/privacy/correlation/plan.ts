@@ -69,13 +69,18 @@ export function planNoise(plan: NoisePlan): LedgerNoise {
   }
 }
 
+/** Updates times bands or buffers: what the search for a matrix takes; 0 where there is none. */
+export function searchSize(plan: NoisePlan): number {
+  if (plan.kind === "banded") return plan.updates * plan.bands;
+  return plan.kind === "blt" ? plan.updates * plan.buffers : 0;
+}
+
 /** Why the search for a matrix would take too long, as the end of a sentence; null where it does not. */
 export function searchFault(plan: NoisePlan): string | null {
-  if (plan.kind === "independent" || plan.kind === "toeplitz") return null;
-  const [name, rows] = plan.kind === "banded" ? ["bands", plan.bands] : ["buffers", plan.buffers];
-  if (plan.updates * rows <= MAX_SEARCH) return null;
+  if (plan.kind === "independent" || searchSize(plan) <= MAX_SEARCH) return null;
+  const name = plan.kind === "banded" ? "bands" : "buffers";
   const most = Math.floor(MAX_SEARCH / plan.updates);
-  return `the search for its numbers would take minutes: expected at most ${most} ${name} for ${plan.updates} updates, found ${rows}`;
+  return `the search for its numbers would take minutes: expected at most ${most} ${name} for ${plan.updates} updates, found ${searchSize(plan) / plan.updates}`;
 }
 
 function requireCount(name: string, value: number, most: number): void {

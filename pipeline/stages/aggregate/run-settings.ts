@@ -116,15 +116,26 @@ export function newRunNoiseOf(
   const answer = newRunNoise(ledger, { privacy, run, sourceTopic, asked });
   if (answer.status === "spent") throw new SealstreamError("budget-spent", answer.reason);
   const made = { noiseMultiplier: answer.noiseMultiplier, noise };
-  checkMixing(noise, {
+  requireExactMixing(settings, made);
+  return made;
+}
+
+/** @throws limit-exceeded when correlated noise does not fit the grid */
+export function requireExactMixing(
+  settings: Pick<RunSettings, "coordinates" | "sensitivity" | "fractionBits">,
+  made: RunNoise,
+): void {
+  checkMixing(made.noise, {
     length: settings.coordinates,
     sensitivity: settings.sensitivity * 2 ** settings.fractionBits,
     standardDeviation: rowDeviation(settings, made),
   });
-  return made;
 }
 
 /** Standard deviation of a value of a noise row, in grid units. */
-export function rowDeviation(settings: RunSettings, { noiseMultiplier, noise }: RunNoise): number {
-  return noiseMultiplier * settings.sensitivity * columnNorm(noise) * 2 ** settings.fractionBits;
+export function rowDeviation(
+  { sensitivity, fractionBits }: Pick<RunSettings, "sensitivity" | "fractionBits">,
+  { noiseMultiplier, noise }: RunNoise,
+): number {
+  return noiseMultiplier * sensitivity * columnNorm(noise) * 2 ** fractionBits;
 }
