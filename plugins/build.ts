@@ -61,6 +61,7 @@ const CONFIGS: readonly string[] = [
   "asconfig.json",
   "pipeline/ckks/asconfig.json",
   "pipeline/features/asconfig.json",
+  "pipeline/stages/train/asconfig.json",
 ];
 
 /** The folder `assembly` that an entry lies in, however deep: the modules of one guest share files. */

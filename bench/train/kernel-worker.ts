@@ -18,6 +18,7 @@ import {
   quantizeSum,
 } from "../../pipeline/privacy/contribution.ts";
 import { noiseRow } from "../../pipeline/privacy/noise.ts";
+import { createGradientRule } from "../../pipeline/stages/aggregate/gradient-rule.ts";
 import type { BackendName } from "../../pipeline/stages/train/backend.ts";
 import { createTrainBackend } from "../../pipeline/stages/train/tfjs-backend.ts";
 import { CASES, type CaseName, CLIP, NOISE_MULTIPLIER, requestOf } from "./cases.ts";
@@ -40,7 +41,14 @@ export type KernelAnswer =
 /** Rows that lie ready: several micro-batches, so that no cache holds them all. */
 const MICRO_BATCHES = 8;
 const RUN_ID = "00".repeat(16);
-const LEARNING_RATE = 0.1;
+/** Plain gradient descent, as Opacus's optimizer does it. */
+const TRAINER = {
+  learningRate: 0.1,
+  optimizer: { kind: "sgd", momentum: 0 },
+  schedule: { warmupUpdates: 0, decay: "none", updates: null },
+  averaging: { kind: "none" },
+  initialization: "he",
+} as const;
 
 interface Job {
   readonly first: () => Promise<Float32Array>;
@@ -63,11 +71,13 @@ function createJob(name: CaseName, rows: number): Job {
   const fractionBits = contributionFractionBits({ places: rows, l2ClipNorm: CLIP });
   const sensitivity = contributionSensitivity({ l2ClipNorm: CLIP, parameters, fractionBits });
   const standardDeviation = NOISE_MULTIPLIER * sensitivity * 2 ** fractionBits;
-  let [flat, step] = [all.flat, 0];
+  const rule = createGradientRule(TRAINER, network, null);
+  let state = { ...rule.initial(randomBytes), iterate: all.flat, published: all.flat };
+  let step = 0;
   const sumOf = (micro: number) =>
     backend.clippedGradientSum({
       network,
-      weights: unflatten(network, flat),
+      weights: unflatten(network, state.iterate),
       inputs: all.inputs.subarray(
         micro * rows * network.inputs,
         (micro + 1) * rows * network.inputs,
@@ -81,15 +91,15 @@ function createJob(name: CaseName, rows: number): Job {
     async step(withNoise) {
       const { sum } = await sumOf(step % MICRO_BATCHES);
       step += 1;
-      const noisy = withNoise
-        ? noiseRow({
-            ...{ noise, runId: RUN_ID, step, contributionsHash: randomBytes(32) },
-            ...{ length: parameters, standardDeviation },
-          })
-        : new Float64Array(parameters);
-      const quantized = quantizeSum(sum, fractionBits);
-      const scale = LEARNING_RATE / (rows * 2 ** fractionBits);
-      flat = flat.map((weight, at) => weight - scale * (noisy[at]! + quantized[at]!));
+      const noisy = new Float64Array(quantizeSum(sum, fractionBits));
+      if (withNoise) {
+        const row = noiseRow({
+          ...{ noise, runId: RUN_ID, step, contributionsHash: randomBytes(32) },
+          ...{ length: parameters, standardDeviation },
+        });
+        for (let at = 0; at < parameters; at += 1) noisy[at] = noisy[at]! + row[at]!;
+      }
+      state = rule.step(state, { sum: noisy, divisor: rows * 2 ** fractionBits }, step);
     },
   };
 }

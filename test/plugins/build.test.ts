@@ -21,6 +21,7 @@ const MODULES = [
   "desensitize.debug.wasm",
   "desensitize.wasm",
   "features.wasm",
+  "train.wasm",
 ];
 const FILES = MODULES.flatMap((name) => [name, `${name}.stamp`]);
 

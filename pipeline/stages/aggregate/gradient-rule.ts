@@ -23,7 +23,7 @@ import { type Network, parameterCount } from "../../network/definition.ts";
 import { forward } from "../../network/forward.ts";
 import { initialWeights } from "../../network/initial-weights.ts";
 import { ITERATE } from "../../network/trainer-tensors.ts";
-import { allFinite, flatten, unflatten, type Weights } from "../../network/weights.ts";
+import { flatten, unflatten, type Weights } from "../../network/weights.ts";
 import type {
   AveragingSpec,
   OptimizerSpec,
@@ -87,7 +87,7 @@ export function createGradientRule(
         ? { iterate, ...averaged(state, iterate, averageWeight(averaging, step)) }
         : { iterate, published: iterate, average: null };
       requireNumbers(network, next.published, { step, learningRate });
-      requireNumbers(network, iterate, { step, learningRate });
+      if (averages) requireNumbers(network, iterate, { step, learningRate });
       const kept = next.average === null ? {} : { [AVERAGE]: next.average };
       return { published: next.published, iterate, extras: { ...extras, ...kept } };
     },
@@ -229,12 +229,35 @@ function requireNumbers(
   flat: Float32Array,
   { step, learningRate }: { readonly step: number; readonly learningRate: number },
 ): void {
-  const finite = allFinite(flat);
+  const largest = largestOf(flat);
+  if (logitBound(network, largest) <= MAX_LOGIT) return;
   const probe = new Float64Array(network.inputs).fill(1);
-  const logits = finite ? forward(network, unflatten(network, flat), probe) : [Number.NaN];
+  const isNumber = largest < Number.POSITIVE_INFINITY;
+  const logits = isNumber ? forward(network, unflatten(network, flat), probe) : [Number.NaN];
   if (logits.every((logit) => Math.abs(logit) <= MAX_LOGIT)) return;
   throw new SealstreamError(
     "limit-exceeded",
     `Training has diverged: the weights of update ${step} compute no usable scores, and they are not released. Lower train.learningRate (now ${learningRate}); the ledger stays as it is.`,
   );
+}
+
+/** NaN when there is one. */
+function largestOf(values: Float32Array): number {
+  let largest = 0;
+  for (let index = 0; index < values.length; index += 1) {
+    largest = Math.max(largest, Math.abs(values[index] ?? 0));
+  }
+  return largest;
+}
+
+/** What no logit of a record of ones can be above, with weights up to `largest`; infinite where nothing simple says so. */
+function logitBound({ inputs, layers }: Network, largest: number): number {
+  let [bound, width] = [1, inputs];
+  for (const { kind, activation, outputs } of layers) {
+    const grows = !["none", "relu", "tanh", "sigmoid"].includes(activation as string);
+    if (kind !== undefined || grows) return Number.POSITIVE_INFINITY;
+    bound = Math.max(1, (width * bound + 1) * largest);
+    width = outputs;
+  }
+  return bound;
 }
