@@ -79,8 +79,9 @@ export function createExampleWindow(
   function open(record: StreamRecord, nowMs: number): WindowItem | null {
     const last = items.at(-1);
     const sequence = last === undefined ? sequenceBefore : last.sequenceAfter;
-    const place = isPlace(record);
-    const opened = openExample(opener, record, sequence);
+    const { headers } = record;
+    const place = isPlace(headers);
+    const opened = openExample(opener, record, sequence, headers);
     const item = { offset: record.offset, place, firstSeenMs: nowMs };
     if (opened.status === "ok") {
       const example = opened.split === "test" ? null : opened.example;

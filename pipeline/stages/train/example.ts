@@ -10,7 +10,17 @@
  *
  * Plaintext, version 1: CBOR {v: 1, x: bytes of float32 little-endian features, y: label}.
  */
-import { decodeCbor, isBytes, isTextMap, isUnsigned } from "../../crypto/cbor.ts";
+import {
+  CBOR_BYTES,
+  CBOR_MAP,
+  CBOR_TEXT,
+  CBOR_UNSIGNED,
+  decodeCbor,
+  headBytes,
+  isBytes,
+  isTextMap,
+  readHead,
+} from "../../crypto/cbor.ts";
 import type { KeyDirectory } from "../../crypto/directory.ts";
 import { openEnvelope } from "../../crypto/envelope.ts";
 import { takeNumbers } from "../../little-endian.ts";
@@ -53,42 +63,50 @@ export interface ExampleOpener {
   readonly recordsPerSubject: number | null;
 }
 
-/** Whether a record takes a place of a micro-batch. */
-export function isPlace(record: StreamRecord): boolean {
-  const split = splitOf(record);
+type Headers = StreamRecord["headers"];
+
+/** Whether a record with such headers takes a place of a micro-batch. */
+export function isPlace(headers: Headers): boolean {
+  const split = splitOf(headers);
   return split === null || split === "train";
 }
 
-function splitOf(record: StreamRecord): Split | null {
-  const header = record.headers[SPLIT_HEADER];
+function splitOf(headers: Headers): Split | null {
+  const header = headers[SPLIT_HEADER];
   if (header === undefined) return null;
-  const text = Buffer.from(header).toString("latin1");
+  const text = latin1(header);
   return text === "train" || text === "validate" || text === "test" ? text : null;
 }
 
+function latin1({ buffer, byteOffset, byteLength }: Uint8Array): string {
+  return Buffer.from(buffer, byteOffset, byteLength).toString("latin1");
+}
+
 /** The bound that a record says it was sealed under; authentic only once it has opened. */
-function boundOf(record: StreamRecord): number | null | "malformed" {
-  const header = record.headers[BOUND_HEADER];
+function boundOf(headers: Headers): number | null | "malformed" {
+  const header = headers[BOUND_HEADER];
   if (header === undefined) return null;
-  const text = header.length > 5 ? "" : Buffer.from(header).toString("latin1");
+  const text = header.length > 5 ? "" : latin1(header);
   return /^[1-9][0-9]*$/.test(text) ? Number(text) : "malformed";
 }
 
 /**
  * Opens a record.
  * @param lastSequence sequence of the last envelope of this lane that was accepted; null: none
+ * @param headers the record's: reading them takes a walk through its bytes
  * @returns never throws on bad input
  */
 export function openExample(
   opener: ExampleOpener,
   record: StreamRecord,
   lastSequence: number | null,
+  headers: Headers = record.headers,
 ): OpenedRecord {
   if (record.value === null) return refused("tombstone");
   if (record.key === null) return refused("record-id");
-  const split = splitOf(record);
+  const split = splitOf(headers);
   if (split === null) return refused("envelope-refused");
-  const bound = split === "train" ? boundOf(record) : null;
+  const bound = split === "train" ? boundOf(headers) : null;
   if (bound === "malformed") return refused("envelope-refused");
   const opened = openEnvelope({
     envelope: record.value,
@@ -120,16 +138,48 @@ function refused(reason: Reason): OpenedRecord {
   return { status: "refused", reason };
 }
 
+/** What every plaintext begins with: a map of three, `v` is the version, then the key `x`. */
+const HEAD = Uint8Array.of(CBOR_MAP | 3, CBOR_TEXT | 1, 0x76, EXAMPLE_VERSION, CBOR_TEXT | 1, 0x78);
+/** The key `y`. */
+const LABEL_KEY = Uint8Array.of(CBOR_TEXT | 1, 0x79);
+
 function decodeExample(
   plaintext: Uint8Array,
   shape: Pick<ExampleOpener, "inputs" | "classes">,
 ): Example | Reason {
+  return readExample(plaintext, shape) ?? refusal(plaintext, shape);
+}
+
+/** The one encoding that such an example has, read in place; null when it is none. */
+function readExample(
+  plaintext: Uint8Array,
+  { inputs, classes }: Pick<ExampleOpener, "inputs" | "classes">,
+): Example | null {
+  const featureBytes = inputs * FLOAT_BYTES;
+  if (!holds(plaintext, 0, HEAD)) return null;
+  if (readHead(plaintext, HEAD.length, CBOR_BYTES) !== featureBytes) return null;
+  const featuresAt = HEAD.length + headBytes(featureBytes);
+  const keyAt = featuresAt + featureBytes;
+  if (!holds(plaintext, keyAt, LABEL_KEY)) return null;
+  const labelAt = keyAt + LABEL_KEY.length;
+  const label = readHead(plaintext, labelAt, CBOR_UNSIGNED);
+  if (label < 0 || label >= classes || labelAt + headBytes(label) !== plaintext.length) return null;
+  return { features: takeNumbers(new Float32Array(inputs), plaintext, featuresAt), label };
+}
+
+function holds(bytes: Uint8Array, at: number, wanted: Uint8Array): boolean {
+  for (let index = 0; index < wanted.length; index += 1) {
+    if (bytes[at + index] !== wanted[index]) return false;
+  }
+  return true;
+}
+
+/** What is wrong with a plaintext that is no example. */
+function refusal(plaintext: Uint8Array, shape: Pick<ExampleOpener, "inputs" | "classes">): Reason {
   const featureBytes = shape.inputs * FLOAT_BYTES;
   const value = decodeCbor(plaintext, { maxBytes: featureBytes + PLAINTEXT_OVERHEAD_BYTES });
   if (value === null || !isTextMap(value)) return "schema";
-  const { v, x, y } = value;
+  const { v, x } = value;
   if (v !== EXAMPLE_VERSION || Object.keys(value).length !== 3) return "schema";
-  if (!isBytes(x, featureBytes)) return "feature-invalid";
-  if (!isUnsigned(y) || y >= shape.classes) return "label-invalid";
-  return { features: takeNumbers(new Float32Array(shape.inputs), x, 0), label: y };
+  return isBytes(x, featureBytes) ? "label-invalid" : "feature-invalid";
 }
