@@ -181,12 +181,33 @@ describe("sensitivity", () => {
 
   test("the worst case is reached: every coordinate on the edge of rounding", () => {
     const parameters = 16;
-    const up = new Float32Array(parameters).fill(0.5);
-    const down = new Float32Array(parameters).fill(0.5 - 2 ** -12);
+    const up = new Float32Array(parameters).fill(1.5);
+    const down = new Float32Array(parameters).fill(1.5 - 2 ** -12);
     const [a, b] = [quantizeSum(up, 0), quantizeSum(down, 0)];
     const moved = Math.sqrt(a.reduce((total, value, i) => total + (value - (b[i] ?? 0)) ** 2, 0));
     expect(moved).toBe(4);
     const l2ClipNorm = Math.sqrt(parameters) * 2 ** -12;
     expect(contributionSensitivity({ l2ClipNorm, parameters, fractionBits: 0 })).toBeCloseTo(4, 2);
+  });
+});
+
+describe("rounding", () => {
+  test("goes to the nearest integer, halves to even, for either kind of number", () => {
+    const sum = [0.5, 1.5, 2.5, -0.5, -1.5, 0.4999999, -0.7, 2 ** 20 + 0.75, 0, -3];
+    const expected = Int32Array.of(0, 2, 2, 0, -2, 0, -1, 2 ** 20 + 1, 0, -3);
+    expect(quantizeSum(Float64Array.from(sum), 0)).toEqual(expected);
+    expect(quantizeSum(Float32Array.from(sum), 0)).toEqual(expected);
+    // Math.round after adding a half would make 1 of the largest number below one half.
+    expect(quantizeSum(Float64Array.of(0.49999999999999994), 0)).toEqual(Int32Array.of(0));
+  });
+
+  test.each([
+    ["not a number, with numbers behind it", [Number.NaN, 1, -1]],
+    ["infinite", [1, Number.NEGATIVE_INFINITY]],
+    ["beyond the grid", [2 ** 31, 1]],
+    ["below the grid", [1, -(2 ** 31)]],
+  ])("refuses what is %s", (_name, sum) => {
+    expect(() => quantizeSum(Float64Array.from(sum), 0)).toThrow(/does not fit/);
+    expect(() => quantizeSum(Float32Array.from(sum), 0)).toThrow(/does not fit/);
   });
 });

@@ -5,8 +5,9 @@
  * the other has nothing (zero-out adjacency). When every example is clipped to `clipTarget(...)`, |S - S'| <= l2ClipNorm
  * as real numbers. The accountant's sensitivity may therefore be l2ClipNorm plus the rounding to fixed point, and no more.
  *
- * Derivation (u = 2^-24, the unit roundoff of float32, which every backend's products are held to: float32-probe.ts; g(n) = n u / (1 - n u); Higham, Accuracy and Stability of
- * Numerical Algorithms, section 3.1 and equation 4.4; it holds for every order of summation, with or without FMA):
+ * Derivation (u = 2^-24, the unit roundoff of float32, which every backend's products are held to: float32-probe.ts;
+ * g(n) = n u / (1 - n u); Higham, Accuracy and Stability of Numerical Algorithms, section 3.1 and equation 4.4; it holds
+ * for every order of summation, with or without FMA):
  * 1. The norm. Squares are summed in float32 or better, and put together in double precision on the host. A product that
  *    is applied once (outer) gives (|a|^2 + 1) |d|^2, with relative error g(rows + columns) of the kernel. For the others
  *    the gradient of one example is made as numbers G first, and the squares of G are summed over one axis, then over the
@@ -25,7 +26,7 @@
  *    the sum of magnitudes, so the vector is off by at most g(R - 1) R C for S and as much again for S'. Blocks, and on
  *    the host rows (of a table always: an example adds at most one c G to a row of it), are added in double precision: off
  *    by at most 2^-53 rows times rows C, twice.
- * 3. The result is rounded to float32 once: off by at most u * rows * C, for S and for S'.
+ * 3. The result may be rounded to float32 once: off by at most u * rows * C, for S and for S'. (It is handed on as double.)
  * The places keep their rows (an empty place has factor 0), so all other rows go through the same instructions. With
  * clipping per layer each layer's part obeys this with C / sqrt(L), and squares of parts add up to C^2 (clip-factors.ts).
  *

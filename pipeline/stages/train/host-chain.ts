@@ -35,6 +35,8 @@ export interface Matrices<M extends Matrix = Matrix> {
   reshape(matrix: M, shape: readonly number[]): M;
   /** left x right, or left^T x right, for each of a batch where the rank is 3. A new array. */
   product(left: M, right: M, transposeLeft?: boolean): Float32Array;
+  /** Adds left^T x right of two matrices to `total` from `offset` on. */
+  addTransposedProduct(total: Float64Array, offset: number, left: M, right: M): void;
 }
 
 export interface HostBlock {
@@ -156,7 +158,7 @@ function densePass(layer: DenseLayer, own: LayerWeights, rows: number, on: Matri
         ? on.put(cleanRows(inputs, clip.spoiled), [rows, depth])
         : input;
       if (clean === null) throw new SealstreamError("internal", "A pass went backward only.");
-      addTo(total, offset, on.product(clean, on.put(scaled, [rows, width]), true));
+      on.addTransposedProduct(total, offset, clean, on.put(scaled, [rows, width]));
       const biases = offset + own.kernel.length;
       for (let index = 0; index < scaled.length; ) {
         for (let column = 0; column < width; column += 1, index += 1) {

@@ -6,7 +6,7 @@
  */
 import { readFileSync } from "node:fs";
 import { SealstreamError } from "../../errors.ts";
-import type { Matrices, Matrix } from "./host-chain.ts";
+import { addTo, type Matrices, type Matrix } from "./host-chain.ts";
 
 /** What the module exports; addresses are in bytes. Contracts: assembly/product.ts. */
 interface ProductKernels {
@@ -59,6 +59,21 @@ export function createWasmMatrices(): WasmMatrices {
     }
     return address;
   };
+  /** The product where it lies, until more is taken. */
+  const multiply = (left: WasmMatrix, right: WasmMatrix, transposeLeft: boolean): Float32Array => {
+    const { batch, rows, depth, columns } = sizes(left.shape, right.shape, transposeLeft);
+    const mark = end;
+    const packedLeft = take(transposeLeft ? kernels.packedLeftBytes(rows, depth) : 0);
+    const packedRight = take(kernels.packedRightBytes(depth, columns));
+    const length = batch * rows * columns;
+    const to = take(length * F32_BYTES);
+    kernels.product(
+      ...([left.address, right.address, batch, rows, depth, columns] as const),
+      ...([transposeLeft, packedLeft, packedRight, to] as const),
+    );
+    end = mark;
+    return floats.subarray(to / F32_BYTES, to / F32_BYTES + length);
+  };
   const matrices: Matrices<WasmMatrix> = {
     put(values, shape) {
       const address = take(values.byteLength);
@@ -66,20 +81,9 @@ export function createWasmMatrices(): WasmMatrices {
       return { address, shape };
     },
     reshape: ({ address }, shape) => ({ address, shape }),
-    product(left, right, transposeLeft = false) {
-      const { batch, rows, depth, columns } = sizes(left.shape, right.shape, transposeLeft);
-      // What follows is done with when the result is copied out.
-      const mark = end;
-      const packedLeft = take(kernels.packedLeftBytes(rows, depth));
-      const packedRight = take(kernels.packedRightBytes(depth, columns));
-      const length = batch * rows * columns;
-      const to = take(length * F32_BYTES);
-      kernels.product(
-        ...([left.address, right.address, batch, rows, depth, columns] as const),
-        ...([transposeLeft, packedLeft, packedRight, to] as const),
-      );
-      end = mark;
-      return floats.slice(to / F32_BYTES, to / F32_BYTES + length);
+    product: (left, right, transposeLeft = false) => multiply(left, right, transposeLeft).slice(),
+    addTransposedProduct: (total, offset, left, right) => {
+      addTo(total, offset, multiply(left, right, true));
     },
   };
   return {

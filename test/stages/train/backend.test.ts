@@ -134,7 +134,7 @@ describe.each([
     };
     const actual = await backend.clippedGradientSum({ ...request, weights });
     expect(actual.unusableRows).toBe(4);
-    expect(actual.sum).toEqual(new Float32Array(parameterCount(request.network)));
+    expect(actual.sum).toEqual(new Float64Array(parameterCount(request.network)));
     expect(actual.lossSum).toBe(0);
   });
 
@@ -145,7 +145,7 @@ describe.each([
       labels: new Int32Array(4).fill(EMPTY_PLACE),
     });
     expect(actual).toEqual({
-      sum: new Float32Array(650),
+      sum: new Float64Array(650),
       clippedRows: 0,
       unusableRows: 0,
       lossSum: 0,
