@@ -64,7 +64,7 @@ function casesOf(quick: boolean, only: Sabotage | null): Case[] {
     of("independent, 2/3 of the noise", "independent", "noise", 1_500),
     of("independent, twice the clip", "independent", "clip", 1_500),
     of("Toeplitz noise", block, "none", 1_500),
-    of("Toeplitz, 2/3 of the noise", block, "noise", 600),
+    of("Toeplitz, 2/3 of the noise", block, "noise", 1_500),
     of("Toeplitz, twice the clip", block, "clip", 600),
   ];
   return only === null ? all : all.filter(({ job }) => job.sabotage === only);
