@@ -12,8 +12,8 @@
  * y_(t-j). Coefficients are multiples of h and G is integer: (C G)_t is a multiple of h, and adding it commutes with rounding
  * to multiples of h. Hence y_t = round(m_t - sum_j c_j y_(t-j)), m_t = round_h((C G)_t + Z_t): a function of C G + Z and of
  * what was released before. This needs s_t exact: every partial sum is a multiple of 2^-16 and below 2^37, so doubles
- * add them without error. checkMixing keeps the standard deviation so low that one would have to be 40 of its own standard
- * deviations (probability below 1e-340).
+ * add them without error. checkMixing keeps the standard deviation so low that one would have to be 16 of its own standard
+ * deviations (probability below 1e-56; a block has fewer than 2^42 of them).
  * Proof for blt. Buffers of doubles give s_t + e_t with |e_t| <= eta, e_t a function of the n before (the bound is in
  * mixingError). Given what was released, y_t is post-processing of a Gaussian with mean (C G)_t - e_t - known: two
  * neighbours differ by at most |C (G - G')| + 2 eta sqrt(updates x length) over a block, and adaptive Gaussian releases
@@ -58,12 +58,12 @@ export interface NoiseMixer {
 const DOUBLE_BYTES = 8;
 /** Multiples of 2^-16 below this are doubles. */
 const EXACT_BELOW = 2 ** (53 - ROW_FRACTION_BITS);
-/** Standard deviations that nothing ever leaves: P(|N| > 40) < 1e-349. */
-const NEVER = 40;
+/** Standard deviations that nothing ever leaves: P(|N| > 16) < 1e-56. */
+const NEVER = 16;
 /** Unit roundoff of a double. */
 const ROUNDOFF = 2 ** -53;
 /** Sum of |coefficients of the inverse|: at most 2 for the square root (Kaluza 1928), 2.024 rounded, up to 2^20 updates. */
-const SQUARE_ROOT_GAIN = 3;
+const SQUARE_ROOT_GAIN = 2.03;
 
 /** @param length values in a row */
 export function createNoiseMixer(noise: LedgerNoise, length: number): NoiseMixer {

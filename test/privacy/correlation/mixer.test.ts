@@ -144,6 +144,14 @@ describe("checkMixing", () => {
     }
   });
 
+  test("takes epsilon 1 on micro-batches of eight, whose grid is fine", () => {
+    // 57 updates of breast cancer's forms: noise multiplier 3.73, clip 0.4, 29 fraction bits.
+    const noise = planNoise({ kind: "toeplitz", updates: 57 });
+    const sensitivity = 0.4 * 2 ** 29;
+    const standardDeviation = 3.73 * sensitivity * columnNorm(noise);
+    expect(() => checkMixing(noise, { length: 300, sensitivity, standardDeviation })).not.toThrow();
+  });
+
   test("refuses sums that leave the doubles, and error above what the norm charges", () => {
     const refused = expect.objectContaining({ code: "limit-exceeded" });
     for (const noise of correlated) {
