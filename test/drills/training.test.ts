@@ -77,7 +77,8 @@ async function settled(read: () => Promise<LedgerEntry[]>): Promise<LedgerEntry[
       entries = await read();
       const same = entries.length === before;
       before = entries.length;
-      if (!same) await sleep(6_000);
+      // Longer than a killed stage takes to start again on a busy machine.
+      if (!same) await sleep(15_000);
       return same;
     },
     240_000,
